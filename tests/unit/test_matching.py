@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fewpick.matching import (
+    adds_a_match,
+    average_precision,
+    choose_threshold,
+    is_true_by_score,
+    match,
+    precision_recall_curve,
+)
+
+# A coarse grid makes ties, coincident points and distances equal to the radius common.
+point = st.tuples(st.integers(0, 6), st.integers(0, 6))
+points = st.lists(point, max_size=6).map(lambda p: np.array(p, dtype=float).reshape(-1, 2))
+scores6 = st.lists(st.integers(0, 4), min_size=6, max_size=6).map(lambda s: np.array(s, float))
+
+
+def brute_force(
+    picks: NDArray[np.float64], truth: NDArray[np.float64], radius: float
+) -> tuple[int, float]:
+    """Largest number of pairs, and the least total distance with that number."""
+    if len(picks) > len(truth):
+        picks, truth = truth, picks
+    best = (0, 0.0)
+    for order in permutations(range(len(truth)), len(picks)):
+        distance = np.linalg.norm(picks - truth[list(order)], axis=1)
+        allowed = distance[distance <= radius]
+        candidate = (len(allowed), -float(allowed.sum()))
+        best = max(best, candidate)
+    return best[0], -best[1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(points, points, st.sampled_from([1.0, 1.5, 2.0, 3.0]))
+def test_match_equals_brute_force(
+    picks: NDArray[np.float64], truth: NDArray[np.float64], radius: float
+) -> None:
+    pick, true, distance = match(picks, truth, radius)
+    n, total = brute_force(picks, truth, radius)
+    assert len(pick) == n
+    assert distance.sum() == pytest.approx(total)
+    assert len(set(pick)) == len(set(true)) == n
+    assert (distance <= radius).all()
+    np.testing.assert_allclose(np.linalg.norm(picks[pick] - truth[true], axis=1), distance)
+
+
+def test_match_prefers_two_long_pairs_to_one_short_pair() -> None:
+    picks = [[0.0, 0.0], [1.0, 0.0]]
+    truth = [[1.0, 0.0], [2.9, 0.0]]
+    pick, true, distance = match(picks, truth, 2.0)
+    assert pick.tolist() == [0, 1]
+    assert true.tolist() == [0, 1]
+    np.testing.assert_allclose(distance, [1.0, 1.9])
+
+
+def test_match_counts_one_of_two_picks_on_the_same_particle() -> None:
+    pick, true, _ = match([[5.0, 5.0], [5.2, 5.0]], [[5, 5]], 1.0)
+    assert pick.tolist() == [0]
+    assert true.tolist() == [0]
+
+
+@pytest.mark.parametrize(("picks", "truth"), [([], []), ([], [[1, 2]]), ([[1, 2]], [])])
+def test_match_without_points(picks: list[list[int]], truth: list[list[int]]) -> None:
+    assert [len(part) for part in match(picks, truth, 1.0)] == [0, 0, 0]
+
+
+def test_match_refuses_what_is_not_points() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        match([[np.nan, 0.0]], [[0, 0]], 1.0)
+    with pytest.raises(ValueError, match="shape"):
+        match([[1, 2, 3]], [[0, 0]], 1.0)
+
+
+def test_match_of_a_crowded_micrograph_is_quick_and_complete() -> None:
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(np.arange(60), np.arange(60)), axis=-1).reshape(-1, 2) * 10.0
+    picks = rng.permutation(grid + rng.uniform(-2, 2, grid.shape))
+    assert len(match(picks, grid, 6.0)[0]) == len(grid)
+
+
+@settings(max_examples=300, deadline=None)
+@given(points, points, scores6)
+def test_adds_a_match_counts_the_matches_of_every_prefix(
+    picks: NDArray[np.float64], truth: NDArray[np.float64], scores: NDArray[np.float64]
+) -> None:
+    scores = scores[: len(picks)]
+    adds = adds_a_match(picks, scores, truth, 2.0)
+    order = np.argsort(-scores, kind="stable")
+    for k in range(len(picks) + 1):
+        assert adds[order[:k]].sum() == len(match(picks[order[:k]], truth, 2.0)[0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(points, points, points, points, scores6, scores6)
+def test_choose_threshold_equals_trying_every_score(
+    picks_a: NDArray[np.float64],
+    picks_b: NDArray[np.float64],
+    truth_a: NDArray[np.float64],
+    truth_b: NDArray[np.float64],
+    scores_a: NDArray[np.float64],
+    scores_b: NDArray[np.float64],
+) -> None:
+    scores_a, scores_b = scores_a[: len(picks_a)], scores_b[: len(picks_b)]
+    micrographs = [(picks_a, scores_a, truth_a), (picks_b, scores_b, truth_b)]
+
+    def f1(threshold: float) -> float:
+        tp = sum(len(match(p[s >= threshold], t, 2.0)[0]) for p, s, t in micrographs)
+        total = sum((s >= threshold).sum() + len(t) for _, s, t in micrographs)
+        return float(2 * tp / total)
+
+    threshold, best = choose_threshold(micrographs, 2.0)
+    tried = np.unique(np.concatenate([scores_a, scores_b]))
+    if len(tried) == 0:
+        assert (threshold, best) == (0.5, 0.0)
+        return
+    assert best == pytest.approx(max(f1(t) for t in tried))
+    assert f1(threshold) == pytest.approx(best)
+
+
+def test_ranked_picks_take_the_nearest_free_centre_in_order_of_score() -> None:
+    # The best pick takes the centre at 1; the second would need it and finds it taken.
+    picks = [[0.0, 0.0], [1.9, 0.0], [8.0, 0.0]]
+    truth = [[1.0, 0.0], [-1.5, 0.0]]
+    scores = [0.9, 0.8, 0.7]
+    assert is_true_by_score(picks, scores, truth, 2.0).tolist() == [True, False, False]
+    assert adds_a_match(picks, scores, truth, 2.0).tolist() == [True, True, False]
+
+
+def test_ranked_picks_are_given_back_in_their_own_order() -> None:
+    is_true = is_true_by_score([[0.0, 0.0], [0.1, 0.0], [5.0, 5.0]], [0.1, 0.9, 0.5], [[0, 0]], 1.0)
+    assert is_true.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("scores", "is_true", "n_truth", "expected"),
+    [
+        # scikit-learn: average_precision_score([1, 0, 1, 1], [.9, .8, .7, .6]) = 0.80555...
+        ([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 1], 3, (1 + 2 / 3 + 3 / 4) / 3),
+        # ties form one step: average_precision_score([0, 1, 1, 0], [.5, .5, .9, .1])
+        ([0.5, 0.5, 0.9, 0.1], [0, 1, 1, 0], 2, 0.5 * 1 + 0.5 * 2 / 3),
+        # two of four centres never found
+        ([0.9, 0.8], [1, 1], 4, 0.5),
+        ([], [], 4, 0.0),
+        ([0.3], [0], 4, 0.0),
+    ],
+)
+def test_average_precision(
+    scores: list[float], is_true: list[int], n_truth: int, expected: float
+) -> None:
+    assert average_precision(scores, is_true, n_truth) == pytest.approx(expected)
+
+
+def test_average_precision_without_truth_is_undefined() -> None:
+    assert np.isnan(average_precision([0.5], [False], 0))
+
+
+def test_precision_recall_curve() -> None:
+    threshold, precision, recall = precision_recall_curve([0.5, 0.9, 0.5], [True, True, False], 4)
+    assert threshold.tolist() == [0.9, 0.5]
+    np.testing.assert_allclose(precision, [1, 2 / 3])
+    np.testing.assert_allclose(recall, [0.25, 0.5])
