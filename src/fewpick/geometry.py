@@ -1,0 +1,146 @@
+"""Where things are: the frames of a micrograph, and what lies inside it.
+
+Two frames are in use. The *original frame* counts pixels of the micrograph as its reader returns
+it; the *target frame* counts pixels of the preprocessed square. Points are float64 arrays (n, 2)
+in the order x, y, with x the column, y the row, and 0-based pixel centres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fewpick.errors import InputError
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The map between one micrograph and its preprocessed square.
+
+    `x_t = x * scale + pad_x` and `y_t = y * scale + pad_y`: Fourier resampling leaves sample 0 on
+    sample 0, so there is no half-pixel term.
+
+    Attributes
+    ----------
+    scale : target pixels per original pixel, the same on both axes
+    pad_x, pad_y : target pixels before the first image column and row
+    ny, nx : original pixels, size of the micrograph
+    height, width : target pixels, extent of the image inside the square
+    """
+
+    scale: float
+    pad_x: float
+    pad_y: float
+    ny: int
+    nx: int
+    height: int
+    width: int
+
+    def to_target(self, xy: ArrayLike) -> NDArray[np.float64]:
+        """Map points (n, 2) from the original frame to the target frame."""
+        return _points(xy) * self.scale + (self.pad_x, self.pad_y)
+
+    def to_original(self, xy: ArrayLike) -> NDArray[np.float64]:
+        """Map points (n, 2) from the target frame to the original frame."""
+        return (_points(xy) - (self.pad_x, self.pad_y)) / self.scale
+
+    def to_row(self) -> dict[str, float | int]:
+        """Return the fields as columns of a geometry table."""
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any] | Any) -> Frame:
+        """Read a frame from a row of a geometry table (a mapping, Series or named tuple)."""
+        values = row._asdict() if hasattr(row, "_asdict") else row
+        return cls(
+            scale=float(values["scale"]),
+            pad_x=float(values["pad_x"]),
+            pad_y=float(values["pad_y"]),
+            ny=int(values["ny"]),
+            nx=int(values["nx"]),
+            height=int(values["height"]),
+            width=int(values["width"]),
+        )
+
+
+def frame_for(ny: int, nx: int, target_size: int) -> Frame:
+    """Fit a micrograph of (ny, nx) pixels into a square of `target_size` pixels.
+
+    The longer axis fills the square exactly. The shorter one covers `ceil(n * scale)` pixels; the
+    rest of the square is padding.
+    """
+    longest = max(ny, nx)
+    return Frame(
+        scale=target_size / longest,
+        pad_x=0.0,
+        pad_y=0.0,
+        ny=ny,
+        nx=nx,
+        height=-(-ny * target_size // longest),
+        width=-(-nx * target_size // longest),
+    )
+
+
+def padded_length(n: int, longest: int, target_size: int) -> tuple[int, int]:
+    """Length to pad an axis of `n` pixels to, and the whole number of target pixels it then has.
+
+    Resampling `before` to `after` pixels scales by exactly `target_size / longest`, so the two
+    axes share one scale whatever the shape of the micrograph. `before <= longest` always.
+    """
+    common = math.gcd(longest, target_size)
+    step_before, step_after = longest // common, target_size // common
+    steps = -(-n // step_before)
+    return steps * step_before, steps * step_after
+
+
+def inside(xy: ArrayLike, ny: int, nx: int, border: float = 0.0) -> NDArray[np.bool_]:
+    """Tell which points (n, 2) of the original frame lie in the annotated area.
+
+    The area keeps `border` original pixels away from each edge: `border <= x <= nx - 1 - border`,
+    and so for y. Points that are not finite are outside.
+    """
+    x, y = _points(xy).T
+    return (x >= border) & (x <= nx - 1 - border) & (y >= border) & (y <= ny - 1 - border)
+
+
+def particle_radius(spec: Mapping[str, Any], pixel_size: float | None) -> float:
+    """Particle radius in original pixels, from a data set's configuration.
+
+    Parameters
+    ----------
+    spec : configuration of the data set, with `particle_radius` (original pixels) or
+        `particle_diameter_angstrom`
+    pixel_size : angstrom per original pixel; None, NaN or 0 when unknown
+
+    Raises
+    ------
+    InputError : neither key given, a size that is not positive, or a diameter in angstrom
+        without a pixel size
+    """
+    radius, diameter = spec.get("particle_radius"), spec.get("particle_diameter_angstrom")
+    if radius is not None:
+        if not radius > 0:
+            raise InputError(f"particle_radius: {radius} is not positive. Give pixels > 0.")
+        return float(radius)
+    if diameter is None:
+        raise InputError(
+            "datasets: no particle size given. "
+            "Set particle_radius (original pixels) or particle_diameter_angstrom."
+        )
+    if not diameter > 0:
+        raise InputError(f"particle_diameter_angstrom: {diameter} is not positive.")
+    if pixel_size is None or not pixel_size > 0:
+        raise InputError(
+            f"particle_diameter_angstrom: {diameter} needs a pixel size, and the micrographs have "
+            "none. Set pixel_size (angstrom per pixel), or particle_radius in pixels."
+        )
+    return float(diameter) / 2 / float(pixel_size)
+
+
+def _points(xy: ArrayLike) -> NDArray[np.float64]:
+    return np.asarray(xy, dtype=np.float64).reshape(-1, 2)

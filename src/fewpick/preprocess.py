@@ -1,0 +1,278 @@
+"""From a micrograph to a normalised square of a fixed size.
+
+The steps, in order: hot and dead pixels are replaced, the image is brought down (or up) to the
+target size by Fourier resampling, which keeps every frequency the target can hold and lets none
+alias, and the grey values are centred on their median and divided by their robust spread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import fft
+
+from fewpick.errors import InputError
+from fewpick.geometry import Frame, frame_for, padded_length
+from fewpick.stacks import common_voxel_size, table_path, write_stack, write_table
+
+# Standard deviations per median absolute deviation, and per mean absolute deviation, of a
+# Gaussian.
+SIGMA_PER_MAD = 1.4826
+SIGMA_PER_MEAN_DEVIATION = 1.2533
+# Pixels further from the median than this many MAD (6.7 standard deviations) are defects: a
+# Gaussian 4096 x 4096 image is expected to hold less than one.
+HOT_PIXEL_MAD = 10.0
+# Normalised grey values are clipped here, in standard deviations.
+CLIP = 6.0
+
+_SAMPLE_SIZE = 1 << 18  # pixels that give the median and MAD of the micrograph to about 0.2 %
+_BLOCK_PIXELS = 1 << 18  # pixels worked on at once; 1 MB stays in the cache
+_DEFECTS_AT_ONCE = 1 << 14  # defect pixels whose surroundings are gathered at once
+_MIN_SIZE = 16  # px, a micrograph smaller than this is a mistake
+
+Reader = Callable[[Path], NDArray[np.float32]]
+Image = NDArray[np.float32]
+Item = tuple[str, Frame]
+
+
+class Preprocessed(NamedTuple):
+    """A preprocessed micrograph: `intensity = image * 1.4826 * mad + median`.
+
+    image : (T, T) float16, median 0 and standard deviation about 1, padding 0
+    frame : Frame, the map between the micrograph and `image`
+    median, mad : float, grey values of the micrograph after resampling
+    """
+
+    image: NDArray[np.float16]
+    frame: Frame
+    median: float
+    mad: float
+
+
+def preprocess_micrograph(
+    image: NDArray[np.generic], target_size: int, name: str = "micrograph"
+) -> Preprocessed:
+    """Bring one micrograph to `target_size` pixels and normalise it.
+
+    Parameters
+    ----------
+    image : (ny, nx) array of real numbers; is not changed
+    target_size : edge of the square, px
+    name : file name for error messages
+
+    Raises
+    ------
+    InputError : not a 2-d image, smaller than 16 pixels, NaN or infinite pixels, or constant
+    """
+    if image.ndim != 2 or min(image.shape) < _MIN_SIZE:
+        raise InputError(
+            f"{name}: shape {image.shape} is not a micrograph of at least {_MIN_SIZE} x "
+            f"{_MIN_SIZE} pixels. Remove the file, or give summed (2-d) micrographs."
+        )
+    ny, nx = image.shape
+    frame = frame_for(ny, nx, target_size)
+    padded_nx, resampled_nx = padded_length(nx, max(ny, nx), target_size)
+    padded_ny, resampled_ny = padded_length(ny, max(ny, nx), target_size)
+    columns, rows = _mirrored(nx, padded_nx), _mirrored(ny, padded_ny)
+
+    # Fourier resampling is separable: first along x, in blocks of rows that stay in the cache,
+    # then along y on what little is left. The full transform of the micrograph is never made.
+    centre, spread = location_and_mad(_subsample(image))
+    narrow = np.empty((ny, resampled_nx), np.float32)
+    step = max(1, _BLOCK_PIXELS // nx)
+    for start in range(0, ny, step):
+        block = _without_defects(image, start, min(start + step, ny), centre, spread, name)
+        if padded_nx != nx:
+            block = block[:, columns]
+        narrow[start : start + step] = fourier_resample(block, resampled_nx, axis=1)
+    if padded_ny != ny:
+        narrow = narrow[rows]
+    resampled = fourier_resample(narrow, resampled_ny, axis=0)[: frame.height, : frame.width]
+
+    median, mad = location_and_mad(resampled)
+    if mad == 0:
+        raise InputError(
+            f"{name}: the image is constant (value {centre:g}), there is nothing to pick in it. "
+            "Remove the file."
+        )
+    square = np.zeros((target_size, target_size), np.float16)
+    resampled = (resampled - np.float32(median)) * np.float32(1 / (SIGMA_PER_MAD * mad))
+    square[: frame.height, : frame.width] = resampled.clip(-CLIP, CLIP)
+    return Preprocessed(square, frame, centre + median, mad)
+
+
+def preprocess_shard(
+    micrographs: pd.DataFrame,
+    output: str | Path,
+    target_size: int,
+    reader: Reader,
+    threads: int = 1,
+) -> pd.DataFrame:
+    """Preprocess the micrographs of one shard into a float16 stack and its geometry table.
+
+    Parameters
+    ----------
+    micrographs : rows of the manifest (micrograph path ny nx pixel_size), in the order wanted
+    output : the stack, `.mrcs`; the table goes beside it as `.tsv`
+    target_size : edge of the squares, px
+    reader : path -> (ny, nx) array
+    threads : micrographs worked on at once; memory grows with it, and not with the shard
+
+    Returns
+    -------
+    table with the columns micrograph index ny nx scale pad_x pad_y height width pixel_size
+    median mad
+
+    Raises
+    ------
+    InputError : as `preprocess_micrograph`, or an image that is no longer of the size that the
+        manifest says
+    """
+    frames = [
+        frame_for(ny, nx, target_size)
+        for ny, nx in zip(micrographs["ny"], micrographs["nx"], strict=True)
+    ]
+    statistics: list[tuple[float, float]] = []
+
+    def one(item: Item) -> Preprocessed:
+        path, frame = item
+        done = preprocess_micrograph(reader(Path(path)), target_size, path)
+        if done.frame != frame:
+            raise InputError(
+                f"{path}: {done.frame.ny} x {done.frame.nx} pixels, where the manifest says "
+                f"{frame.ny} x {frame.nx}. The file has changed: delete the manifest to make it "
+                "anew."
+            )
+        return done
+
+    def images() -> Iterator[NDArray[np.float16]]:
+        for done in _in_order(one, list(zip(micrographs["path"], frames, strict=True)), threads):
+            statistics.append((done.median, done.mad))
+            yield done.image
+
+    pixel_sizes = micrographs["pixel_size"].astype(float)
+    write_stack(
+        output,
+        images(),
+        shape=(len(frames), target_size, target_size),
+        dtype=np.float16,
+        voxel_size=common_voxel_size(pixel_sizes.tolist(), [frame.scale for frame in frames]),
+    )
+    geometry = pd.DataFrame([frame.to_row() for frame in frames])
+    table = geometry[["ny", "nx", "scale", "pad_x", "pad_y", "height", "width"]]
+    table.insert(0, "micrograph", micrographs["micrograph"].to_numpy())
+    table.insert(1, "index", range(len(table)))
+    table["pixel_size"] = pixel_sizes.to_numpy()
+    table[["median", "mad"]] = statistics
+    write_table(table, table_path(output))
+    return table
+
+
+def fourier_resample(image: Image, size: int, axis: int) -> Image:
+    """Resample one axis to `size` samples by cutting off or adding high frequencies.
+
+    Sample 0 stays where it is. Only frequencies below the Nyquist limit of both lengths are kept:
+    the limit itself has no well defined phase.
+    """
+    n = image.shape[axis]
+    if size == n:
+        return image
+    spectrum = fft.rfft(image, axis=axis)
+    kept = (min(n, size) + 1) // 2
+    spectrum = spectrum[:, :kept] if axis == 1 else spectrum[:kept]
+    resampled: Image = fft.irfft(spectrum, n=size, axis=axis, overwrite_x=True)
+    resampled *= np.float32(size / n)
+    return resampled
+
+
+def location_and_mad(values: NDArray[np.generic]) -> tuple[float, float]:
+    """Median of the values, and their median absolute deviation from it.
+
+    Where more than half of the values are equal (blank areas, few grey levels), the MAD is 0 or a
+    rounding error; the mean absolute deviation, brought to the same scale, then stands in.
+    """
+    values = values.astype(np.float32).ravel()
+    median = np.median(values)
+    deviation = np.abs(values - median)
+    mad = float(np.median(deviation))
+    from_mean = float(deviation.mean()) * SIGMA_PER_MEAN_DEVIATION / SIGMA_PER_MAD
+    return float(median), mad if mad > 1e-3 * from_mean else from_mean
+
+
+def _subsample(image: NDArray[np.generic]) -> NDArray[np.generic]:
+    """About `_SAMPLE_SIZE` pixels on a grid with odd steps, which no detector tiling shares."""
+    step = int(np.sqrt(image.size / _SAMPLE_SIZE)) | 1
+    return image[::step, ::step]
+
+
+def _mirrored(n: int, padded: int) -> NDArray[np.intp]:
+    """Indices that pad an axis of `n` samples to `padded` by mirroring both of its ends.
+
+    Padding goes behind the last sample. Its first half continues the end of the axis and its
+    second half, periodic as the Fourier transform is, leads back to the beginning, so that there
+    is no jump beside the image.
+    """
+    extra = padded - n
+    indices = np.pad(np.arange(n), (extra // 2, extra - extra // 2), mode="symmetric")
+    return np.roll(indices, -(extra // 2))
+
+
+def _without_defects(
+    image: NDArray[np.generic], start: int, stop: int, centre: float, spread: float, name: str
+) -> Image:
+    """Rows of the image, less `centre`, with hot and dead pixels replaced.
+
+    A defect pixel takes the median of the sound pixels in the 5 x 5 around it. Where there are
+    none it lies inside something large (a gold bead, a blank strip), and its value is clipped.
+    """
+    block = image[start:stop].astype(np.float32)
+    block -= np.float32(centre)
+    limit = np.float32(HOT_PIXEL_MAD * spread)
+    # Written so that NaN counts as a defect.
+    defects = np.argwhere(~(np.abs(block) <= limit))
+    if len(defects) == 0:
+        return block
+    if not np.isfinite(block[tuple(defects.T)]).all():
+        raise InputError(
+            f"{name}: NaN or infinite pixels, as in a broken file. "
+            "Write the micrograph again, or remove the file."
+        )
+    # Surroundings reach over the edges of the block, and stop at those of the image.
+    first = max(start - 2, 0)
+    around = image[first : stop + 2].astype(np.float32) - np.float32(centre)
+    around = np.pad(around, ((2, 2), (2, 2)), constant_values=np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(around, (5, 5))
+    for some in np.array_split(defects, -(-len(defects) // _DEFECTS_AT_ONCE)):
+        y, x = some.T
+        window = windows[y + start - first, x].reshape(len(some), 25)
+        sound = np.abs(window) <= limit
+        count = sound.sum(axis=1)
+        window = np.sort(np.where(sound, window, np.inf), axis=1)
+        local = window[np.arange(len(some)), np.maximum(count - 1, 0) // 2]
+        block[y, x] = np.where(count > 0, local, block[y, x].clip(-limit, limit))
+    return block
+
+
+def _in_order(
+    work: Callable[[Item], Preprocessed], items: list[Item], threads: int
+) -> Iterator[Preprocessed]:
+    """Results in the order of `items`, with no more than `threads` of them in memory."""
+    pending: deque[Future[Preprocessed]] = deque()
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        try:
+            for item in items:
+                if len(pending) == threads:
+                    yield pending.popleft().result()
+                pending.append(pool.submit(work, item))
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,126 @@
+"""Shards: stacks of images of one size in an MRC file, with a table of one row per image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pandas as pd
+from numpy.typing import DTypeLike, NDArray
+
+from fewpick.atomic import atomic_path
+from fewpick.errors import InputError
+
+
+def shard_names(micrographs: Iterable[str], shard_size: int) -> dict[str, list[str]]:
+    """Deal micrographs into shards of about `shard_size`, by a hash of their names.
+
+    The number of shards is the smallest power of two that brings the average down to
+    `shard_size`. A further micrograph joins one shard and leaves the others as they are, until
+    the number of shards doubles.
+
+    Returns
+    -------
+    shard name -> sorted micrograph names; empty shards are left out
+    """
+    names = sorted(micrographs)
+    n_shards = 1
+    while len(names) > n_shards * shard_size:
+        n_shards *= 2
+    shards: dict[str, list[str]] = {}
+    for name in names:
+        index = int.from_bytes(hashlib.sha1(name.encode()).digest(), "big") % n_shards
+        shards.setdefault(f"shard-{index:03d}of{n_shards:03d}", []).append(name)
+    return dict(sorted(shards.items()))
+
+
+def table_path(path: str | Path) -> Path:
+    """Path of the table that goes with the stack at `path`."""
+    return Path(path).with_suffix(".tsv")
+
+
+class Stack:
+    """A stack on disk, read as it is needed.
+
+    Attributes
+    ----------
+    path : Path
+    table : DataFrame, one row per image, in the order of the images
+    images : (n, ny, nx) array mapped from the file, float16 or int8
+    voxel_size : float, angstrom per pixel; 0 when unknown
+
+    Raises
+    ------
+    InputError : the table and the stack hold different numbers of images
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.table = pd.read_csv(
+            table_path(path),
+            sep="\t",
+            dtype={"micrograph": str},
+            keep_default_na=False,
+            na_values={c: [""] for c in ("pixel_size", "prevalence")},
+        )
+        with mrcfile.mmap(self.path, mode="r") as mrc:
+            # mrcfile drops the first axis of a stack of one image.
+            self.images: NDArray[np.generic] = mrc.data.reshape(-1, *mrc.data.shape[-2:])
+            self.voxel_size = float(mrc.voxel_size.x)
+        if len(self.images) != len(self.table):
+            raise InputError(
+                f"{self.path}: {len(self.images)} images, but {len(self.table)} rows in "
+                f"{table_path(path).name}. Delete both files and run again."
+            )
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+def write_stack(
+    path: str | Path,
+    images: Iterable[NDArray[np.generic]],
+    *,
+    shape: tuple[int, int, int],
+    dtype: DTypeLike,
+    voxel_size: float = 0.0,
+) -> None:
+    """Write images one by one into an MRC stack; only one of them is in memory at a time.
+
+    Parameters
+    ----------
+    path : the stack, `.mrcs`
+    images : as many arrays of shape (ny, nx) as `shape` says
+    shape : n, ny, nx
+    dtype : float16 (MRC mode 12) or int8 (mode 0)
+    voxel_size : angstrom per pixel; 0 when unknown
+    """
+    mode = {np.dtype(np.float16): 12, np.dtype(np.int8): 0}[np.dtype(dtype)]
+    with (
+        atomic_path(path) as temporary,
+        mrcfile.new_mmap(temporary, shape=shape, mrc_mode=mode, overwrite=True) as mrc,
+    ):
+        mrc.set_image_stack()
+        mrc.voxel_size = voxel_size
+        # mrcfile's own label holds the time; without it equal images give equal bytes.
+        mrc.header.nlabl = 0
+        mrc.header.label = b""
+        for target, image in zip(mrc.data, images, strict=True):
+            target[...] = image
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as tab separated text; floats keep every digit."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+
+
+def common_voxel_size(pixel_sizes: Sequence[float], scales: Sequence[float]) -> float:
+    """Angstrom per target pixel if the whole shard shares one, else 0, which means unknown."""
+    voxel_sizes = np.asarray(pixel_sizes, float) / np.asarray(scales, float)
+    if len(voxel_sizes) and np.allclose(voxel_sizes, voxel_sizes[0], rtol=1e-4, atol=0):
+        return float(voxel_sizes[0])
+    return 0.0
