@@ -1,0 +1,218 @@
+"""Particle coordinates in the formats of the field: one module each, one reader, one writer.
+
+Points are (n, 2) float64 arrays of x = column, y = row in px of the file's frame; which formats
+are flipped against the image array is said by the data set's `y_axis` (`fewpick.manifest`), but
+for cryoSPARC .cs, whose definition holds the flip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewpick.coordinates import (
+    box,
+    cbox,
+    coco,
+    cryosparc,
+    csv_table,
+    json_points,
+    star,
+    topaz,
+)
+from fewpick.coordinates.names import Match, match_names
+from fewpick.coordinates.picks import Picks, make_picks
+from fewpick.errors import InputError
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Match",
+    "Picks",
+    "detect_format",
+    "make_picks",
+    "match_names",
+    "read_picks",
+    "write_picks",
+]
+
+HEAD = 8192  # bytes that suffice to recognise a format
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class Format:
+    """How to recognise, read and write one format; `write` is None where it is only read."""
+
+    suffixes: tuple[str, ...]
+    sniff: Callable[[str], bool]
+    read: Callable[..., dict[str, Picks]]
+    write: Callable[..., None] | None
+    options: tuple[str, ...] = ()  # keyword arguments that `write` takes
+
+
+# In the order of recognition: COCO is also JSON, and CBOX is also STAR.
+FORMATS: dict[str, Format] = {
+    "cs": Format((".cs",), cryosparc.sniff, cryosparc.read, None),
+    "coco": Format((".json",), coco.sniff, coco.read, None),
+    "json": Format((".json",), json_points.sniff, json_points.read, json_points.write),
+    "cbox": Format((".cbox",), cbox.sniff, cbox.read, cbox.write, ("box_size",)),
+    "star": Format((".star",), star.sniff, star.read, star.write, ("names", "pixel_size")),
+    "csv": Format((".csv",), csv_table.sniff, csv_table.read, csv_table.write, ("box_size",)),
+    "topaz": Format((".txt",), topaz.sniff, topaz.read, topaz.write),
+    "box": Format((".box",), box.sniff, box.read, box.write, ("box_size",)),
+}
+
+
+def detect_format(path: Path) -> str | None:
+    """Return a file's format by its content, else by its suffix, else None."""
+    with path.open("rb") as file:
+        raw = file.read(HEAD)
+    if raw[:2] in UTF16_MARKS:
+        head = raw.decode("utf-16", errors="ignore")
+    else:
+        # Bytes that are no text survive as surrogates, so that binary content can be recognised.
+        head = raw.decode("utf-8-sig", errors="surrogateescape")
+    named = [name for name, form in FORMATS.items() if path.suffix.lower() in form.suffixes]
+    known = [name for name, form in FORMATS.items() if form.sniff(head)]
+    return next(iter(known + named[::-1]), None)
+
+
+def read_picks(
+    path: str | Path,
+    *,
+    fmt: str | None = None,
+    shapes: Mapping[str, tuple[int, int]] | None = None,
+    scale: float = 1.0,
+) -> dict[str, Picks]:
+    """Read a coordinate file, or all of a folder.
+
+    Parameters
+    ----------
+    path: path
+        File or folder; a folder must hold files of one format.
+    fmt: str, optional
+        A key of `FORMATS`; recognised by content and suffix when left out.
+    shapes: dict, optional
+        (ny, nx) per micrograph; cryoSPARC files are measured by them.
+    scale: float
+        Multiplies the coordinates and sizes, such as the factor Topaz downsampled by.
+
+    Returns
+    -------
+    picks: dict
+        Name as the file gives it (its stem, where it gives none) to `Picks`.
+
+    Raises
+    ------
+    InputError
+        When anything in the file or folder cannot be used; the message names file and value.
+    """
+    path = Path(path)
+    if fmt is not None and fmt not in FORMATS:
+        raise InputError(f"{path}: unknown format {fmt!r}. Use one of {', '.join(FORMATS)}.")
+    if not (np.isfinite(scale) and scale > 0):
+        raise InputError(f"{path}: scale is {scale:g}. Give a positive factor.")
+    if path.is_dir():
+        files, fmt = _files(path, fmt)
+    elif path.is_file():
+        files = [path]
+        fmt = fmt or detect_format(path)
+    else:
+        raise InputError(f"{path}: no such file or folder. Check the path.")
+    if fmt is None:
+        raise InputError(
+            f"{path}: not recognised as a coordinate file. Set its format to one of "
+            f"{', '.join(FORMATS)}."
+        )
+    picks: dict[str, Picks] = {}
+    origin: dict[str, Path] = {}
+    for file in files:
+        held = cryosparc.read(file, shapes) if fmt == "cs" else FORMATS[fmt].read(file)
+        for key, value in held.items():
+            if key in origin:
+                raise InputError(f"{file}: {key} stands also in {origin[key]}. Keep one of them.")
+            origin[key] = file
+            picks[key] = value if scale == 1 else value.scaled(scale)
+    return picks
+
+
+def _files(folder: Path, fmt: str | None) -> tuple[list[Path], str]:
+    """Return the coordinate files of a folder and their one format."""
+    suffixes = {suffix for form in FORMATS.values() for suffix in form.suffixes}
+    if fmt is not None:
+        suffixes = set(FORMATS[fmt].suffixes)
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file()
+    )
+    if fmt is None:
+        formats = {name: file for file in reversed(files) if (name := detect_format(file))}
+        if len(formats) > 1:
+            seen = ", ".join(f"{name} ({file.name})" for name, file in sorted(formats.items()))
+            raise InputError(f"{folder}: holds several formats: {seen}. Set the format.")
+        fmt = next(iter(formats), None)
+    if fmt == "star":
+        # The list beside the files of a RELION job would give every micrograph again.
+        files = [file for file in files if not star.is_index(file)] or files
+    if fmt is None or not files:
+        raise InputError(
+            f"{folder}: holds no coordinate file ({', '.join(sorted(suffixes))}). Check the path."
+        )
+    return files, fmt
+
+
+def write_picks(
+    path: str | Path,
+    picks: Mapping[str, Picks],
+    *,
+    fmt: str | None = None,
+    scale: float = 1.0,
+    **options: Any,
+) -> None:
+    """Write picks so that the programs of the field open them.
+
+    Parameters
+    ----------
+    path: path
+        File for json, topaz; folder for box, cbox (a file for one micrograph); either for csv and
+        star: a file holds all micrographs, a folder one file each.
+    picks: dict
+        Micrograph to its `Picks`.
+    fmt: str, optional
+        A key of `FORMATS`; by the suffix of `path` when left out.
+    scale: float
+        The reader's factor: coordinates are divided by it.
+    options:
+        `box_size` (px of the original frame: box, cbox, csv), `names` (name to write per
+        micrograph: star), `pixel_size` (Angstrom: star). Formats without room ignore them.
+
+    Raises
+    ------
+    InputError
+        When the format cannot hold what is asked.
+    """
+    path = Path(path)
+    if fmt is None:
+        named = [name for name, form in FORMATS.items() if path.suffix.lower() in form.suffixes]
+        fmt = named[-1] if named else None
+    form = FORMATS.get(fmt or "")
+    if form is None or form.write is None:
+        able = ", ".join(name for name, form in FORMATS.items() if form.write)
+        raise InputError(
+            f"{path}: cannot write the format {fmt!r}. Use one of {able}; cryoSPARC imports star."
+        )
+    if not (np.isfinite(scale) and scale > 0):
+        raise InputError(f"{path}: scale is {scale:g}. Give a positive factor.")
+    if options.get("box_size") is not None:
+        options["box_size"] /= scale
+    form.write(
+        path,
+        {key: held.scaled(1 / scale) for key, held in picks.items()},
+        **{key: value for key, value in options.items() if key in form.options},
+    )

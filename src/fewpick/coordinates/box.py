@@ -1,0 +1,99 @@
+"""EMAN box: one file per micrograph of `corner_x corner_y width height [score]` lines.
+
+The centre is corner + size / 2. EMAN1 writes -3 where newer programs write a score. Source:
+https://blake.bcm.edu/emanwiki/EMAN2/BoxerFormats
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fewpick.atomic import atomic_path
+from fewpick.coordinates.picks import Picks, make_picks
+from fewpick.coordinates.text import NUMBER, number, read_text
+from fewpick.errors import InputError
+from fewpick.micrographs import stem
+
+
+def sniff(head: str) -> bool:
+    first = next((line.split() for line in head.splitlines() if line.strip()), [])
+    return len(first) in (4, 5) and all(NUMBER.fullmatch(word) for word in first)
+
+
+def read(path: Path) -> dict[str, Picks]:
+    """Read one file; an empty one is a micrograph without particles."""
+    rows: list[list[float]] = []
+    for line, content in enumerate(read_text(path).split("\n"), start=1):
+        words = content.split()
+        if not words:
+            continue
+        if len(words) not in (4, 5) or (rows and len(words) != len(rows[0])):
+            raise InputError(
+                f"{path}: line {line} has {len(words)} values. A box has 4 (corner x, corner y, "
+                "width, height) or 5 (and a score), on each line alike."
+            )
+        rows.append([number(f"{path}: line {line}", word) for word in words])
+    if not rows:
+        return {path.stem: make_picks(path, [], [])}
+    table = np.array(rows)
+    corner, size, last = table[:, :2], table[:, 2:4], table[:, 4:].ravel()
+    if not (size > 0).all():
+        row = int(np.flatnonzero(~(size > 0).all(axis=1))[0])
+        raise InputError(
+            f"{path}: box {row + 1} measures {size[row, 0]:g} x {size[row, 1]:g} px. Correct it."
+        )
+    if len(last) and set(last) == {-1.0, -2.0}:
+        raise InputError(
+            f"{path}: holds start and end points of helices (-1, -2). Give single particles."
+        )
+    score = None if not len(last) or (last == -3).all() else last
+    x, y = (corner + size / 2).T
+    return {path.stem: make_picks(path, x, y, score, float(np.median(size)))}
+
+
+def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
+    """Write one file per micrograph; corners are whole pixels, as EMAN's are."""
+    for file, held in per_micrograph(path, ".box", picks):
+        size = even_size(file, held, box_size)
+        lines = []
+        for row, (x, y) in enumerate(held.xy - size / 2):
+            words = [f"{np.rint(x):.0f}", f"{np.rint(y):.0f}", f"{size}", f"{size}"]
+            if held.score is not None:
+                words.append(f"{held.score[row]:.6f}")
+            lines.append("\t".join(words) + "\n")
+        with atomic_path(file) as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def per_micrograph(path: Path, suffix: str, picks: Mapping[str, Picks]) -> list[tuple[Path, Picks]]:
+    """Return the file for each micrograph: in the folder `path`, or `path` itself for one.
+
+    Raises
+    ------
+    InputError
+        When several micrographs are to go into one file.
+    """
+    if path.suffix != suffix:
+        return [(path / f"{stem(key)}{suffix}", held) for key, held in picks.items()]
+    if len(picks) != 1:
+        raise InputError(
+            f"{path}: a {suffix} file holds one micrograph, not {len(picks)}. Give a folder."
+        )
+    return [(path, next(iter(picks.values())))]
+
+
+def even_size(path: Path, picks: Picks, box_size: float | None) -> int:
+    """Return the box side in whole, even px, so that whole-pixel centres keep their place.
+
+    Raises
+    ------
+    InputError
+        When neither the caller nor the picks give a size.
+    """
+    size = picks.diameter if box_size is None else box_size
+    if size is None and len(picks):
+        raise InputError(f"{path}: a box needs a size. Give the box size in px.")
+    return max(2, 2 * round((size or 2) / 2))

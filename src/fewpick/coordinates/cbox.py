@@ -1,0 +1,70 @@
+"""CBOX 1.0, crYOLO's STAR of boxes: one file per micrograph, corner and size of each box.
+
+Source: https://cryolo.readthedocs.io/en/stable/other/formats.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fewpick.atomic import atomic_path
+from fewpick.coordinates.box import even_size, per_micrograph
+from fewpick.coordinates.picks import Picks, make_picks
+from fewpick.coordinates.star_blocks import floats, read_blocks, star_text
+from fewpick.errors import InputError
+
+COLUMNS = ("CoordinateX", "CoordinateY", "Width", "Height")
+SCORE, SLICE = "Confidence", "CoordinateZ"
+
+
+def sniff(head: str) -> bool:
+    return "_cbox_format_version" in head or "data_cryolo" in head
+
+
+def read(path: Path) -> dict[str, Picks]:
+    """Read one file; a table without rows is a micrograph without particles."""
+    block = read_blocks(path, (*COLUMNS, SCORE, SLICE)).get("cryolo")
+    if block is None or not set(COLUMNS) <= set(block.columns):
+        raise InputError(
+            f"{path}: has no data_cryolo table with {', '.join('_' + c for c in COLUMNS)}. "
+            "Give a CBOX file of version 1.0."
+        )
+    if SLICE in block and block[SLICE].dropna().nunique() > 1:
+        raise InputError(f"{path}: holds boxes of several slices, a tomogram. Give a micrograph.")
+    x, y, width, height = (floats(path, block, column) for column in COLUMNS)
+    if not (width > 0).all() or not (height > 0).all():
+        raise InputError(f"{path}: holds a box without width or height. Write the file again.")
+    score = None
+    if SCORE in block and not block[SCORE].isna().all():
+        score = floats(path, block, SCORE)
+    diameter = float(np.median([width, height])) if len(x) else None
+    return {path.stem: make_picks(path, x + width / 2, y + height / 2, score, diameter)}
+
+
+def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
+    """Write one file per micrograph with the columns of crYOLO 1.8 and later."""
+    for file, held in per_micrograph(path, ".cbox", picks):
+        size = even_size(file, held, box_size)
+        missing, side = ["<NA>"] * len(held), [f"{size}"] * len(held)
+        confidence = missing if held.score is None else [f"{value:.6f}" for value in held.score]
+        cryolo = {
+            "CoordinateX": [f"{x:.4f}" for x in held.xy[:, 0] - size / 2],
+            "CoordinateY": [f"{y:.4f}" for y in held.xy[:, 1] - size / 2],
+            SLICE: missing,
+            "Width": side,
+            "Height": side,
+            "Depth": missing,
+            "EstWidth": side,
+            "EstHeight": side,
+            SCORE: confidence,
+            "NumBoxes": missing,
+            "Angle": missing,
+        }
+        text = star_text({"cryolo": cryolo, "cryolo_include": {"slice_index": []}})
+        with atomic_path(file) as temporary:
+            temporary.write_text(
+                "\ndata_global\n\n_cbox_format_version 1.0\n" + text, encoding="utf-8"
+            )

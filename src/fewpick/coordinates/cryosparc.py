@@ -1,0 +1,77 @@
+"""cryoSPARC .cs (read only): a numpy structured array of centres as fractions of the micrograph.
+
+cryoSPARC counts y from the other end: y = (1 - center_y_frac) * ny. Its own import reads RELION
+STAR, so nothing is written here. Source: https://tools.cryosparc.com and
+https://github.com/asarnow/pyem
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fewpick.coordinates.names import match_names
+from fewpick.coordinates.picks import Picks, make_picks, rows_by_name
+from fewpick.errors import InputError
+
+NAME, SHAPE = "location/micrograph_path", "location/micrograph_shape"
+X, Y = "location/center_x_frac", "location/center_y_frac"
+SCORE = "pick_stats/ncc_score"
+
+
+def sniff(head: str) -> bool:
+    return head[1:6] == "NUMPY"
+
+
+def read(path: Path, shapes: Mapping[str, tuple[int, int]] | None = None) -> dict[str, Picks]:
+    """Read the file; `shapes` (ny, nx) of the micrographs at hand win over those it records."""
+    table = _load(path)
+    fields = table.dtype.names or ()
+    if not {NAME, X, Y} <= set(fields):
+        raise InputError(
+            f"{path}: has no {X}, {Y} and {NAME}. Give the .cs file (or its passthrough) that "
+            "holds the particle locations."
+        )
+    try:
+        x, y = (table[field].astype(np.float64, casting="same_kind") for field in (X, Y))
+        score = table[SCORE].astype(np.float64) if SCORE in fields else None
+        text = table[NAME]
+        names = (
+            np.char.decode(text, "utf-8") if text.dtype.kind == "S" else text.astype(str)
+        ).tolist()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: a location field has the wrong type ({error}).") from None
+    for values, field in ((x, X), (y, Y)):
+        if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+            raise InputError(f"{path}: {field} is not between 0 and 1. Export the file again.")
+    if not names or "" in names:
+        raise InputError(f"{path}: a particle without micrograph, or no particle at all.")
+    rows_of = rows_by_name(names)
+    at_hand = match_names(list(shapes), rows_of).matched if shapes else {}
+    picks = {}
+    for key, rows in rows_of.items():
+        if key in at_hand and shapes:
+            ny, nx = shapes[at_hand[key]]
+        elif SHAPE in fields and table[SHAPE].shape == (len(table), 2):
+            ny, nx = (int(side) for side in table[SHAPE][rows[0]])
+        else:
+            raise InputError(
+                f"{path}: {key} has no {SHAPE}. Give the micrographs along with the file."
+            )
+        held_score = None if score is None else score[rows]
+        picks[key] = make_picks(path, x[rows] * nx, (1 - y[rows]) * ny, held_score)
+    return picks
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        table = np.load(path, allow_pickle=False)
+    except Exception as error:
+        # A damaged header can make numpy raise nearly anything, also for want of memory.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a cryoSPARC table ({reason}). Export it again.") from error
+    if not isinstance(table, np.ndarray) or table.ndim != 1:
+        raise InputError(f"{path}: not a table of particles. Export the file again.")
+    return table

@@ -1,0 +1,90 @@
+"""coordinates.json: `{"image.jpg": [[x, y], ...]}`.
+
+A micrograph without a key is not annotated; one with an empty list has no particles.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fewpick.atomic import atomic_path
+from fewpick.coordinates.picks import Picks, make_picks
+from fewpick.coordinates.text import read_text
+from fewpick.errors import InputError
+
+
+def sniff(head: str) -> bool:
+    return head.lstrip().startswith("{")
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Load a JSON object, refusing a key that stands twice.
+
+    Raises
+    ------
+    InputError
+        When the text is not JSON, or not one object.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        loaded = dict(pairs)
+        if len(loaded) != len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in loaded if keys.count(key) > 1)
+            raise InputError(f"{path}: the key {twice!r} stands twice. Keep one.")
+        return loaded
+
+    try:
+        content = json.loads(read_text(path), object_pairs_hook=unique)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error}). Write the file again.") from None
+    if not isinstance(content, dict):
+        raise InputError(
+            f'{path}: holds a {type(content).__name__}. Write {{"image.mrc": [[x, y], ...]}}.'
+        )
+    return content
+
+
+def real(where: str, value: Any) -> float:
+    """Return a JSON number as float.
+
+    Raises
+    ------
+    InputError
+        When it is something else, or too large.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{where}: {value!r} is not a number. Correct the file.")
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f"{where}: a number of {len(str(value))} digits. Correct it.") from None
+
+
+def read(path: Path) -> dict[str, Picks]:
+    """Read the file; an empty list is a micrograph without particles."""
+    picks = {}
+    for name, points in load_json(path).items():
+        where = f"{path}: {name}"
+        if not isinstance(points, list):
+            raise InputError(f"{where}: holds {points!r:.40}. Write a list of [x, y].")
+        xs, ys = [], []
+        for number, point in enumerate(points, start=1):
+            if not isinstance(point, list) or len(point) != 2:
+                raise InputError(f"{where}: point {number} is {point!r:.40}. Write [x, y].")
+            xs.append(real(f"{where}: point {number}", point[0]))
+            ys.append(real(f"{where}: point {number}", point[1]))
+        picks[name] = make_picks(where, xs, ys)
+    return picks
+
+
+def write(path: Path, picks: Mapping[str, Picks]) -> None:
+    """Write the centres; the format has no room for scores."""
+    content = {key: [[float(x), float(y)] for x, y in held.xy] for key, held in picks.items()}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")

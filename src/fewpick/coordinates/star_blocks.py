@@ -1,0 +1,103 @@
+"""The STAR syntax that RELION and CBOX files share."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import starfile
+
+from fewpick.coordinates.picks import Points
+from fewpick.coordinates.text import number, read_text
+from fewpick.errors import InputError
+
+Loop = Mapping[str, Sequence[str]]
+
+
+def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Read the loops of a STAR file by block name; the values of `columns` stay text.
+
+    Raises
+    ------
+    InputError
+        When the file is not STAR, or holds a block or column twice.
+    """
+    # starfile takes a comment for the only row of an otherwise empty table.
+    lines = read_text(path).split("\n")
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    names = re.findall(r"^[ \t]*data_(.*?)[ \t]*$", text, re.MULTILINE)
+    if not names:
+        raise InputError(f"{path}: holds no STAR data block. Write the file again.")
+    for name in names:
+        # starfile would end the table at a micrograph called data_1.mrc and drop the rest.
+        if " " in name or "\t" in name or names.count(name) > 1:
+            raise InputError(
+                f"{path}: 'data_{name}' is not one block's name. Write each block once, and no "
+                "line that starts with a micrograph named data_..."
+            )
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".star") as plain:
+        # starfile reads as if Python source, in an encoding of its own finding: give it UTF-8.
+        plain.write(text)
+        plain.flush()
+        try:
+            blocks = starfile.read(plain.name, always_dict=True, parse_as_string=list(columns))
+        except Exception as error:
+            # starfile lets through whatever its parts raise.
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{path}: not a readable STAR file ({reason}). Write the file again."
+            ) from error
+    loops = {name: block for name, block in blocks.items() if isinstance(block, pd.DataFrame)}
+    for name, block in loops.items():
+        if not block.columns.is_unique:
+            twice = block.columns[block.columns.duplicated()][0]
+            raise InputError(f"{path}: data_{name} has the column _{twice} twice. Remove one.")
+    return loops
+
+
+def floats(path: Path, block: pd.DataFrame, column: str) -> Points:
+    """Return a text column as (n,) float64; missing values are errors.
+
+    Raises
+    ------
+    InputError
+        When a value is not a number.
+    """
+    return np.array(
+        [
+            number(f"{path}: row {row + 1}, _{column}", "" if pd.isna(value) else str(value))
+            for row, value in enumerate(block[column])
+        ],
+        dtype=np.float64,
+    )
+
+
+def star_text(blocks: Mapping[str, Loop]) -> str:
+    """Lay out loops of text values as a STAR file."""
+    lines = []
+    for name, loop in blocks.items():
+        lines += ["", "# version 30001", "", f"data_{name}", "", "loop_"]
+        lines += [f"_{column} #{i}" for i, column in enumerate(loop, start=1)]
+        lines += ["\t".join(row) for row in zip(*loop.values(), strict=True)]
+        lines += [""]
+    return "\n".join(lines) + "\n"
+
+
+def check_word(path: Path, value: str) -> str:
+    """Return a name that a STAR file can hold.
+
+    Raises
+    ------
+    InputError
+        When it is empty or holds a space, quote or comment mark.
+    """
+    if not re.fullmatch(r"[^\s\"'#]+", value):
+        raise InputError(
+            f"{path}: the name {value!r} holds a space, quote or '#', which STAR files cannot "
+            "carry. Rename the micrograph."
+        )
+    return value

@@ -1,0 +1,135 @@
+"""Delimited tables with a header line, the common ground of csv and Topaz files."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fewpick.coordinates.picks import Picks, make_picks, rows_by_name
+from fewpick.coordinates.text import number, read_text
+from fewpick.errors import InputError
+
+
+def read_columns(
+    path: Path, *, x: str, y: str, name: str, score: str, diameter: str | None = None
+) -> dict[str, Picks]:
+    """Read picks by column name (in any case); without the column `name` the stem is the key.
+
+    Raises
+    ------
+    InputError
+        When a column is missing or a value is not a number.
+    """
+    table = parse_table(path, read_text(path))
+    for column in (x, y):
+        if column.lower() not in table.columns:
+            raise InputError(
+                f"{path}: has no column {column!r}; its header is {table.columns}. "
+                "Add the header or set the right format."
+            )
+    everything = make_picks(path, table.numbers(x), table.numbers(y))
+    scores = table.optional_numbers(score)
+    sizes = table.optional_numbers(diameter) if diameter is not None else None
+
+    def picks_of(rows: np.ndarray) -> Picks:
+        held_scores = _given(None if scores is None else scores[rows])
+        size = _given(None if sizes is None else sizes[rows])
+        median = None if size is None else float(np.median(size))
+        xy = everything.xy[rows]
+        return make_picks(path, xy[:, 0], xy[:, 1], held_scores, median)
+
+    if name.lower() not in table.columns:
+        return {path.stem: picks_of(np.arange(len(everything)))}
+    names = table.strings(name)
+    if "" in names:
+        line = table.rows[names.index("")][0]
+        raise InputError(f"{path}: line {line} names no micrograph. Write the file again.")
+    if not names:
+        raise InputError(
+            f"{path}: holds no particle and so names no micrograph. Use the format json, or one "
+            "file per micrograph, to say that micrographs are empty."
+        )
+    return {key: picks_of(rows) for key, rows in rows_by_name(names).items()}
+
+
+def _given(values: np.ndarray | None) -> np.ndarray | None:
+    """Return None for a column that is absent or left blank throughout."""
+    return None if values is None or np.isnan(values).all() else values
+
+
+@dataclass(frozen=True)
+class Table:
+    """A delimited text table: lower-case column names, and rows as (line number, fields)."""
+
+    path: Path
+    columns: list[str]
+    rows: list[tuple[int, list[str]]]
+    decimal_comma: bool
+
+    def strings(self, column: str) -> list[str]:
+        at = self.columns.index(column.lower())
+        return [fields[at].strip() for _, fields in self.rows]
+
+    def numbers(self, column: str, *, blank: bool = False) -> list[float]:
+        """Return a column as numbers; with `blank`, empty fields become NaN."""
+        swap = "," if self.decimal_comma else "."
+        return [
+            np.nan
+            if blank and not field
+            else number(f"{self.path}: line {line}", field.replace(swap, "."))
+            for (line, _), field in zip(self.rows, self.strings(column), strict=True)
+        ]
+
+    def optional_numbers(self, column: str) -> np.ndarray | None:
+        """Return a column as (n,) float64 with NaN for empty fields; None without the column."""
+        if column.lower() not in self.columns:
+            return None
+        return np.array(self.numbers(column, blank=True))
+
+
+def parse_table(path: Path, text: str) -> Table:
+    """Split a table with a header line, delimited by tab, comma, semicolon or spaces.
+
+    A semicolon comes with the decimal comma of the same spreadsheets.
+
+    Raises
+    ------
+    InputError
+        When there is no header, a column stands twice or a line has another number of fields.
+    """
+    lines = text.split("\n")
+    first = next((i for i, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        raise InputError(
+            f"{path}: the file is empty. A micrograph without particles has a header line only."
+        )
+    delimiter = next((mark for mark in "\t;," if mark in lines[first]), " ")
+    try:
+        reader = csv.reader(
+            lines, delimiter=delimiter, skipinitialspace=delimiter == " ", strict=True
+        )
+        rows = []
+        for fields in reader:
+            if delimiter == " ":
+                fields = [field for field in fields if field]
+            if any(field.strip() for field in fields):
+                rows.append((reader.line_num, fields))
+    except csv.Error as error:
+        raise InputError(f"{path}: not a table ({error}). Write the file again.") from None
+    columns = [field.strip().lower() for field in rows.pop(0)[1]]
+    named = [name for name in columns if name]
+    if len(set(named)) != len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise InputError(f"{path}: the column {twice!r} stands twice. Remove one.")
+    for line, fields in rows:
+        while len(fields) > len(columns) and not fields[-1].strip():
+            fields.pop()
+        if len(fields) != len(columns):
+            raise InputError(
+                f"{path}: line {line} has {len(fields)} fields where the header has "
+                f"{len(columns)}. Write the file again; it may be truncated or use decimal commas."
+            )
+    return Table(path, columns, rows, decimal_comma=delimiter == ";")

@@ -1,0 +1,48 @@
+"""Text as it comes from instruments, spreadsheets and other operating systems."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fewpick.errors import InputError
+
+# What a number looks like; `float` alone would also take "1_000", "nan", "inf" and other digits.
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def read_text(path: Path) -> str:
+    r"""Read a text file as UTF-8, or UTF-16 if it starts with that mark; line ends become \n.
+
+    Raises
+    ------
+    InputError
+        When the bytes are no such text.
+    """
+    raw = path.read_bytes()
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: byte {error.start} is not {encoding.removesuffix('-sig')} text. "
+            "Save the file as UTF-8; it may also be damaged or binary."
+        ) from None
+    if "\0" in text:
+        raise InputError(f"{path}: holds NUL characters. Copy the file again; it is damaged.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def number(where: object, text: str) -> float:
+    """Convert a decimal number, refusing everything else Python would take for one.
+
+    Raises
+    ------
+    InputError
+        When `text` is not a number; the message starts with `where`.
+    """
+    text = text.strip()
+    if not NUMBER.fullmatch(text):
+        cure = "Use a decimal point." if "," in text else "Correct the file."
+        raise InputError(f"{where}: {text!r} is not a number. {cure}")
+    return float(text)

@@ -1,0 +1,44 @@
+"""Topaz text: `image_name x_coord y_coord score`, tab separated, one table for many micrographs.
+
+Names come without suffix, coordinates in the frame that Topaz saw: images downsampled by s need
+the scale s. Source: https://topaz-em.readthedocs.io
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fewpick.atomic import atomic_path
+from fewpick.coordinates.picks import Picks
+from fewpick.coordinates.table import read_columns
+from fewpick.errors import InputError
+from fewpick.micrographs import stem
+
+NAME, X, Y, SCORE = "image_name", "x_coord", "y_coord", "score"
+
+
+def sniff(head: str) -> bool:
+    first = next((line for line in head.splitlines() if line.strip()), "").lower()
+    return all(column in first for column in (X, Y))
+
+
+def read(path: Path) -> dict[str, Picks]:
+    """Read one table; the score is optional, as in Topaz's training tables."""
+    return read_columns(path, x=X, y=Y, name=NAME, score=SCORE)
+
+
+def write(path: Path, picks: Mapping[str, Picks]) -> None:
+    """Write one table; scores only when every micrograph has them."""
+    scored = all(held.score is not None for held in picks.values())
+    lines = ["\t".join([NAME, X, Y] + [SCORE] * scored) + "\n"]
+    for key, held in picks.items():
+        if "\t" in key or '"' in key:
+            raise InputError(f"{path}: {key!r} holds a tab or quote. Rename the micrograph.")
+        for row, (x, y) in enumerate(held.xy):
+            words = [stem(key), f"{x:.4f}", f"{y:.4f}"]
+            if scored and held.score is not None:
+                words.append(f"{held.score[row]:.6f}")
+            lines.append("\t".join(words) + "\n")
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")

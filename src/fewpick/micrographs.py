@@ -1,0 +1,316 @@
+"""Find and read micrographs: MRC (also gzip, bzip2), TIFF, PNG and JPG.
+
+An image is the array its reader returns, row 0 first. MRC stores the bottom row of the picture
+first and the other formats the top row; nothing is flipped here (see `fewpick.manifest`).
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import tifffile
+from PIL import Image
+
+from fewpick.errors import InputError
+
+log = logging.getLogger(__name__)
+
+MRC_SUFFIXES = (".mrc", ".map", ".mrc.gz", ".mrc.bz2")
+TIFF_SUFFIXES = (".tif", ".tiff")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = MRC_SUFFIXES + TIFF_SUFFIXES + PICTURE_SUFFIXES
+
+MRC_MODES = (0, 1, 2, 6, 12)
+LARGEST_SIDE = 65_536  # px; above it a header is broken rather than a detector large
+
+Image32 = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class Header:
+    """Size and scale of a micrograph: `ny` rows, `nx` columns, `pixel_size` in Angstrom or None."""
+
+    ny: int
+    nx: int
+    pixel_size: float | None
+
+
+def image_suffix(name: str) -> str | None:
+    """Return the image suffix of a file name as spelled in it (".mrc.gz"), None without one."""
+    lower = name.lower()
+    found = [suffix for suffix in IMAGE_SUFFIXES if lower.endswith(suffix)]
+    return name[-max(map(len, found)) :] if found else None
+
+
+def stem(name: str) -> str:
+    """Return a file name without its image suffix; other dots stay ("a.bin_avg.png")."""
+    return name.removesuffix(image_suffix(name) or "")
+
+
+def list_micrographs(source: str | Path) -> list[Path]:
+    """List the micrographs of a folder, or those that match a glob, sorted by name.
+
+    Raises
+    ------
+    InputError
+        When there is none, or when two share a name or a stem, so that coordinates and picks
+        could not be told apart.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        found = list(folder.iterdir())
+    else:
+        found = [Path(match) for match in glob.glob(str(source), recursive=True)]
+    paths = sorted(
+        (p for p in found if image_suffix(p.name) and not p.name.startswith(".") and p.is_file()),
+        key=lambda path: (path.name, str(path)),
+    )
+    if not paths:
+        what = "is not there" if not found and not folder.is_dir() else "holds no micrograph"
+        raise InputError(
+            f"{source}: {what}. Give a folder or a glob of single images "
+            f"({', '.join(IMAGE_SUFFIXES)})."
+        )
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if set(path.name) & set("\t\r\n"):
+            raise InputError(f"{path}: the name {path.name!r} holds a tab or newline. Rename it.")
+        other = seen.setdefault(stem(path.name), path)
+        if other is not path:
+            raise InputError(
+                f"{path}: the name {stem(path.name)!r} is also that of {other}. "
+                "Rename one, or narrow the glob."
+            )
+    return paths
+
+
+def read_header(path: str | Path) -> Header:
+    """Read size and pixel size without the pixels.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, not an image of its suffix, truncated or holds several images.
+    """
+    path = Path(path)
+    suffix = _checked_suffix(path)
+    if suffix in MRC_SUFFIXES:
+        with _mrc(path, header_only=True) as mrc:
+            return _mrc_header(path, mrc)
+    with _readable(path):
+        if suffix in TIFF_SUFFIXES:
+            with tifffile.TiffFile(path) as tiff:
+                ny, nx = _tiff_page(path, tiff).shape[:2]
+        else:
+            with Image.open(path) as picture:
+                nx, ny = picture.size
+    return Header(int(ny), int(nx), None)
+
+
+def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
+    """Read a micrograph.
+
+    Returns
+    -------
+    image: (ny, nx) float32 array
+    pixel_size: float or None
+        Angstrom; None when the file does not say.
+
+    Raises
+    ------
+    InputError
+        As `read_header`, and when the image is constant or holds NaN or infinite values.
+    """
+    path = Path(path)
+    suffix = _checked_suffix(path)
+    pixel_size = None
+    if suffix in MRC_SUFFIXES:
+        with _mrc(path, header_only=False) as mrc:
+            pixel_size = _mrc_header(path, mrc).pixel_size
+            data = _signed_or_not(mrc).reshape(mrc.data.shape[-2:])
+    else:
+        with _readable(path):
+            data = _read_tiff(path) if suffix in TIFF_SUFFIXES else _read_picture(path)
+    # A float64 value may overflow to infinity, which the next check reports.
+    with np.errstate(over="ignore"):
+        image = np.ascontiguousarray(data, dtype=np.float32)
+    _check_values(path, image)
+    return image, pixel_size
+
+
+def _checked_suffix(path: Path) -> str:
+    suffix = (image_suffix(path.name) or "").lower()
+    if not suffix:
+        raise InputError(
+            f"{path}: {path.suffix or 'no suffix'} is not a micrograph format. "
+            f"Use one of {', '.join(IMAGE_SUFFIXES)}."
+        )
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Check the path.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty (0 bytes). Copy it again or remove it.")
+    return suffix
+
+
+def _check_values(path: Path, image: Image32) -> None:
+    low, high = float(image.min()), float(image.max())  # NaN and infinities carry through
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = ~np.isfinite(image)
+        row, column = np.argwhere(bad)[0]
+        raise InputError(
+            f"{path}: {int(bad.sum())} pixels are NaN or infinite, the first "
+            f"({image[row, column]}) at row {row}, column {column}. "
+            "Process the micrograph again or remove it."
+        )
+    if low == high:
+        raise InputError(
+            f"{path}: every pixel is {low:g}. Copy or process the micrograph again, or remove it."
+        )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises on a broken file into an InputError that names it."""
+    try:
+        with warnings.catch_warnings():
+            # Micrographs are larger than Pillow expects of a picture.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        # Third-party decoders raise about anything on bytes they do not expect.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read ({reason}). Copy it again; it may be truncated or in "
+            "another format than its suffix says."
+        ) from error
+
+
+# ---------------------------------------------------------------------------------------- MRC
+
+
+@contextmanager
+def _mrc(path: Path, *, header_only: bool) -> Iterator[Any]:
+    with _readable(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # odd extended headers are harmless
+        # First the header alone: the sizes in a broken one must not drive an allocation.
+        with mrcfile.open(path, header_only=True) as mrc:
+            _check_mrc(path, mrc)
+            if header_only:
+                yield mrc
+        if not header_only:
+            with mrcfile.open(path) as mrc:
+                yield mrc
+
+
+def _check_mrc(path: Path, mrc: Any) -> None:
+    header = mrc.header
+    mode, nx, ny, nz = (int(header[key]) for key in ("mode", "nx", "ny", "nz"))
+    if mode not in MRC_MODES:
+        raise InputError(
+            f"{path}: MRC mode {mode} is not a real-valued image. Convert it to mode 2 "
+            "(`newstack -mode 2`) or use one of the modes 0, 1, 2, 6, 12."
+        )
+    if not (0 < nx <= LARGEST_SIDE and 0 < ny <= LARGEST_SIDE):
+        raise InputError(f"{path}: the header says {nx} x {ny} pixels. Write the file again.")
+    if nz != 1:
+        raise InputError(
+            f"{path}: holds {nz} images. Give one motion-corrected micrograph per file "
+            "(sum the frames of a movie; split a stack)."
+        )
+    if not isinstance(mrc, mrcfile.gzipmrcfile.GzipMrcFile | mrcfile.bzip2mrcfile.Bzip2MrcFile):
+        itemsize = mrcfile.utils.dtype_from_mode(mode).itemsize
+        expected = header.nbytes + int(header.nsymbt) + ny * nx * itemsize
+        actual = path.stat().st_size
+        if actual != expected:
+            raise InputError(
+                f"{path}: {actual} bytes where a {nx} x {ny} image of mode {mode} takes "
+                f"{expected}. Copy the file again; it is truncated or its header is wrong."
+            )
+
+
+def _mrc_header(path: Path, mrc: Any) -> Header:
+    header = mrc.header
+    sizes = []
+    for axis, samples in (("x", header.mx), ("y", header.my)):
+        length, samples = float(header.cella[axis]), int(samples)
+        sizes.append(length / samples if samples > 0 else 0.0)
+    x, y = sizes
+    pixel_size = x if np.isfinite(x) and x > 0 else None
+    if pixel_size is not None and abs(x - y) > 0.01 * x:
+        log.warning("%s: pixels of %g x %g Angstrom; %g is used for both axes.", path, x, y, x)
+    return Header(int(header.ny), int(header.nx), pixel_size)
+
+
+def _signed_or_not(mrc: Any) -> np.ndarray[Any, Any]:
+    """Return the data; IMOD before 4.2.23 wrote mode 0 unsigned and says so in its own flags."""
+    data: np.ndarray[Any, Any] = mrc.data
+    if data.dtype == np.int8:
+        stamp, flags = np.frombuffer(
+            mrc.header.extra2.tobytes(), dtype=mrc.header.mode.dtype, count=2, offset=40
+        )
+        if stamp == 1146047817 and not flags & 1:
+            return data.view(np.uint8)
+    return data
+
+
+# ------------------------------------------------------------------------- TIFF and pictures
+
+
+def _tiff_page(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
+    if len(tiff.pages) != 1:
+        raise InputError(
+            f"{path}: holds {len(tiff.pages)} images. Give one motion-corrected micrograph per "
+            "file (sum the frames of a movie)."
+        )
+    page = tiff.pages.first
+    colour = page.ndim == 3 and page.shape[2] in (3, 4)
+    if page.ndim != 2 and not colour:
+        raise InputError(f"{path}: has shape {page.shape}. Give a two-dimensional image.")
+    return page
+
+
+def _read_tiff(path: Path) -> np.ndarray[Any, Any]:
+    with tifffile.TiffFile(path) as tiff:
+        page = _tiff_page(path, tiff)
+        # tifffile leaves LZW, JPEG and some predictors to a large optional package that Pillow's
+        # libtiff makes unnecessary; palettes too are Pillow's.
+        palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
+        if palette or page.compression not in (1, 8, 32946) or page.predictor == 3:
+            return _read_picture(path)
+        data = page.asarray()
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            log.warning("%s: stored as a negative (0 is white); values are used as stored.", path)
+    if np.iscomplexobj(data):
+        raise InputError(f"{path}: complex values. Give a real-valued image.")
+    return _to_grey(path, data) if data.ndim == 3 else data
+
+
+def _read_picture(path: Path) -> np.ndarray[Any, Any]:
+    with Image.open(path) as picture:
+        if picture.mode == "1":
+            return np.asarray(picture.convert("L"))
+        if picture.mode in ("LA", "La"):
+            return np.asarray(picture)[..., 0]
+        if picture.mode in ("L", "F", "I") or picture.mode.startswith("I;16"):
+            return np.asarray(picture)
+        return _to_grey(path, np.asarray(picture.convert("RGB")))
+
+
+def _to_grey(path: Path, colour: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Reduce (ny, nx, 3 or 4) to grey: exact for equal channels, else luminance (ITU-R 601-2)."""
+    red, green, blue = (colour[..., channel] for channel in range(3))
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        return red
+    log.warning("%s: a colour image; its luminance is used.", path)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
