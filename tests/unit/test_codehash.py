@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fewpick import codehash
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A script that imports `used`, which imports `deep`; `other` is imported by nobody."""
+    package = tmp_path / "src" / "package"
+    (package / "inner").mkdir(parents=True)
+    files = {
+        "src/package/__init__.py": "",
+        "src/package/used.py": "from package import deep\n\ndef f(): return deep.g()\n",
+        "src/package/deep.py": "def g(): return 1\n",
+        "src/package/other.py": "x = 1\n",
+        "src/package/inner/__init__.py": "from .leaf import leaf\n",
+        "src/package/inner/leaf.py": "from ..deep import g\n\ndef leaf(): return g()\n",
+        "script.py": "from package.used import f\nf()\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def modules(project: Path, script: str) -> set[str]:
+    (project / "script.py").write_text(script)
+    codehash.imported.cache_clear()
+    found = codehash.closure(project / "script.py", project / "src")
+    return {path.relative_to(project / "src/package").as_posix() for path in found}
+
+
+def fingerprint(project: Path) -> str:
+    codehash.imported.cache_clear()
+    codehash.meaning.cache_clear()
+    return codehash.of(project / "script.py", project / "src")
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("import os", set()),
+        ("import package.used", {"__init__.py", "used.py", "deep.py"}),
+        ("from package import used as u", {"__init__.py", "used.py", "deep.py"}),
+        ("from package.used import f", {"__init__.py", "used.py", "deep.py"}),
+        ("def f():\n    import package.deep", {"__init__.py", "deep.py"}),
+        (
+            "from package.inner import leaf",
+            {"__init__.py", "inner/__init__.py", "inner/leaf.py", "deep.py"},
+        ),
+        (
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import package.other\n"
+            "else:\n    import package.deep",
+            {"__init__.py", "deep.py"},
+        ),
+    ],
+)
+def test_closure_follows_every_way_to_import(
+    project: Path, script: str, expected: set[str]
+) -> None:
+    assert modules(project, script) == expected
+
+
+def test_closure_ends_when_modules_import_each_other(project: Path) -> None:
+    (project / "src/package/deep.py").write_text("import package.used\n")
+    assert modules(project, "import package.deep") == {"__init__.py", "used.py", "deep.py"}
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "changes"),
+    [
+        ("deep", "def g(): return 2\n", True),
+        ("used", "from package import deep\n\ndef f(): return deep.g() + 1\n", True),
+        ("other", "x = 2\n", False),
+        ("deep", "# why\ndef g():\n    return 1\n", False),
+        ("deep", '"""New."""\n\ndef g():\n    """New."""\n    return 1\n', False),
+        ("deep", "def g(): return '1'\n", True),
+    ],
+)
+def test_only_a_change_of_meaning_in_an_imported_module_counts(
+    project: Path, module: str, text: str, changes: bool
+) -> None:
+    before = fingerprint(project)
+    (project / f"src/package/{module}.py").write_text(text)
+    assert (fingerprint(project) != before) == changes
+
+
+def test_moving_a_function_between_modules_counts(project: Path) -> None:
+    """The names of the modules are part of the hash, and not only their joined text."""
+    before = fingerprint(project)
+    (project / "src/package/used.py").rename(project / "src/package/renamed.py")
+    (project / "script.py").write_text("from package.renamed import f\nf()\n")
+    assert fingerprint(project) != before
+
+
+def test_closure_is_what_python_imports() -> None:
+    """Against the interpreter: nothing that importing a real stage loads is missing."""
+    import subprocess
+    import sys
+
+    script = ROOT / "workflow/scripts/evaluate.py"
+    statement = "from fewpick.evaluate import score_run"
+    assert statement.split(" import")[0] in script.read_text()
+    listed = (
+        f"{statement}\nimport sys\n"
+        "for name, module in sys.modules.items():\n"
+        "    if name.split('.')[0] == 'fewpick': print(module.__file__)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", listed], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert set(map(Path, loaded)) <= codehash.closure(script, ROOT / "src")

@@ -1,0 +1,25 @@
+"""Rebuild the mapping of data sets that a rule took apart into lists of files."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fewpick.truth import Dataset
+
+
+def datasets(
+    specs: Mapping[str, Mapping[str, Any]], manifests: Iterable[str], coordinates: Iterable[str]
+) -> dict[str, Dataset]:
+    """Name -> Dataset; the rules list files in the sorted order of names."""
+    return {
+        name: Dataset(specs[name], Path(manifest), Path(points))
+        for name, manifest, points in zip(sorted(specs), manifests, coordinates, strict=True)
+    }
+
+
+def by_dataset(paths: Iterable[str]) -> dict[str, list[Path]]:
+    """Data set -> its shards, from paths `.../{dataset}/{shard}.mrcs`."""
+    grouped: dict[str, list[Path]] = {}
+    for path in map(Path, paths):
+        grouped.setdefault(path.parent.name, []).append(path)
+    return grouped

@@ -1,0 +1,31 @@
+"""What every script shares: its log, and a clean end when the user's input cannot be used."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fewpick.errors import InputError
+
+
+@contextmanager
+def stage(log: str) -> Iterator[None]:
+    """Send log messages to the file `log` and to stderr while a stage runs.
+
+    An InputError is told in one line and ends the script with status 1; any other exception is a
+    fault of the program, and its traceback goes to both places.
+    """
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[logging.FileHandler(log, mode="w"), logging.StreamHandler(sys.stderr)],
+    )
+    logging.captureWarnings(True)
+    try:
+        yield
+    except InputError as error:
+        logging.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        logging.exception("stopped by a fault of the program")
+        sys.exit(1)

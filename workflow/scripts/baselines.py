@@ -1,0 +1,30 @@
+"""Score the trivial pickers on the test micrographs of one seed."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _datasets import by_dataset, datasets
+from _stage import stage
+
+from fewpick.baselines import score_baselines
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    settings = json.loads(snakemake.params.settings)
+    files = snakemake.input
+    score_baselines(
+        datasets(settings["specs"], files.manifests, files.coordinates),
+        split=Path(files.split),
+        stacks=by_dataset(files.stacks),
+        masks=by_dataset(files.masks),
+        seed=int(snakemake.wildcards.seed),
+        radii=settings["radii"],
+    ).write(*map(Path, snakemake.output))
+
+
+with stage(snakemake.log[0]):
+    main()

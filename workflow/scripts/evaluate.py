@@ -1,0 +1,34 @@
+"""Score one trained model on the test micrographs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _datasets import datasets
+from _stage import stage
+
+from fewpick.evaluate import Key, score_run
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    settings = json.loads(snakemake.params.settings)
+    files, wildcards = snakemake.input, snakemake.wildcards
+    score_run(
+        Key(wildcards.arm, float(wildcards.ratio), int(wildcards.seed)),
+        datasets(settings["specs"], files.manifests, files.coordinates),
+        split=Path(files.split),
+        ratio=Path(files.ratio),
+        candidates=Path(files.candidates),
+        pixels=Path(files.pixels),
+        threshold=Path(files.threshold),
+        history=Path(files.history),
+        radii=settings["radii"],
+        flipped_row=settings["flipped_row"],
+    ).write(*map(Path, snakemake.output))
+
+
+with stage(snakemake.log[0]):
+    main()

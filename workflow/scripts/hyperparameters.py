@@ -1,0 +1,21 @@
+"""Write down the values that one training uses."""
+
+import json
+from typing import TYPE_CHECKING
+
+from _stage import stage
+
+from fewpick.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    values = json.loads(snakemake.params.values)
+    with atomic_path(snakemake.output[0]) as path:
+        path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+
+
+with stage(snakemake.log[0]):
+    main()

@@ -1,0 +1,39 @@
+"""Preprocess the micrographs of one shard."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from _stage import stage
+
+from fewpick.micrographs import read_header, read_micrograph
+from fewpick.preprocess import preprocess_shard
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    settings = json.loads(snakemake.params.settings)
+    paths = [Path(path) for path in snakemake.input]
+    micrographs = pd.DataFrame(
+        {
+            "micrograph": [path.name for path in paths],
+            "path": [str(path) for path in paths],
+            "pixel_size": [
+                settings["pixel_size"] or read_header(path).pixel_size for path in paths
+            ],
+        }
+    )
+    preprocess_shard(
+        micrographs,
+        snakemake.output.stack,
+        settings["target_size"],
+        read_micrograph,
+        threads=snakemake.threads,
+    )
+
+
+with stage(snakemake.log[0]):
+    main()
