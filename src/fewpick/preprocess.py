@@ -20,6 +20,7 @@ from scipy import fft
 
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, frame_for, padded_length
+from fewpick.micrographs import read_micrograph
 from fewpick.stacks import common_voxel_size, table_path, write_stack, write_table
 
 # Standard deviations per median absolute deviation, and per mean absolute deviation, of a
@@ -37,7 +38,7 @@ _BLOCK_PIXELS = 1 << 18  # pixels worked on at once; 1 MB stays in the cache
 _DEFECTS_AT_ONCE = 1 << 14  # defect pixels whose surroundings are gathered at once
 _MIN_SIZE = 16  # px, a micrograph smaller than this is a mistake
 
-Reader = Callable[[Path], NDArray[np.float32]]
+Reader = Callable[[Path], tuple[NDArray[np.float32], float | None]]
 Image = NDArray[np.float32]
 Item = tuple[str, Frame]
 
@@ -112,7 +113,7 @@ def preprocess_shard(
     micrographs: pd.DataFrame,
     output: str | Path,
     target_size: int,
-    reader: Reader,
+    reader: Reader = read_micrograph,
     threads: int = 1,
 ) -> pd.DataFrame:
     """Preprocess the micrographs of one shard into a float16 stack and its geometry table.
@@ -122,7 +123,7 @@ def preprocess_shard(
     micrographs : rows of the manifest (micrograph path ny nx pixel_size), in the order wanted
     output : the stack, `.mrcs`; the table goes beside it as `.tsv`
     target_size : edge of the squares, px
-    reader : path -> (ny, nx) array
+    reader : path -> (ny, nx) array, pixel size
     threads : micrographs worked on at once; memory grows with it, and not with the shard
 
     Returns
@@ -143,7 +144,7 @@ def preprocess_shard(
 
     def one(item: Item) -> Preprocessed:
         path, frame = item
-        done = preprocess_micrograph(reader(Path(path)), target_size, path)
+        done = preprocess_micrograph(reader(Path(path))[0], target_size, path)
         if done.frame != frame:
             raise InputError(
                 f"{path}: {done.frame.ny} x {done.frame.nx} pixels, where the manifest says "
@@ -232,31 +233,34 @@ def _without_defects(
     A defect pixel takes the median of the sound pixels in the 5 x 5 around it. Where there are
     none it lies inside something large (a gold bead, a blank strip), and its value is clipped.
     """
-    block = image[start:stop].astype(np.float32)
-    block -= np.float32(centre)
+    block = np.subtract(image[start:stop], np.float32(centre), dtype=np.float32)
     limit = np.float32(HOT_PIXEL_MAD * spread)
-    # Written so that NaN counts as a defect.
-    defects = np.argwhere(~(np.abs(block) <= limit))
-    if len(defects) == 0:
+    # Extremes are found fast, and most rows have no defect. NaN compares false, so it counts.
+    suspect = np.flatnonzero(~((block.max(axis=1) <= limit) & (block.min(axis=1) >= -limit)))
+    if len(suspect) == 0:
         return block
-    if not np.isfinite(block[tuple(defects.T)]).all():
+    y, x = np.nonzero(~(np.abs(block[suspect]) <= limit))
+    y = suspect[y]
+    if not np.isfinite(block[y, x]).all():
         raise InputError(
             f"{name}: NaN or infinite pixels, as in a broken file. "
             "Write the micrograph again, or remove the file."
         )
-    # Surroundings reach over the edges of the block, and stop at those of the image.
-    first = max(start - 2, 0)
-    around = image[first : stop + 2].astype(np.float32) - np.float32(centre)
-    around = np.pad(around, ((2, 2), (2, 2)), constant_values=np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(around, (5, 5))
-    for some in np.array_split(defects, -(-len(defects) // _DEFECTS_AT_ONCE)):
-        y, x = some.T
-        window = windows[y + start - first, x].reshape(len(some), 25)
-        sound = np.abs(window) <= limit
+    dy, dx = np.mgrid[-2:3, -2:3].reshape(2, 25)
+    for chunk in range(0, len(y), _DEFECTS_AT_ONCE):
+        rows, columns = y[chunk : chunk + _DEFECTS_AT_ONCE], x[chunk : chunk + _DEFECTS_AT_ONCE]
+        # From the image and not from the block, which ends too soon and is being changed.
+        around = image[
+            (rows[:, None] + (dy + start)).clip(0, image.shape[0] - 1),
+            (columns[:, None] + dx).clip(0, image.shape[1] - 1),
+        ]
+        around = np.subtract(around, np.float32(centre), dtype=np.float32)
+        sound = np.abs(around) <= limit
         count = sound.sum(axis=1)
-        window = np.sort(np.where(sound, window, np.inf), axis=1)
-        local = window[np.arange(len(some)), np.maximum(count - 1, 0) // 2]
-        block[y, x] = np.where(count > 0, local, block[y, x].clip(-limit, limit))
+        around = np.sort(np.where(sound, around, np.inf), axis=1)
+        local = around[np.arange(len(rows)), np.maximum(count - 1, 0) // 2]
+        clipped = block[rows, columns].clip(-limit, limit)
+        block[rows, columns] = np.where(count > 0, local, clipped)
     return block
 
 
