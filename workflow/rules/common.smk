@@ -1,12 +1,13 @@
-# What all rules share: the configuration, the lists of what there is to do, and small helpers.
+# What all rules share: the configuration, and what there is to do.
 # Parts of the project are found relative to the Snakefile; data and results relative to the
 # working directory (`--directory`).
-import os
+import shlex
 import sys
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.shell import shell
 
 PROJECT = Path(workflow.basedir)
 SOURCE = PROJECT / "src"
@@ -14,15 +15,12 @@ SOURCE = PROJECT / "src"
 # The package is taken from this checkout, here and in scripts: also in conda environments and on
 # cluster nodes, where it is not installed, and always in step with the hashes of `code`.
 sys.path.insert(0, str(SOURCE))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(SOURCE))}; ")
 
 from fewpick import codehash
-from fewpick.config import canonical, complete, ratio_name, resolve_arm, warm_start, warm_start_key
+from fewpick.config import canonical, complete
 from fewpick.errors import InputError
-from fewpick.micrographs import list_micrographs
-from fewpick.stacks import shard_names
+from fewpick.plan import has_gpu, make_plan
 
 if not workflow.overwrite_configfiles:
 
@@ -30,23 +28,43 @@ if not workflow.overwrite_configfiles:
     configfile: PROJECT / "config/config.yaml"
 
 
-def checked_config():
-    """The configuration with the schema's defaults, or a message that says what is wrong."""
-    schema = yaml.safe_load((PROJECT / "workflow/schemas/config.schema.yaml").read_text())
-    files = workflow.overwrite_configfiles or ["config/config.yaml"]
-    try:
-        return complete(config, schema, ", ".join(map(str, files)))
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
+def code(script):
+    """Hash of the package's modules that a script imports, for the params of its rule."""
+    return codehash.of(PROJECT / "workflow/scripts" / script, SOURCE)
 
 
-config = checked_config()
+try:
+    config = complete(
+        config,
+        yaml.safe_load((PROJECT / "workflow/schemas/config.schema.yaml").read_text()),
+        ", ".join(map(str, workflow.overwrite_configfiles or ["config/config.yaml"])),
+    )
+    PLAN = make_plan(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
 
-# Sorted, so that the order of keys in the configuration changes nothing.
-DATASETS = sorted(config["datasets"])
-ARMS = sorted(config["arms"])
-RATIOS = [ratio_name(ratio) for ratio in sorted(config["splits"]["labeled_ratios"])]
-SEEDS = sorted(config["splits"]["seeds"])
+# Particle size and border of each data set: what masks, picking and scoring take from it.
+SPECS = {
+    name: {
+        key: spec[key]
+        for key in ("particle_radius", "particle_diameter_angstrom", "border")
+        if key in spec
+    }
+    for name, spec in config["datasets"].items()
+}
+MANIFESTS = PLAN.dataset_files("results/data/{dataset}/manifest.tsv")
+COORDINATES = PLAN.dataset_files("results/data/{dataset}/coordinates.tsv")
+# What training reads: every shard of every data set.
+TRAINING_DATA = {
+    "stacks": PLAN.shard_files("results/preprocessed/{dataset}/{shard}.mrcs"),
+    "stack_tables": PLAN.shard_files("results/preprocessed/{dataset}/{shard}.tsv"),
+    "masks": PLAN.shard_files("results/masks/{dataset}/{shard}.mrcs"),
+    "mask_tables": PLAN.shard_files("results/masks/{dataset}/{shard}.tsv"),
+}
+
+DEVICE = config["resources"]["device"]
+# `auto` on a machine without a GPU asks for none, so that trainings may share its cores.
+GPU = int(DEVICE == "cuda" or (DEVICE == "auto" and has_gpu()))
 
 
 wildcard_constraints:
@@ -59,22 +77,9 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def code(script):
-    """Hash of the package's modules that a script imports, for the params of its rule."""
-    return codehash.of(PROJECT / "workflow/scripts" / script, SOURCE)
-
-
-def specs(*keys):
-    """The named keys of each data set's configuration, those that are set."""
-    return {
-        name: {key: spec[key] for key in keys if key in spec}
-        for name, spec in config["datasets"].items()
-    }
-
-
-def checked(function, *arguments):
-    """Call a function of the package; what is wrong with the input ends the run with one line."""
-    try:
-        return function(*arguments)
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
+onstart:
+    if DEVICE == "cuda" and workflow.local_exec and not has_gpu():
+        raise WorkflowError(
+            "resources.device is 'cuda', but this machine has no NVIDIA GPU; "
+            "set it to auto or cpu, or run on a machine with a GPU"
+        )

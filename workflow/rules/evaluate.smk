@@ -1,13 +1,10 @@
 # Picks and pixels against the truth, on test micrographs only.
-TRUTH = {
-    "manifests": expand("results/data/{dataset}/manifest.tsv", dataset=DATASETS),
-    "coordinates": expand("results/data/{dataset}/coordinates.tsv", dataset=DATASETS),
-}
 
 
 rule evaluate:
     input:
-        **TRUTH,
+        manifests=MANIFESTS,
+        coordinates=COORDINATES,
         split="results/splits/seed-{seed}/split.tsv",
         ratio="results/splits/seed-{seed}/ratio-{ratio}.tsv",
         candidates="results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",
@@ -18,50 +15,51 @@ rule evaluate:
         scores="results/evaluation/{arm}/ratio-{ratio}/seed-{seed}/scores.tsv",
         micrographs="results/evaluation/{arm}/ratio-{ratio}/seed-{seed}/micrographs.tsv",
         curve="results/evaluation/{arm}/ratio-{ratio}/seed-{seed}/curve.tsv",
+    log:
+        "results/logs/evaluate/{arm}/ratio-{ratio}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{arm}/ratio-{ratio}/seed-{seed}.tsv"
+    conda:
+        "../../envs/images.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         code=code("evaluate.py"),
         settings=lambda wildcards: canonical(
             {
                 "radii": config["evaluation"]["match_radii"],
-                "specs": MASK_SPECS,
+                "specs": SPECS,
                 "flipped_row": wildcards.arm == config["evaluation"]["reference_arm"],
             }
         ),
-    log:
-        "results/logs/evaluate/{arm}/ratio-{ratio}/seed-{seed}.log",
-    benchmark:
-        "results/benchmarks/evaluate/{arm}/ratio-{ratio}/seed-{seed}.tsv"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    conda:
-        "../../envs/images.yaml"
     script:
         "../scripts/evaluate.py"
 
 
 rule baselines:
     input:
-        **TRUTH,
         **TRAINING_DATA,
+        manifests=MANIFESTS,
+        coordinates=COORDINATES,
         split="results/splits/seed-{seed}/split.tsv",
     output:
         scores="results/evaluation/baselines/seed-{seed}/scores.tsv",
         micrographs="results/evaluation/baselines/seed-{seed}/micrographs.tsv",
         curve="results/evaluation/baselines/seed-{seed}/curve.tsv",
-    params:
-        code=code("baselines.py"),
-        settings=canonical({"radii": config["evaluation"]["match_radii"], "specs": MASK_SPECS}),
     log:
         "results/logs/baselines/seed-{seed}.log",
     benchmark:
         "results/benchmarks/baselines/seed-{seed}.tsv"
+    conda:
+        "../../envs/images.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
-    conda:
-        "../../envs/images.yaml"
+    params:
+        code=code("baselines.py"),
+        settings=canonical({"radii": config["evaluation"]["match_radii"], "specs": SPECS}),
     script:
         "../scripts/baselines.py"

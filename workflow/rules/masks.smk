@@ -1,5 +1,4 @@
 # Particles as discs, and what is not annotated.
-MASK_SPECS = specs("particle_radius", "particle_diameter_angstrom", "border")
 
 
 rule masks:
@@ -10,24 +9,24 @@ rule masks:
     output:
         stack="results/masks/{dataset}/{shard}.mrcs",
         table="results/masks/{dataset}/{shard}.tsv",
-    params:
-        code=code("masks.py"),
-        settings=lambda wildcards: canonical(
-            {
-                "spec": MASK_SPECS[wildcards.dataset],
-                "target_size": config["preprocess"]["target_size"],
-                "radius_scale": config["masks"]["radius_scale"],
-            }
-        ),
     log:
         "results/logs/masks/{dataset}/{shard}.log",
     benchmark:
         "results/benchmarks/masks/{dataset}/{shard}.tsv"
+    conda:
+        "../../envs/images.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/images.yaml"
+    params:
+        code=code("masks.py"),
+        settings=lambda wildcards: canonical(
+            {
+                "spec": SPECS[wildcards.dataset],
+                "target_size": config["preprocess"]["target_size"],
+                "radius_scale": config["masks"]["radius_scale"],
+            }
+        ),
     script:
         "../scripts/masks.py"

@@ -4,8 +4,8 @@
 rule pick:
     input:
         **TRAINING_DATA,
-        manifests=expand("results/data/{dataset}/manifest.tsv", dataset=DATASETS),
-        coordinates=expand("results/data/{dataset}/coordinates.tsv", dataset=DATASETS),
+        manifests=MANIFESTS,
+        coordinates=COORDINATES,
         ratio="results/splits/seed-{seed}/ratio-{ratio}.tsv",
         hyperparameters="results/models/{arm}/ratio-{ratio}/seed-{seed}/hyperparameters.json",
         model="results/models/{arm}/ratio-{ratio}/seed-{seed}/model.safetensors",
@@ -16,26 +16,26 @@ rule pick:
         csv="results/picks/{arm}/ratio-{ratio}/seed-{seed}/picks.csv",
         micrographs=directory("results/picks/{arm}/ratio-{ratio}/seed-{seed}/micrographs"),
         threshold="results/models/{arm}/ratio-{ratio}/seed-{seed}/threshold.json",
-    params:
-        code=code("pick.py"),
-        settings=canonical(
-            {
-                "picking": config["picking"],
-                "specs": MASK_SPECS,
-                "radius": config["evaluation"]["match_radii"][0],
-            }
-        ),
     log:
         "results/logs/pick/{arm}/ratio-{ratio}/seed-{seed}.log",
     benchmark:
         "results/benchmarks/pick/{arm}/ratio-{ratio}/seed-{seed}.tsv"
+    conda:
+        "../../envs/torch.yaml"
     threads: config["resources"]["train_threads"]
     resources:
         mem_mb=8000,
         runtime=240,
         gpu=GPU,
         device=DEVICE,
-    conda:
-        "../../envs/torch.yaml"
+    params:
+        code=code("pick.py"),
+        settings=canonical(
+            {
+                "picking": config["picking"],
+                "specs": SPECS,
+                "radius": config["evaluation"]["match_radii"][0],
+            }
+        ),
     script:
         "../scripts/pick.py"

@@ -1,0 +1,1 @@
+"""Deal the micrographs into train, val and test."""
