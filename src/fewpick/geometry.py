@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -49,23 +49,12 @@ class Frame:
         """Map points (n, 2) from the target frame to the original frame."""
         return (_points(xy) - (self.pad_x, self.pad_y)) / self.scale
 
-    def to_row(self) -> dict[str, float | int]:
-        """Return the fields as columns of a geometry table."""
-        return asdict(self)
-
     @classmethod
-    def from_row(cls, row: Mapping[str, Any] | Any) -> Frame:
-        """Read a frame from a row of a geometry table (a mapping, Series or named tuple)."""
-        values = row._asdict() if hasattr(row, "_asdict") else row
-        return cls(
-            scale=float(values["scale"]),
-            pad_x=float(values["pad_x"]),
-            pad_y=float(values["pad_y"]),
-            ny=int(values["ny"]),
-            nx=int(values["nx"]),
-            height=int(values["height"]),
-            width=int(values["width"]),
-        )
+    def from_row(cls, row: Mapping[Any, Any]) -> Frame:
+        """Read a frame from a row of a geometry table."""
+        scale, pad_x, pad_y = (float(row[key]) for key in ("scale", "pad_x", "pad_y"))
+        ny, nx, height, width = (int(row[key]) for key in ("ny", "nx", "height", "width"))
+        return cls(scale, pad_x, pad_y, ny, nx, height, width)
 
 
 def frame_for(ny: int, nx: int, target_size: int) -> Frame:

@@ -67,15 +67,26 @@ def draw_mask(
         return mask
     area = valid_area(frame, target_size, border)
     mask[area] = BACKGROUND
-    radius = radius_scale * particle_radius * frame.scale
-    for x, y in frame.to_target(xy):
+    discs = np.zeros_like(mask)
+    draw_discs(discs, frame.to_target(xy), radius_scale * particle_radius * frame.scale, PARTICLE)
+    mask[(discs == PARTICLE) & (mask != UNKNOWN)] = PARTICLE
+    return mask
+
+
+def draw_discs(canvas: NDArray[np.int8], xy: ArrayLike, radius: float, value: int) -> None:
+    """Set the pixels of `canvas` with `(x - cx)^2 + (y - cy)^2 <= radius^2` to `value`, in place.
+
+    Parameters
+    ----------
+    canvas : (h, w) int8
+    xy : (n, 2) centres x, y in pixels of the canvas; discs may reach over its edges
+    """
+    for x, y in np.asarray(xy, np.float64).reshape(-1, 2):
         top, left = max(int(np.ceil(y - radius)), 0), max(int(np.ceil(x - radius)), 0)
-        window = mask[top : max(int(y + radius) + 1, 0), left : max(int(x + radius) + 1, 0)]
+        window = canvas[top : max(int(y + radius) + 1, 0), left : max(int(x + radius) + 1, 0)]
         rows = np.arange(top, top + window.shape[0])[:, None]
         columns = np.arange(left, left + window.shape[1])
-        disc = (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
-        window[disc & (window != UNKNOWN)] = PARTICLE
-    return mask
+        window[(columns - x) ** 2 + (rows - y) ** 2 <= radius**2] = value
 
 
 def mask_shard(
@@ -108,7 +119,8 @@ def mask_shard(
     ------
     InputError : discs smaller than a pixel, or a border that leaves no area
     """
-    annotated = manifest.set_index("micrograph")["annotated"]
+    # "true" in a table that was just made is True in one that was read.
+    annotated = manifest.set_index("micrograph")["annotated"].astype(str).str.lower() == "true"
     points = {name: xy[["x", "y"]].to_numpy() for name, xy in coordinates.groupby("micrograph")}
     rows: list[dict[str, object]] = []
 

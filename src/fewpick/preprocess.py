@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from scipy import fft
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, frame_for, padded_length
 from fewpick.micrographs import read_micrograph
-from fewpick.stacks import common_voxel_size, table_path, write_stack, write_table
+from fewpick.stacks import table_path, write_stack, write_table
 
 # Standard deviations per median absolute deviation, and per mean absolute deviation, of a
 # Gaussian.
@@ -33,6 +34,11 @@ HOT_PIXEL_MAD = 10.0
 # Normalised grey values are clipped here, in standard deviations.
 CLIP = 6.0
 
+TABLE_COLUMNS = [
+    *("micrograph", "index", "ny", "nx", "scale", "pad_x", "pad_y", "height", "width"),
+    *("pixel_size", "median", "mad"),
+]
+
 _SAMPLE_SIZE = 1 << 18  # pixels that give the median and MAD of the micrograph to about 0.2 %
 _BLOCK_PIXELS = 1 << 18  # pixels worked on at once; 1 MB stays in the cache
 _DEFECTS_AT_ONCE = 1 << 14  # defect pixels whose surroundings are gathered at once
@@ -40,7 +46,6 @@ _MIN_SIZE = 16  # px, a micrograph smaller than this is a mistake
 
 Reader = Callable[[Path], tuple[NDArray[np.float32], float | None]]
 Image = NDArray[np.float32]
-Item = tuple[str, Frame]
 
 
 class Preprocessed(NamedTuple):
@@ -120,10 +125,10 @@ def preprocess_shard(
 
     Parameters
     ----------
-    micrographs : rows of the manifest (micrograph path ny nx pixel_size), in the order wanted
+    micrographs : micrograph, path, pixel_size (angstrom, NaN when unknown), in the order wanted
     output : the stack, `.mrcs`; the table goes beside it as `.tsv`
     target_size : edge of the squares, px
-    reader : path -> (ny, nx) array, pixel size
+    reader : path -> (ny, nx) array, pixel size (not used)
     threads : micrographs worked on at once; memory grows with it, and not with the shard
 
     Returns
@@ -133,45 +138,35 @@ def preprocess_shard(
 
     Raises
     ------
-    InputError : as `preprocess_micrograph`, or an image that is no longer of the size that the
-        manifest says
+    InputError : as `preprocess_micrograph`
     """
-    frames = [
-        frame_for(ny, nx, target_size)
-        for ny, nx in zip(micrographs["ny"], micrographs["nx"], strict=True)
-    ]
-    statistics: list[tuple[float, float]] = []
+    rows: list[dict[str, object]] = []
+    voxel_sizes: list[float] = []
 
-    def one(item: Item) -> Preprocessed:
-        path, frame = item
-        done = preprocess_micrograph(reader(Path(path))[0], target_size, path)
-        if done.frame != frame:
-            raise InputError(
-                f"{path}: {done.frame.ny} x {done.frame.nx} pixels, where the manifest says "
-                f"{frame.ny} x {frame.nx}. The file has changed: delete the manifest to make it "
-                "anew."
-            )
-        return done
+    def preprocess(path: str) -> Preprocessed:
+        return preprocess_micrograph(reader(Path(path))[0], target_size, path)
 
     def images() -> Iterator[NDArray[np.float16]]:
-        for done in _in_order(one, list(zip(micrographs["path"], frames, strict=True)), threads):
-            statistics.append((done.median, done.mad))
-            yield done.image
+        results = _in_order(preprocess, micrographs["path"].tolist(), threads)
+        for index, (name, pixel_size, result) in enumerate(
+            zip(micrographs["micrograph"], micrographs["pixel_size"], results, strict=True)
+        ):
+            rows.append(
+                {"micrograph": name, "index": index}
+                | asdict(result.frame)
+                | {"pixel_size": pixel_size, "median": result.median, "mad": result.mad}
+            )
+            voxel_sizes.append(float(pixel_size or np.nan) / result.frame.scale)
+            yield result.image
 
-    pixel_sizes = micrographs["pixel_size"].astype(float)
     write_stack(
         output,
         images(),
-        shape=(len(frames), target_size, target_size),
+        shape=(len(micrographs), target_size, target_size),
         dtype=np.float16,
-        voxel_size=common_voxel_size(pixel_sizes.tolist(), [frame.scale for frame in frames]),
+        voxel_sizes=voxel_sizes,
     )
-    geometry = pd.DataFrame([frame.to_row() for frame in frames])
-    table = geometry[["ny", "nx", "scale", "pad_x", "pad_y", "height", "width"]]
-    table.insert(0, "micrograph", micrographs["micrograph"].to_numpy())
-    table.insert(1, "index", range(len(table)))
-    table["pixel_size"] = pixel_sizes.to_numpy()
-    table[["median", "mad"]] = statistics
+    table = pd.DataFrame(rows, columns=TABLE_COLUMNS)
     write_table(table, table_path(output))
     return table
 
@@ -265,16 +260,16 @@ def _without_defects(
 
 
 def _in_order(
-    work: Callable[[Item], Preprocessed], items: list[Item], threads: int
+    work: Callable[[str], Preprocessed], paths: list[str], threads: int
 ) -> Iterator[Preprocessed]:
-    """Results in the order of `items`, with no more than `threads` of them in memory."""
+    """Results in the order of `paths`, with no more than `threads` of them in memory."""
     pending: deque[Future[Preprocessed]] = deque()
     with ThreadPoolExecutor(max_workers=threads) as pool:
         try:
-            for item in items:
+            for path in paths:
                 if len(pending) == threads:
                     yield pending.popleft().result()
-                pending.append(pool.submit(work, item))
+                pending.append(pool.submit(work, path))
             while pending:
                 yield pending.popleft().result()
         finally:

@@ -59,13 +59,7 @@ class Stack:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.table = pd.read_csv(
-            table_path(path),
-            sep="\t",
-            dtype={"micrograph": str},
-            keep_default_na=False,
-            na_values={c: [""] for c in ("pixel_size", "prevalence")},
-        )
+        self.table = read_table(table_path(path))
         with mrcfile.mmap(self.path, mode="r") as mrc:
             # mrcfile drops the first axis of a stack of one image.
             self.images: NDArray[np.generic] = mrc.data.reshape(-1, *mrc.data.shape[-2:])
@@ -86,7 +80,7 @@ def write_stack(
     *,
     shape: tuple[int, int, int],
     dtype: DTypeLike,
-    voxel_size: float = 0.0,
+    voxel_sizes: Sequence[float] = (),
 ) -> None:
     """Write images one by one into an MRC stack; only one of them is in memory at a time.
 
@@ -96,7 +90,8 @@ def write_stack(
     images : as many arrays of shape (ny, nx) as `shape` says
     shape : n, ny, nx
     dtype : float16 (MRC mode 12) or int8 (mode 0)
-    voxel_size : angstrom per pixel; 0 when unknown
+    voxel_sizes : angstrom per pixel of each image. It is looked at after the images, so that what
+        makes them may fill it. The header keeps their common value, and 0 (unknown) without one
     """
     mode = {np.dtype(np.float16): 12, np.dtype(np.int8): 0}[np.dtype(dtype)]
     with (
@@ -104,12 +99,25 @@ def write_stack(
         mrcfile.new_mmap(temporary, shape=shape, mrc_mode=mode, overwrite=True) as mrc,
     ):
         mrc.set_image_stack()
-        mrc.voxel_size = voxel_size
         # mrcfile's own label holds the time; without it equal images give equal bytes.
         mrc.header.nlabl = 0
         mrc.header.label = b""
         for target, image in zip(mrc.data, images, strict=True):
             target[...] = image
+        mrc.voxel_size = _common(voxel_sizes)
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a table of this package: names stay text (`001`, `NA`), an empty field is NaN."""
+    text = dict.fromkeys(("dataset", "arm", "micrograph", "split", "labelled"), str)
+    return pd.read_csv(
+        path,
+        sep="\t",
+        dtype=text,
+        keep_default_na=False,
+        na_values=[""],
+        float_precision="round_trip",
+    )
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
@@ -118,9 +126,8 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
         table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
 
 
-def common_voxel_size(pixel_sizes: Sequence[float], scales: Sequence[float]) -> float:
-    """Angstrom per target pixel if the whole shard shares one, else 0, which means unknown."""
-    voxel_sizes = np.asarray(pixel_sizes, float) / np.asarray(scales, float)
-    if len(voxel_sizes) and np.allclose(voxel_sizes, voxel_sizes[0], rtol=1e-4, atol=0):
-        return float(voxel_sizes[0])
+def _common(sizes: Sequence[float]) -> float:
+    """The one size if all agree, else 0, which means unknown."""
+    if len(sizes) and np.allclose(sizes, sizes[0], rtol=1e-4, atol=0):
+        return float(sizes[0])
     return 0.0
