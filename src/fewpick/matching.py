@@ -275,4 +275,4 @@ def _at_distinct_scores(
     """Distinct scores, and true picks and all picks down to each; `scores` fall."""
     # The last of each run of equal scores; a NaN after the end closes the last run.
     last = np.flatnonzero(np.diff(scores, append=np.nan) != 0)
-    return scores[last], np.cumsum(is_true)[last], last + 1
+    return scores[last], np.cumsum(is_true, dtype=np.int64)[last], last + 1
