@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = 1.0  # px beyond the edge that rounding and the flip explain
 Y_AXES = ("down", "up")
-REFUSED = 20.0  # evidence for the other y direction above which the data set is refused
+REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
 
 
 def build_manifest(
@@ -37,7 +37,8 @@ def build_manifest(
     ----------
     spec: dict
         The data set's block of the configuration: `coordinates` (none: nothing is annotated),
-        `format`, `y_axis`, `scale`, `pixel_size`.
+        `format`, `y_axis`, `scale`, `pixel_size`, and `particle_radius` or
+        `particle_diameter_angstrom`.
     micrographs: list of paths
         As `fewpick.micrographs.list_micrographs` returns them.
 
@@ -45,7 +46,8 @@ def build_manifest(
     -------
     manifest: DataFrame
         One row per micrograph: micrograph, path, ny, nx (px), pixel_size (Angstrom, NaN when
-        unknown), annotated (bool), n_particles, orientation.
+        unknown), annotated ("true" or "false"), n_particles, orientation (the verdict, the same
+        in each row).
     coordinates: DataFrame
         micrograph, x, y (px, internal frame).
 
@@ -71,7 +73,7 @@ def build_manifest(
             "ny": [header.ny for header in headers.values()],
             "nx": [header.nx for header in headers.values()],
             "pixel_size": [size or np.nan for size in pixel_sizes.values()],
-            "annotated": [name in points for name in headers],
+            "annotated": ["true" if name in points else "false" for name in headers],
             "n_particles": [len(points.get(name, ())) for name in headers],
             "orientation": orientation,
         }

@@ -26,6 +26,7 @@ from fewpick.coordinates import (
 )
 from fewpick.coordinates.names import Match, match_names
 from fewpick.coordinates.picks import Picks, make_picks
+from fewpick.coordinates.text import UTF16_MARKS
 from fewpick.errors import InputError
 
 __all__ = [
@@ -41,7 +42,6 @@ __all__ = [
 ]
 
 HEAD = 8192  # bytes that suffice to recognise a format
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True)

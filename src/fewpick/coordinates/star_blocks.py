@@ -67,13 +67,12 @@ def floats(path: Path, block: pd.DataFrame, column: str) -> Points:
     InputError
         When a value is not a number.
     """
-    return np.array(
-        [
-            number(f"{path}: row {row + 1}, _{column}", "" if pd.isna(value) else str(value))
-            for row, value in enumerate(block[column])
-        ],
-        dtype=np.float64,
-    )
+    values = []
+    for row, value in enumerate(block[column], start=1):
+        if pd.isna(value) or value == "":
+            raise InputError(f"{path}: row {row} has no _{column}. Write the file again.")
+        values.append(number(f"{path}: row {row}, _{column}", str(value)))
+    return np.array(values, dtype=np.float64)
 
 
 def star_text(blocks: Mapping[str, Loop]) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fewpick.errors import InputError
 
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
 # What a number looks like; `float` alone would also take "1_000", "nan", "inf" and other digits.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -20,16 +22,17 @@ def read_text(path: Path) -> str:
         When the bytes are no such text.
     """
     raw = path.read_bytes()
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    encoding = "utf-16" if raw[:2] in UTF16_MARKS else "utf-8"
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path}: byte {error.start} is not {encoding.removesuffix('-sig')} text. "
+            f"{path}: byte {error.start} is not {encoding} text. "
             "Save the file as UTF-8; it may also be damaged or binary."
         ) from None
     if "\0" in text:
         raise InputError(f"{path}: holds NUL characters. Copy the file again; it is damaged.")
+    text = text.lstrip("\ufeff")  # the mark that Windows puts first
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
