@@ -1,0 +1,285 @@
+"""FixMatch's second half: what unlabelled micrographs teach.
+
+A `Consistency` takes the student and the teacher and returns a loss. Two kinds exist. `PixelRule`
+asks the teacher at every step about the weak view of a fresh batch. `ObjectRule` asks it now and
+then about whole micrographs, draws its picks as an annotator would, and trains on strong views of
+them until it asks again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fewpick import labelling
+from fewpick.dataset import Micrograph, cut
+from fewpick.losses import bce_dice, class_normalised_bce, masked_bce
+from fewpick.masks import UNKNOWN
+from fewpick.picking import predict
+from fewpick.sampling import LabelledCrops, unlabelled_views
+from fewpick.validation import peaks_of, validate
+from fewpick.views import random_view, strong
+
+logger = logging.getLogger(__name__)
+
+Diagnostics = dict[str, float]
+
+
+class Consistency(Protocol):
+    """What the training loop needs of a rule."""
+
+    def loss(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Diagnostics]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+@dataclass
+class Pool:
+    """What both kinds draw from.
+
+    Attributes
+    ----------
+    micrographs: unlabelled and labelled training micrographs
+    validation: micrographs whose labels choose thresholds, never gradients; may be empty
+    labelled: the labelled crops, for their prevalence and density
+    batch_size, crop_size: of the unlabelled batch
+    """
+
+    micrographs: Sequence[Micrograph]
+    validation: Sequence[Micrograph]
+    labelled: LabelledCrops
+    batch_size: int
+    crop_size: int
+    device: torch.device
+
+
+def make_consistency(settings: Mapping[str, Any], pool: Pool) -> Consistency:
+    """The rule that `fixmatch.labelling` names."""
+    kind = ObjectRule if settings["labelling"] == "objects" else PixelRule
+    return kind(settings, pool)
+
+
+class PixelRule:
+    """Teacher on the weak view, student on the strong view of the same crop, pixel by pixel."""
+
+    def __init__(self, settings: Mapping[str, Any], pool: Pool) -> None:
+        self.settings, self.pool = settings, pool
+        self.cut: float | None = None
+
+    def loss(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Diagnostics]:
+        pool = self.pool
+        indices, views = unlabelled_views(pool.micrographs, pool.batch_size, pool.crop_size, rng)
+        chosen = [pool.micrographs[i] for i in indices]
+        weak = cut([m.image for m in chosen], views, pool.crop_size, fill="reflect")
+        weak = weak.to(pool.device)
+        known = torch.cat(
+            [_area_mask(m, v, pool.crop_size) for m, v in zip(chosen, views, strict=True)]
+        )
+        hidden = cut([m.mask for m in chosen], views, pool.crop_size, fill=UNKNOWN)
+        known, hidden = known.to(pool.device), hidden.to(pool.device)
+        probability = predict(teacher, weak, self.settings["teacher_views"])
+        if self.settings["views"] == "misaligned":
+            # The fault under study: the student sees the crop turned, the labels stay as they were.
+            turned = [random_view(v.y, v.x, rng) for v in views]
+            weak = cut([m.image for m in chosen], turned, pool.crop_size, fill="reflect")
+            weak = weak.to(pool.device)
+        labels, weights = self._label(probability, known)
+        weights = weights * known
+        logits = student(strong(weak, rng, generator))
+        if self.settings["labelling"] == "prevalence":
+            loss = class_normalised_bce(logits, labels, weights, pool.labelled.prevalence)
+        else:
+            loss = masked_bce(logits, labels, weights)
+        return loss, _diagnose(labels, weights, known, hidden, logits, self.cut)
+
+    def _label(self, probability: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        settings = self.settings
+        if settings["labelling"] == "seed":
+            low, high = settings["pseudo_label_threshold"], settings["confidence_threshold"]
+            return labelling.two_thresholds(probability, low, high)
+        if settings["labelling"] == "unmasked":
+            return labelling.coupled_without_mask(probability, settings["pseudo_label_threshold"])
+        new = labelling.prevalence_cut(probability[known > 0], self.pool.labelled.prevalence)
+        momentum = settings["cut_momentum"]
+        self.cut = new if self.cut is None else momentum * self.cut + (1 - momentum) * new
+        return labelling.equal_keep(probability, self.cut, settings["keep_fraction"])
+
+    def state(self) -> dict[str, Any]:
+        return {"cut": self.cut}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.cut = state["cut"]
+
+
+class ObjectRule:
+    """Pseudo-labels drawn from the teacher's picks on whole micrographs, renewed now and then."""
+
+    def __init__(self, settings: Mapping[str, Any], pool: Pool) -> None:
+        self.settings, self.pool = settings, pool
+        self.steps = 0
+        self.cut = float("nan")
+        self.drawn: list[tuple[int, NDArray[np.int8]]] = []
+        self.summary: Diagnostics = {}
+
+    def loss(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Diagnostics]:
+        pool = self.pool
+        if self.steps % self.settings["refresh_steps"] == 0:
+            self._draw(teacher, rng)
+        self.steps += 1
+        sheets = [pool.micrographs[i] for i, _ in self.drawn]
+        indices, views = unlabelled_views(sheets, pool.batch_size, pool.crop_size, rng)
+        images = cut([sheets[i].image for i in indices], views, pool.crop_size, fill="reflect")
+        labels = cut([self.drawn[i][1] for i in indices], views, pool.crop_size, fill=UNKNOWN)
+        images, labels = images.to(pool.device), labels.to(pool.device)
+        logits = student(strong(images, rng, generator))
+        agreement = ((logits > 0) == (labels > 0))[labels >= 0].float().mean()
+        return bce_dice(logits, labels), self.summary | {"agreement": agreement.item()}
+
+    def _draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
+        """Let the teacher pick a random part of the pool, and draw its picks as labels."""
+        pool, settings = self.pool, self.settings
+        n = min(settings["pool_size"], len(pool.micrographs))
+        chosen = sorted(int(i) for i in rng.choice(len(pool.micrographs), n, replace=False))
+        views = settings["teacher_views"]
+        found = [peaks_of(teacher, pool.micrographs[i], pool.device, views) for i in chosen]
+        self.cut = self._threshold(teacher, chosen, [score for _, score in found])
+        self.drawn = []
+        totals = np.zeros(6)
+        for index, (xy, score) in zip(chosen, found, strict=True):
+            sheet = pool.micrographs[index]
+            labels, _ = labelling.objects(
+                sheet.mask.shape,
+                xy,
+                score,
+                cut=self.cut,
+                doubt=settings["doubt"],
+                keep_fraction=settings["keep_fraction"],
+                radius=sheet.radius,
+                disc=sheet.disc,
+            )
+            known = _area(sheet)
+            labels[~known] = UNKNOWN
+            totals += _count(labels, known, sheet.mask)
+            truth = sheet.labels()
+            labels[truth != UNKNOWN] = truth[truth != UNKNOWN]
+            self.drawn.append((index, labels))
+        positive, negative, area, true_positive, judged_positive, hidden_positive = totals
+        self.summary = {
+            "cut": self.cut,
+            "keep_particle": settings["keep_fraction"],
+            "keep_background": negative / max(area - positive, 1),
+            "pseudo_positive_rate": positive / max(positive + negative, 1),
+            "pseudo_precision": true_positive / judged_positive if judged_positive else np.nan,
+            "pseudo_recall": true_positive / hidden_positive if hidden_positive else np.nan,
+        }
+
+    def _threshold(
+        self, teacher: nn.Module, chosen: Sequence[int], scores: Sequence[NDArray[np.float64]]
+    ) -> float:
+        """Score of the faintest pick that counts as a particle.
+
+        The score threshold of the validation labels, as every arm's final picks have it; without
+        validation labels, the score that makes the picks as dense as the labels.
+        """
+        pool = self.pool
+        if pool.validation:
+            views = self.settings["teacher_views"]
+            return validate(teacher, pool.validation, pool.device, views).threshold
+        area = sum(int(_area(pool.micrographs[i]).sum()) for i in chosen)
+        expected = max(1, round(pool.labelled.density * area))
+        pooled = np.sort(np.concatenate(scores))[::-1]
+        return float(pooled[min(expected, len(pooled)) - 1]) if len(pooled) else 1.0
+
+    def state(self) -> dict[str, Any]:
+        drawn = [(index, torch.from_numpy(labels)) for index, labels in self.drawn]
+        return {"steps": self.steps, "cut": self.cut, "drawn": drawn, "summary": self.summary}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.steps, self.cut, self.summary = state["steps"], state["cut"], dict(state["summary"])
+        self.drawn = [(index, labels.numpy()) for index, labels in state["drawn"]]
+
+
+def _area(sheet: Micrograph) -> NDArray[np.bool_]:
+    inside = np.zeros(sheet.image.shape, bool)
+    y0, x0, y1, x1 = sheet.area
+    inside[y0:y1, x0:x1] = True
+    return inside
+
+
+def _area_mask(sheet: Micrograph, view: Any, size: int) -> Tensor:
+    return cut([_area(sheet).astype(np.uint8)], [view], size, fill=0)
+
+
+def _count(
+    labels: NDArray[np.int8], known: NDArray[np.bool_], hidden: NDArray[np.int8]
+) -> NDArray[np.float64]:
+    """Pixels: pseudo positive, negative, usable; and by the hidden truth (diagnosis only)."""
+    positive, judged = labels == 1, hidden != UNKNOWN
+    return np.array(
+        [
+            positive.sum(),
+            (labels == 0).sum(),
+            known.sum(),
+            (positive & (hidden == 1)).sum(),
+            (positive & judged).sum(),
+            ((hidden == 1) & known).sum(),
+        ],
+        float,
+    )
+
+
+@torch.no_grad()
+def _diagnose(
+    labels: Tensor,
+    weights: Tensor,
+    known: Tensor,
+    hidden: Tensor,
+    logits: Tensor,
+    cut_value: float | None,
+) -> Diagnostics:
+    """How the pseudo-labels of a batch look; `pseudo_*` compare with labels that nobody learns."""
+    positive = labels * weights
+    kept = weights.sum().clamp(min=1e-6)
+
+    def share(numerator: Tensor, denominator: Tensor) -> float:
+        total = float(denominator.sum())
+        return float(numerator.sum()) / total if total else float("nan")
+
+    judged = (hidden != UNKNOWN).to(labels.dtype)
+    true = (hidden == 1).to(labels.dtype)
+    return {
+        "cut": float("nan") if cut_value is None else cut_value,
+        "keep_particle": share(positive, labels * known),
+        "keep_background": share((1 - labels) * weights, (1 - labels) * known),
+        "pseudo_positive_rate": float(positive.sum() / kept),
+        "agreement": share(weights * ((logits > 0) == (labels > 0.5)), weights),
+        "pseudo_precision": share(positive * true, positive * judged),
+        "pseudo_recall": share(positive * true, true * known),
+    }

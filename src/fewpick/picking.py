@@ -1,0 +1,117 @@
+"""From a network and a preprocessed micrograph to ranked particle centres."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.spatial import KDTree
+from torch import Tensor, nn
+
+FloatArray = NDArray[np.float64]
+
+# Probabilities are smoothed by a Gaussian of this share of the particle radius before peaks are
+# sought, so that a ragged disc has one peak.
+SMOOTHING = 0.25
+# Peaks below this smoothed probability are never candidates.
+FLOOR = 0.002
+# Candidates per micrograph: discs of the full radius may cover the area this many times over.
+CROWDING = 1.6
+
+
+@torch.no_grad()
+def predict(network: nn.Module, images: Tensor, views: int = 4) -> Tensor:
+    """Particle probability, averaged over rotations and flips of the image.
+
+    A micrograph turned by a quarter or mirrored is as physical as the original, so the average of
+    the network's answers, turned back, is an ensemble for the price of inference.
+
+    Parameters
+    ----------
+    network: maps (n, 1, h, w) images to logits of that shape
+    images: (n, 1, h, w) float tensor on the network's device; h = w when views > 1
+    views: 1 to 8 elements of the dihedral group D4: first the four rotations, then those of the
+        mirrored image
+
+    Returns
+    -------
+    (n, 1, h, w) float tensor
+    """
+    network.eval()
+    total = torch.zeros_like(images)
+    for k in range(views):
+        seen = torch.rot90(images, k % 4, (-2, -1))
+        seen = seen.flip(-1) if k >= 4 else seen
+        p = torch.sigmoid(network(seen))
+        p = p.flip(-1) if k >= 4 else p
+        total += torch.rot90(p, -(k % 4), (-2, -1))
+    return total / views
+
+
+def find_peaks(
+    probability: NDArray[np.floating],
+    radius: float,
+    area: Sequence[int],
+    *,
+    nms_radius: float = 1.2,
+) -> tuple[FloatArray, FloatArray]:
+    """Peaks of a probability map: one per particle, sub-pixel, best first.
+
+    The map is smoothed by a Gaussian of `SMOOTHING` particle radii. A local maximum is a candidate
+    unless a higher one lies within the disc of `nms_radius` particle radii (greedy
+    non-maximum suppression, exact distances). Positions are refined by a parabola through three
+    points on each axis; the score is the smoothed probability at the maximum.
+
+    Parameters
+    ----------
+    probability: (h, w) float array
+    radius: particle radius, px
+    area: y0, x0, y1, x1, half open; peaks elsewhere are left out
+    nms_radius: in particle radii
+
+    Returns
+    -------
+    xy: (n, 2) float64 array of x, y
+    score: (n,) float64 array, descending
+    """
+    smooth = gaussian_filter(np.asarray(probability, np.float32), SMOOTHING * radius)
+    y0, x0, y1, x1 = area
+    highest = (smooth == maximum_filter(smooth, 3)) & (smooth > FLOOR)
+    inside = np.zeros_like(highest)
+    inside[y0:y1, x0:x1] = True
+    rows, columns = np.nonzero(highest & inside)
+    score = smooth[rows, columns].astype(np.float64)
+    limit = math.ceil(CROWDING * (y1 - y0) * (x1 - x0) / (math.pi * radius**2))
+    best = np.argsort(-score, kind="stable")[: max(limit, 1)]
+    rows, columns, score = rows[best], columns[best], score[best]
+    xy = np.column_stack([_refine(smooth.T, columns, rows), _refine(smooth, rows, columns)])
+    kept = _suppress(xy, nms_radius * radius)
+    return xy[kept], score[kept]
+
+
+def _refine(
+    values: NDArray[np.float32], index: NDArray[np.int64], other: NDArray[np.int64]
+) -> FloatArray:
+    """Position along the first axis of the parabola's vertex through a maximum and neighbours."""
+    n = values.shape[0]
+    before = values[np.maximum(index - 1, 0), other].astype(np.float64)
+    after = values[np.minimum(index + 1, n - 1), other].astype(np.float64)
+    bend = before - 2 * values[index, other] + after
+    usable = (bend < 0) & (index > 0) & (index < n - 1)
+    shift = np.where(usable, 0.5 * (before - after) / np.where(usable, bend, -1), 0)
+    return index + np.clip(shift, -0.5, 0.5)
+
+
+def _suppress(xy: FloatArray, distance: float) -> NDArray[np.bool_]:
+    """Which points, best first, have no better kept one within `distance`."""
+    kept = np.ones(len(xy), bool)
+    if len(xy) > 1:
+        neighbours = KDTree(xy).query_ball_point(xy, distance, return_sorted=True)
+        for i, near in enumerate(neighbours):
+            if kept[i]:
+                kept[[j for j in near if j > i]] = False
+    return kept

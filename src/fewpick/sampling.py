@@ -1,0 +1,86 @@
+"""Draw training crops: labelled ones around labels, unlabelled ones anywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fewpick.dataset import Micrograph, Window, cut
+from fewpick.errors import InputError
+from fewpick.masks import PARTICLE, UNKNOWN
+from fewpick.views import View, random_view
+
+# A crop around a small labelled window is this much wider, so that a turned window still fits.
+MARGIN = 32
+# Network sizes are multiples of this (stem stride 4, four levels).
+GRAIN = 32
+
+
+class LabelledCrops:
+    """Random views of the labelled windows, each window drawn by its area."""
+
+    def __init__(self, micrographs: Sequence[Micrograph], crop_size: int) -> None:
+        self.items: list[tuple[Micrograph, NDArray[np.int8], Window]] = []
+        for micrograph in micrographs:
+            labels = micrograph.labels() if micrograph.split == "train" else None
+            if labels is None:
+                continue
+            self.items += [(micrograph, labels, w) for w in micrograph.label_windows()]
+        if not self.items:
+            raise InputError(
+                "splits: no labelled training micrograph. "
+                "Annotate one, or raise splits.labeled_ratios."
+            )
+        areas = np.array([(y1 - y0) * (x1 - x0) for *_, (y0, x0, y1, x1) in self.items], float)
+        self.probability = areas / areas.sum()
+        widest = max(max(y1 - y0, x1 - x0) for *_, (y0, x0, y1, x1) in self.items)
+        self.size = min(crop_size, math.ceil((widest + MARGIN) / GRAIN) * GRAIN)
+        labelled = {
+            (micrograph.dataset, micrograph.name): (micrograph, labels)
+            for micrograph, labels, _ in self.items
+        }
+        known = sum(np.count_nonzero(labels != UNKNOWN) for _, labels in labelled.values())
+        positive = sum(np.count_nonzero(labels == PARTICLE) for _, labels in labelled.values())
+        # Of the labelled area: share of particle pixels, and particles per pixel.
+        self.prevalence = positive / known
+        self.density = sum(len(m.points) for m, _ in labelled.values()) / known
+
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """n views: images (n, 1, s, s) float32 and labels (n, 1, s, s) of 1, 0, -1."""
+        chosen = [self.items[i] for i in rng.choice(len(self.items), n, p=self.probability)]
+        views = []
+        for _, _, (y0, x0, y1, x1) in chosen:
+            y = (y0 + y1 - 1) / 2 + rng.uniform(-1, 1) * _freedom(y1 - y0, self.size)
+            x = (x0 + x1 - 1) / 2 + rng.uniform(-1, 1) * _freedom(x1 - x0, self.size)
+            views.append(random_view(y, x, rng))
+        images = cut([m.image for m, *_ in chosen], views, self.size, fill="reflect")
+        return images, cut([labels for _, labels, _ in chosen], views, self.size, fill=UNKNOWN)
+
+
+def _freedom(extent: int, size: int) -> float:
+    """How far a crop's centre may stray from the centre of its window."""
+    return max((extent - size) / 2, 0) + size / 10
+
+
+def unlabelled_views(
+    micrographs: Sequence[Micrograph], n: int, size: int, rng: np.random.Generator
+) -> tuple[list[int], list[View]]:
+    """Indices of n micrographs, and a random view within the area of each."""
+    indices = [int(i) for i in rng.integers(len(micrographs), size=n)]
+    views = []
+    for index in indices:
+        y0, x0, y1, x1 = micrographs[index].area
+        y = rng.uniform(*_span(y0, y1, size))
+        x = rng.uniform(*_span(x0, x1, size))
+        views.append(random_view(y, x, rng))
+    return indices, views
+
+
+def _span(start: int, stop: int, size: int) -> tuple[float, float]:
+    """Range of centres for which a crop stays within start .. stop, or the middle."""
+    low, high = start + (size - 1) / 2, stop - 1 - (size - 1) / 2
+    return (low, high) if low <= high else ((start + stop - 1) / 2,) * 2

@@ -1,0 +1,339 @@
+"""One trainer for every arm: supervised, and FixMatch with any labelling rule."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from fewpick.atomic import atomic_path
+from fewpick.config import canonical
+from fewpick.consistency import Diagnostics, Pool, make_consistency
+from fewpick.dataset import Micrograph
+from fewpick.errors import InputError
+from fewpick.losses import bce_dice
+from fewpick.sampling import LabelledCrops
+from fewpick.unet import UNet
+from fewpick.validation import Validation, validate
+from fewpick.views import strong
+
+logger = logging.getLogger(__name__)
+
+# Share of the steps in which the learning rate rises.
+WARM_UP = 0.05
+GRADIENT_NORM = 1.0
+# Share of the labelled views that are strong, in every arm.
+STRONG_FRACTION = 0.5
+# Checks in a row with too many or too few pseudo-particles before the guard acts.
+GUARD_CHECKS = 2
+# Plain numbers of a run that a checkpoint holds.
+COUNTERS = (*("step", "seconds", "last_loss", "lambda_scale", "drifting", "best_f1", "start_f1"),)
+
+
+class Ema:
+    """Exponential moving average of a network, parameters and buffers, always in eval mode.
+
+    The decay starts low, `min(decay, t / (t + 10))`, so that the first steps are soon forgotten.
+    """
+
+    def __init__(self, network: UNet, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, network: UNet) -> None:
+        self.updates += 1
+        decay = min(self.decay, self.updates / (self.updates + 10))
+        for mean, value in zip(self.network.parameters(), network.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+        for mean, value in zip(self.network.buffers(), network.buffers(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear rise over the first `WARM_UP`, then half a cosine down to 0."""
+    rise = max(1, round(WARM_UP * steps))
+    return peak * min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def select_device(name: str) -> torch.device:
+    """`auto` takes CUDA where there is one; `cuda` where there is none is an error."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def train(
+    hyperparameters: Mapping[str, Any],
+    micrographs: Sequence[Micrograph],
+    *,
+    warm_start: UNet | None = None,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    on_step: Callable[..., None] = lambda **values: None,
+) -> tuple[UNet, pd.DataFrame]:
+    """Train one network.
+
+    Without `warm_start` this is the supervised warm start of `warm_start_steps` steps; with it,
+    the remaining steps of an arm, supervised or with the unlabelled micrographs as well. The
+    returned weights are the exponential moving average at the best validation score (the last ones
+    when there are no validation labels), the warm start itself included.
+
+    Parameters
+    ----------
+    hyperparameters: as `config.resolve_arm` or `config.warm_start` gives them
+    micrographs: all parts of the split; test micrographs are not looked at
+    warm_start: network to go on from
+    device: auto, cpu or cuda
+    checkpoint: file to save the state in now and then and to resume from; removed at the end.
+        A checkpoint of other hyperparameters is ignored.
+    on_step: called after each step with the current validation score
+
+    Returns
+    -------
+    network, on the CPU; history, one row per logged step
+
+    Raises
+    ------
+    InputError
+        If no training micrograph is labelled, or the loss is no longer finite.
+    """
+    run = _Run(hyperparameters, micrographs, warm_start, select_device(device))
+    key = canonical([dict(hyperparameters), warm_start is not None])
+    if checkpoint is not None and checkpoint.exists():
+        run.resume(checkpoint, key)
+    while run.step < run.steps:
+        run.advance()
+        on_step(val_f1=run.validation.f1, loss=run.last_loss)
+        if checkpoint is not None and run.step % run.settings["checkpoint_steps"] == 0:
+            run.save(checkpoint, key)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    run.student.load_state_dict(run.best)
+    return run.student.cpu(), pd.DataFrame(run.history)
+
+
+class _Run:
+    """The state of a training, all of it that a checkpoint has to hold."""
+
+    def __init__(
+        self,
+        hyperparameters: Mapping[str, Any],
+        micrographs: Sequence[Micrograph],
+        warm_start: UNet | None,
+        device: torch.device,
+    ) -> None:
+        self.settings = settings = dict(hyperparameters["training"])
+        self.fixmatch = hyperparameters.get("fixmatch") if warm_start is not None else None
+        self.phase = "warm_start" if warm_start is None else hyperparameters["method"]
+        warm_steps = settings["warm_start_steps"]
+        self.steps = warm_steps if warm_start is None else max(settings["steps"] - warm_steps, 0)
+        self.device = device
+        # Phases draw from streams of their own, so that none repeats the crops of another.
+        seed = np.random.SeedSequence([hyperparameters["seed"], int(warm_start is not None)])
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator(device).manual_seed(int(seed.generate_state(1)[0]))
+
+        if warm_start is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(hyperparameters["seed"])
+                self.student = UNet(**hyperparameters["model"])
+        else:
+            self.student = copy.deepcopy(warm_start)
+        self.student.to(device, memory_format=torch.channels_last).requires_grad_(True)
+        self.ema = Ema(self.student, settings["ema_decay"])
+        self.optimiser = torch.optim.AdamW(
+            self.student.parameters(),
+            lr=settings["learning_rate"],
+            weight_decay=settings["weight_decay"],
+            fused=device.type == "cuda",
+        )
+        self.labelled = LabelledCrops(micrographs, settings["crop_size"])
+        labelled_validation = [m for m in micrographs if m.split == "val" and m.windows]
+        self.validation_set = labelled_validation[: settings["validation_micrographs"]]
+        self.consistency = None
+        if self.fixmatch is not None:
+            self.consistency = make_consistency(
+                self.fixmatch,
+                Pool(
+                    [m for m in micrographs if m.split in ("train", "unannotated")],
+                    self.validation_set,
+                    self.labelled,
+                    self.fixmatch["unlabeled_batch_size"],
+                    settings["crop_size"],
+                    device,
+                ),
+            )
+        self.step = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, Any]] = []
+        self.recent: list[Diagnostics] = []
+        self.last_loss = math.nan
+        self.lambda_scale = 1.0
+        self.drifting = 0
+        self.validation = self._validate()
+        self.best_f1 = self.start_f1 = self.validation.f1
+        self.best = copy.deepcopy(self.ema.network.state_dict())
+
+    def advance(self) -> None:
+        """One optimiser step, and now and then a validation and a row of history."""
+        begin = time.monotonic()
+        rate = learning_rate(self.step, self.steps, self.settings["learning_rate"])
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.student.train()
+        images, labels = self.labelled.draw(self.settings["batch_size"], self.rng)
+        images, labels = images.to(self.device), labels.to(self.device)
+        altered = strong(images, self.rng, self.generator)
+        weak = torch.as_tensor(self.rng.random(len(images)) >= STRONG_FRACTION, device=self.device)
+        images = torch.where(weak.view(-1, 1, 1, 1), images, altered)
+
+        diagnostics: Diagnostics = {"loss_unlabelled": 0.0}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = bce_dice(self.student(images).float(), labels)
+            diagnostics["loss_labelled"] = loss.item()
+            if self.consistency is not None and self.fixmatch is not None:
+                teacher = self.ema.network if self.fixmatch["teacher"] == "ema" else self.student
+                unlabelled, found = self.consistency.loss(
+                    self.student, teacher, self.rng, self.generator
+                )
+                diagnostics |= found
+                diagnostics["loss_unlabelled"] = unlabelled.item()
+                diagnostics["lambda"] = self._weight()
+                loss = loss + diagnostics["lambda"] * unlabelled
+        self.last_loss = loss.item()
+        if not math.isfinite(self.last_loss):
+            raise InputError(
+                f"training: the loss is {self.last_loss} at step {self.step}. "
+                "Lower training.learning_rate."
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
+        self.optimiser.step()
+        self.ema.update(self.student)
+        self.step += 1
+        self.recent.append(diagnostics | {"loss": self.last_loss})
+
+        interval = max(1, self.steps // self.settings["checks"])
+        if self.step % interval == 0 or self.step == self.steps:
+            self.validation = self._validate()
+            self._keep_best()
+            self.seconds += time.monotonic() - begin
+            self._log(rate)
+            self._guard()
+        else:
+            self.seconds += time.monotonic() - begin
+
+    def _weight(self) -> float:
+        """Weight of the unlabelled loss: it rises linearly over the first `ramp` of the phase."""
+        assert self.fixmatch is not None
+        ramp = max(1.0, self.fixmatch["ramp"] * self.steps)
+        return self.lambda_scale * self.fixmatch["weight"] * min(1.0, (self.step + 1) / ramp)
+
+    def _validate(self) -> Validation:
+        if not self.validation_set:
+            return Validation(math.nan, math.nan)
+        views = self.settings["validation_views"]
+        return validate(self.ema.network, self.validation_set, self.device, views)
+
+    def _keep_best(self) -> None:
+        # Without validation labels the score is NaN and the last state is kept.
+        if not self.validation.f1 < self.best_f1:
+            self.best_f1 = self.validation.f1
+            self.best = copy.deepcopy(self.ema.network.state_dict())
+
+    def _log(self, rate: float) -> None:
+        means = pd.DataFrame(self.recent).mean()
+        self.recent = []
+        row = {"step": self.step, "phase": self.phase, "lr": rate, "seconds": self.seconds}
+        row |= {"val_pick_f1": self.validation.f1, "val_threshold": self.validation.threshold}
+        row |= {"labelled_prevalence": self.labelled.prevalence} | means.to_dict()
+        self.history.append(row)
+
+    def _guard(self) -> None:
+        """Notice a drift towards collapse, go back to the best state and trust the rule less.
+
+        Signs: the share of particles among the pseudo-labels leaves [0.5, 2] x that among the
+        labels at `GUARD_CHECKS` checks in a row, or the validation score falls below 0.9 x that of
+        the warm start.
+        """
+        if self.fixmatch is None or not self.fixmatch["guard"]:
+            return
+        ratio = self.history[-1].get("pseudo_positive_rate", math.nan) / self.labelled.prevalence
+        self.drifting = self.drifting + 1 if ratio < 0.5 or ratio > 2 else 0
+        fallen = self.validation.f1 < 0.9 * self.start_f1
+        if self.drifting < GUARD_CHECKS and not fallen:
+            return
+        self.lambda_scale /= 2
+        logger.warning(
+            "step %d: drift towards collapse (pseudo-labels have %.2f x the labelled share of "
+            "particles, validation F1 %.3f, warm start %.3f); going back to the best state, with "
+            "fixmatch.weight x %g",
+            self.step,
+            ratio,
+            self.validation.f1,
+            self.start_f1,
+            self.lambda_scale,
+        )
+        self.drifting = 0
+        self.student.load_state_dict(self.best)
+        self.ema = Ema(self.student, self.settings["ema_decay"])
+        self.optimiser.state.clear()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "student": self.student.state_dict(),
+            "ema": self.ema.network.state_dict(),
+            "ema_updates": self.ema.updates,
+            "optimiser": self.optimiser.state_dict(),
+            "consistency": self.consistency.state() if self.consistency else None,
+            "rng": self.rng.bit_generator.state,
+            "generator": self.generator.get_state(),
+            "best": self.best,
+            "validation": [self.validation.f1, self.validation.threshold],
+            "recent": self.recent,
+            "history": self.history,
+            "counters": {name: getattr(self, name) for name in COUNTERS},
+        }
+
+    def save(self, path: Path, key: str) -> None:
+        with atomic_path(path) as temporary:
+            torch.save({"key": key, "state": self._state()}, temporary)
+
+    def resume(self, path: Path, key: str) -> None:
+        """Go on from a checkpoint, if it belongs to the same hyperparameters and can be read."""
+        try:
+            content = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:  # whatever a damaged file raises, starting over is right
+            logger.warning("%s cannot be read (%s); training starts over", path, error)
+            return
+        if content["key"] != key:
+            return
+        state = content["state"]
+        self.student.load_state_dict(state["student"])
+        self.ema.network.load_state_dict(state["ema"])
+        self.ema.updates = state["ema_updates"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.consistency is not None:
+            self.consistency.restore(state["consistency"])
+        self.rng.bit_generator.state = state["rng"]
+        self.generator.set_state(state["generator"].cpu())
+        self.best = state["best"]
+        self.validation = Validation(*state["validation"])
+        self.recent, self.history = state["recent"], state["history"]
+        for name, value in state["counters"].items():
+            setattr(self, name, value)
+        logger.info("resumed at step %d of %d from %s", self.step, self.steps, path)

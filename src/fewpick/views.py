@@ -1,0 +1,143 @@
+"""Views of a micrograph: one geometric transform for image and labels, photometric ones on top.
+
+A weak view is `T(u)`; the strong view is `A(T(u))` with a photometric A. Both share T, so a label
+made on the weak view is right, pixel by pixel, for the strong one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class View:
+    """A square crop: its centre, and how it is turned.
+
+    Attributes
+    ----------
+    y, x: float
+        Centre in pixels of the source image.
+    angle: float
+        Rotation in radians.
+    mirrored: bool
+        The crop's columns run the other way.
+    zoom: float
+        Source pixels per crop pixel.
+    """
+
+    y: float
+    x: float
+    angle: float = 0.0
+    mirrored: bool = False
+    zoom: float = 1.0
+
+    def reach(self, size: int) -> int:
+        """Source pixels that the crop may need on each side of its centre."""
+        return math.ceil(size / 2 * math.sqrt(2) * self.zoom) + 2
+
+    def moved(self, dy: float, dx: float) -> View:
+        return replace(self, y=self.y + dy, x=self.x + dx)
+
+    def map(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Source y, x of points whose offsets from the crop's centre are `rows`, `columns`."""
+        columns = -columns if self.mirrored else columns
+        cos, sin = math.cos(self.angle) * self.zoom, math.sin(self.angle) * self.zoom
+        return self.y + sin * columns + cos * rows, self.x + cos * columns - sin * rows
+
+
+def random_view(
+    y: float, x: float, rng: np.random.Generator, *, free_fraction: float = 0.5, zoom: float = 0.1
+) -> View:
+    """Draw a view centred near (y, x).
+
+    Half of the views only turn by quarters and mirror, which moves pixels without interpolating;
+    the others turn by any angle and zoom by up to `zoom`, since a particle may lie any way round.
+    All of these are physically possible micrographs.
+    """
+    mirrored = bool(rng.random() < 0.5)
+    if rng.random() < free_fraction:
+        angle = rng.uniform(0, 2 * math.pi)
+        return View(y, x, angle, mirrored, math.exp(rng.uniform(-zoom, zoom)))
+    # On half-integer centres the pixels of an even crop fall on pixels of the source.
+    return View(
+        math.floor(y) + 0.5, math.floor(x) + 0.5, int(rng.integers(4)) * math.pi / 2, mirrored
+    )
+
+
+def sample(images: Tensor, views: Sequence[View], size: int, *, nearest: bool = False) -> Tensor:
+    """Resample images at views.
+
+    Parameters
+    ----------
+    images: (n, c, h, w) float tensor
+    views: n views
+    size: edge of the crops, px
+    nearest: take the nearest pixel (labels) instead of interpolating linearly (images)
+
+    Returns
+    -------
+    (n, c, size, size) tensor; beyond the edges the nearest pixel is repeated
+    """
+    height, width = images.shape[-2:]
+    steps = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    rows, columns = torch.meshgrid(steps, steps, indexing="ij")
+    grids = []
+    for view in views:
+        y, x = view.map(rows, columns)
+        grids.append(torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1))
+    return functional.grid_sample(
+        images,
+        torch.stack(grids).to(images),
+        mode="nearest" if nearest else "bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )
+
+
+def strong(images: Tensor, rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+    """The photometric transform A: what another exposure of the same field might look like.
+
+    Each with probability 0.8: contrast (factor e^+-0.4), brightness (+-0.3), a radial envelope or
+    its mild inverse (defocus spread and B-factor act as an envelope of the transfer function),
+    half of the time with one frequency band weakened (as a change of defocus does), additional
+    white noise of up to half the image's standard deviation, and a linear gradient (ice). No pixel
+    moves.
+
+    Parameters
+    ----------
+    images: (n, 1, h, w) float tensor, normalised to about unit standard deviation
+    rng: draws the parameters
+    generator: draws the noise, on the device of `images`
+    """
+    n, _, height, width = images.shape
+    device, dtype = images.device, images.dtype
+
+    def draw(low: float, high: float, probability: float = 0.8) -> Tensor:
+        values = rng.uniform(low, high, n) * (rng.random(n) < probability)
+        return torch.as_tensor(values, dtype=dtype, device=device).view(n, 1, 1, 1)
+
+    out = images * draw(-0.4, 0.4).exp() + draw(-0.3, 0.3)
+
+    fy = torch.fft.fftfreq(height, device=device, dtype=dtype)[:, None]
+    fx = torch.fft.rfftfreq(width, device=device, dtype=dtype)[None]
+    frequency = (fy**2 + fx**2).sqrt()
+    decay = draw(0.0, 1.0) ** 2 * torch.where(draw(0.0, 1.0, 1.0) < 0.5, 1.0, -0.3)
+    low = draw(0.02, 0.45, 1.0)
+    weakened = draw(0.0, 1.0, 0.4)
+    band = (frequency > low) & (frequency < 1.25 * low)
+    transfer = torch.exp(-decay * (2 * frequency) ** 2) * (1 - weakened * band)
+    out = torch.fft.irfft2(torch.fft.rfft2(out) * transfer, s=(height, width))
+
+    noise = torch.randn(out.shape, generator=generator, device=device, dtype=dtype)
+    out = out + draw(0.0, 0.5) * noise
+
+    ramp_y = torch.linspace(-1, 1, height, device=device, dtype=dtype)[:, None]
+    ramp_x = torch.linspace(-1, 1, width, device=device, dtype=dtype)[None]
+    return out + draw(-0.5, 0.5) * ramp_y + draw(-0.5, 0.5) * ramp_x
