@@ -7,7 +7,7 @@ down, is made from a trained model's picks, see `evaluate.score_run`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -20,8 +20,7 @@ from fewpick.errors import InputError
 from fewpick.evaluate import Key, Scores, precision_recall_f1, score_picks
 from fewpick.geometry import Frame
 from fewpick.matching import match
-from fewpick.stacks import Stack
-from fewpick.truth import Dataset, Picks, Truth, read_truths
+from fewpick.truth import Dataset, Picks, Truth, images_of, read_truths
 
 ALL_POSITIVE, RANDOM, DIFFERENCE_OF_GAUSSIANS = (
     "all_positive",
@@ -189,7 +188,7 @@ def all_positive(truths: Sequence[Truth], masks: Mapping[str, Sequence[Path]]) -
         counts[name] = sum(
             (
                 np.array([np.count_nonzero(mask == 1), np.count_nonzero(mask == 0)])
-                for _, mask in _rows_of(here, masks[name])
+                for _, mask, _ in images_of(here, masks[name])
             ),
             np.zeros(2, dtype=np.int64),
         )
@@ -215,35 +214,6 @@ def mean_scores(draws: Sequence[Scores]) -> Scores:
     return Scores(
         mean([d.scores for d in draws]), mean([d.micrographs for d in draws]), draws[0].curve
     )
-
-
-def images_of(
-    truths: Sequence[Truth], stacks: Sequence[Path]
-) -> Iterator[tuple[Truth, NDArray[np.generic], Frame]]:
-    """The preprocessed image and frame of each micrograph of one data set, one at a time."""
-    frames = {}
-    for path in stacks:
-        for row in Stack(path).table.to_dict("records"):
-            frames[row["micrograph"]] = Frame.from_row(row)
-    for truth, image in _rows_of(truths, stacks):
-        yield truth, image, frames[truth.micrograph]
-
-
-def _rows_of(
-    truths: Sequence[Truth], stacks: Sequence[Path]
-) -> Iterator[tuple[Truth, NDArray[np.generic]]]:
-    """The image of each micrograph of one data set, shard by shard."""
-    missing = {t.micrograph: t for t in truths}
-    for path in stacks:
-        stack = Stack(path)
-        for i, name in enumerate(stack.table["micrograph"]):
-            if name in missing:
-                yield missing.pop(name), stack.images[i]
-    if missing:
-        raise InputError(
-            f"{stacks[0] if stacks else 'no stack'}: micrograph {next(iter(missing))!r} is in no "
-            "stack of its data set. Run the preprocessing again."
-        )
 
 
 def _peaks(

@@ -6,7 +6,7 @@ annotation is left out on both sides, picks and truth, by one test (`geometry.in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fewpick.errors import InputError
-from fewpick.geometry import inside, particle_radius
+from fewpick.geometry import Frame, inside, particle_radius
 from fewpick.matching import choose_threshold
+from fewpick.stacks import Stack
 from fewpick.stacks import read_table as read_table
 
 FloatArray = NDArray[np.float64]
@@ -200,6 +201,31 @@ def flip(
 ) -> dict[tuple[str, str], Picks]:
     """Picks of the micrographs in `truths`, upside down: the control for a wrong y axis."""
     return {t.key: picks[t.key].flipped(t.ny) for t in truths if t.key in picks}
+
+
+def images_of(
+    truths: Sequence[Truth], stacks: Sequence[Path]
+) -> Iterator[tuple[Truth, NDArray[np.generic], Frame]]:
+    """The preprocessed image (or mask) and frame of each micrograph of one data set.
+
+    One image at a time is read, in the order of the stacks.
+
+    Raises
+    ------
+    InputError
+        If a micrograph is in none of the stacks.
+    """
+    missing = {t.micrograph: t for t in truths}
+    for path in stacks:
+        stack = Stack(path)
+        for row, image in zip(stack.table.to_dict("records"), stack.images, strict=True):
+            if row["micrograph"] in missing:
+                yield missing.pop(row["micrograph"]), image, Frame.from_row(row)
+    if missing:
+        raise InputError(
+            f"{stacks[0].parent if stacks else 'results/preprocessed'}: micrograph "
+            f"{next(iter(missing))!r} is in no stack of its data set. Run the preprocessing again."
+        )
 
 
 def _is_true(value: Any) -> bool:

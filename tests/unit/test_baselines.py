@@ -13,7 +13,6 @@ from fewpick.baselines import (
     DIFFERENCE_OF_GAUSSIANS,
     choose_filter,
     difference_of_gaussians,
-    images_of,
     random_picks,
     score_baselines,
 )
@@ -21,7 +20,7 @@ from fewpick.errors import InputError
 from fewpick.evaluate import score_picks
 from fewpick.geometry import Frame
 from fewpick.stacks import write_stack, write_table
-from fewpick.truth import Dataset, Truth
+from fewpick.truth import Dataset, Truth, images_of
 
 SIZE, SCALE, RADIUS = 128, 0.5, 12.0
 FRAME = Frame(SCALE, 0.0, 0.0, 200, 256, 100, SIZE)
