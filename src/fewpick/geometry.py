@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,10 @@ class Frame:
     def to_original(self, xy: ArrayLike) -> NDArray[np.float64]:
         """Map points (n, 2) from the target frame to the original frame."""
         return (_points(xy) - (self.pad_x, self.pad_y)) / self.scale
+
+    def to_row(self) -> dict[str, float | int]:
+        """Return the fields as columns of a geometry table."""
+        return asdict(self)
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> Frame:

@@ -112,8 +112,9 @@ def mask_shard(
 
     Returns
     -------
-    table with the columns micrograph annotated prevalence n_particles: the share of particle
-    pixels in the annotated area (NaN without one), and the particles inside that area
+    table with the columns micrograph annotated disc prevalence n_particles: the radius of the discs
+    in target pixels, the share of particle pixels in the annotated area (NaN without one), and the
+    particles inside that area
 
     Raises
     ------
@@ -136,6 +137,7 @@ def mask_shard(
                 {
                     "micrograph": name,
                     "annotated": str(xy is not None).lower(),
+                    "disc": radius_scale * radius * frame.scale,
                     "prevalence": np.count_nonzero(mask == PARTICLE) / known if known else np.nan,
                     "n_particles": 0
                     if xy is None

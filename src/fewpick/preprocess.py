@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +85,6 @@ def preprocess_micrograph(
     frame = frame_for(ny, nx, target_size)
     padded_nx, resampled_nx = padded_length(nx, max(ny, nx), target_size)
     padded_ny, resampled_ny = padded_length(ny, max(ny, nx), target_size)
-    columns, rows = _mirrored(nx, padded_nx), _mirrored(ny, padded_ny)
 
     # Fourier resampling is separable: first along x, in blocks of rows that stay in the cache,
     # then along y on what little is left. The full transform of the micrograph is never made.
@@ -96,13 +94,13 @@ def preprocess_micrograph(
     for start in range(0, ny, step):
         block = _without_defects(image, start, min(start + step, ny), centre, spread, name)
         if padded_nx != nx:
-            block = block[:, columns]
+            block = np.pad(block, ((0, 0), (0, padded_nx - nx)), mode="symmetric")
         narrow[start : start + step] = fourier_resample(block, resampled_nx, axis=1)
     if padded_ny != ny:
-        narrow = narrow[rows]
+        narrow = np.pad(narrow, ((0, padded_ny - ny), (0, 0)), mode="symmetric")
     resampled = fourier_resample(narrow, resampled_ny, axis=0)[: frame.height, : frame.width]
 
-    median, mad = location_and_mad(resampled)
+    median, mad = location_and_mad(resampled, rounding=1e-5 * spread)
     if mad == 0:
         raise InputError(
             f"{name}: the image is constant (value {centre:g}), there is nothing to pick in it. "
@@ -153,7 +151,7 @@ def preprocess_shard(
         ):
             rows.append(
                 {"micrograph": name, "index": index}
-                | asdict(result.frame)
+                | result.frame.to_row()
                 | {"pixel_size": pixel_size, "median": result.median, "mad": result.mad}
             )
             voxel_sizes.append(float(pixel_size or np.nan) / result.frame.scale)
@@ -172,52 +170,48 @@ def preprocess_shard(
 
 
 def fourier_resample(image: Image, size: int, axis: int) -> Image:
-    """Resample one axis to `size` samples by cutting off or adding high frequencies.
+    """Resample one axis to `size` samples by cutting off high frequencies, or adding empty ones.
 
-    Sample 0 stays where it is. Only frequencies below the Nyquist limit of both lengths are kept:
-    the limit itself has no well defined phase.
+    Sample 0 stays where it is. Frequencies below the Nyquist limit of both lengths are kept. The
+    image continues as its own mirror image (a cosine transform), and not as its other end: an ice
+    gradient would be a jump there, and ring along the edges.
     """
     n = image.shape[axis]
     if size == n:
         return image
-    spectrum = fft.rfft(image, axis=axis)
-    kept = (min(n, size) + 1) // 2
-    spectrum = spectrum[:, :kept] if axis == 1 else spectrum[:kept]
-    resampled: Image = fft.irfft(spectrum, n=size, axis=axis, overwrite_x=True)
-    resampled *= np.float32(size / n)
-    return resampled
+    cosines = fft.dct(image, type=2, axis=axis)
+    kept = np.arange(min(n, size))
+    # The mirror lies half a sample before sample 0; the phase moves the origin to sample 0, where
+    # the cosines, taken as the spectrum of 2 * size samples, are summed up.
+    phase = np.exp(1j * np.pi * kept / (2 * n)) * (size / n)
+    if axis == 1:
+        spectrum = cosines[:, : len(kept)] * phase.astype(np.complex64)
+    else:
+        spectrum = cosines[: len(kept)] * phase.astype(np.complex64)[:, None]
+    resampled: Image = fft.irfft(spectrum, n=2 * size, axis=axis, overwrite_x=True)
+    return resampled[:, :size] if axis == 1 else resampled[:size]
 
 
-def location_and_mad(values: NDArray[np.generic]) -> tuple[float, float]:
-    """Median of the values, and their median absolute deviation from it.
+def location_and_mad(values: NDArray[np.generic], rounding: float = 0.0) -> tuple[float, float]:
+    """Median of the values, and their median absolute deviation (MAD) from it.
 
-    Where more than half of the values are equal (blank areas, few grey levels), the MAD is 0 or a
-    rounding error; the mean absolute deviation, brought to the same scale, then stands in.
+    Where more than half of the values are equal (blank areas, few grey levels), the MAD is 0, or
+    no more than an error of `rounding`, and says nothing. The mean absolute deviation, brought to
+    the same scale, then stands in.
     """
     values = values.astype(np.float32).ravel()
     median = np.median(values)
     deviation = np.abs(values - median)
     mad = float(np.median(deviation))
-    from_mean = float(deviation.mean()) * SIGMA_PER_MEAN_DEVIATION / SIGMA_PER_MAD
-    return float(median), mad if mad > 1e-3 * from_mean else from_mean
+    if mad <= rounding:
+        mad = float(deviation.mean(dtype=np.float64)) * SIGMA_PER_MEAN_DEVIATION / SIGMA_PER_MAD
+    return float(median), mad
 
 
 def _subsample(image: NDArray[np.generic]) -> NDArray[np.generic]:
     """About `_SAMPLE_SIZE` pixels on a grid with odd steps, which no detector tiling shares."""
     step = int(np.sqrt(image.size / _SAMPLE_SIZE)) | 1
     return image[::step, ::step]
-
-
-def _mirrored(n: int, padded: int) -> NDArray[np.intp]:
-    """Indices that pad an axis of `n` samples to `padded` by mirroring both of its ends.
-
-    Padding goes behind the last sample. Its first half continues the end of the axis and its
-    second half, periodic as the Fourier transform is, leads back to the beginning, so that there
-    is no jump beside the image.
-    """
-    extra = padded - n
-    indices = np.pad(np.arange(n), (extra // 2, extra - extra // 2), mode="symmetric")
-    return np.roll(indices, -(extra // 2))
 
 
 def _without_defects(

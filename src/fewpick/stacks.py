@@ -116,7 +116,6 @@ def read_table(path: str | Path) -> pd.DataFrame:
         dtype=text,
         keep_default_na=False,
         na_values=[""],
-        float_precision="round_trip",
     )
 
 

@@ -1,0 +1,100 @@
+"""Frames: the map to the target square and back, and what counts as inside."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fewpick.errors import InputError
+from fewpick.geometry import Frame, frame_for, inside, padded_length, particle_radius
+
+sizes = st.one_of(
+    st.sampled_from([(4096, 4096), (3838, 3710), (5760, 4092), (7420, 7676), (4093, 3709)]),
+    st.tuples(st.integers(16, 9000), st.integers(16, 9000)),
+)
+targets = st.sampled_from([64, 256, 767, 768, 1024])
+
+
+@given(size=sizes, target=targets, u=st.floats(0, 1), v=st.floats(0, 1))
+def test_points_survive_the_way_to_the_target_and_back(
+    size: tuple[int, int], target: int, u: float, v: float
+) -> None:
+    ny, nx = size
+    frame = frame_for(ny, nx, target)
+    xy = np.array([[u * (nx - 1), v * (ny - 1)], [0.0, 0.0], [nx - 1.0, ny - 1.0]])
+    there = frame.to_target(xy)
+    np.testing.assert_allclose(frame.to_original(there), xy, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(frame.to_target(frame.to_original(there)), there, atol=1e-6)
+    # No point of the image falls out of its extent in the square.
+    assert (there[:, 0] < frame.width).all()
+    assert (there[:, 1] < frame.height).all()
+
+
+def test_x_is_the_column_and_y_the_row() -> None:
+    frame = frame_for(ny=100, nx=200, target_size=100)
+    assert (frame.scale, frame.height, frame.width) == (0.5, 50, 100)
+    np.testing.assert_array_equal(frame.to_target([[120, 30]]), [[60, 15]])
+
+
+def test_padding_moves_points() -> None:
+    frame = Frame(scale=0.5, pad_x=3, pad_y=7, ny=100, nx=100, height=50, width=50)
+    np.testing.assert_array_equal(frame.to_target([[10, 20]]), [[8, 17]])
+    np.testing.assert_array_equal(frame.to_original([[8, 17]]), [[10, 20]])
+
+
+def test_no_points_stay_no_points() -> None:
+    frame = frame_for(100, 100, 50)
+    assert frame.to_target([]).shape == (0, 2)
+    assert inside(np.empty((0, 2)), 10, 10).shape == (0,)
+
+
+@given(size=sizes, target=targets)
+def test_a_frame_survives_its_table(size: tuple[int, int], target: int) -> None:
+    frame = frame_for(*size, target)
+    text = {key: repr(value) for key, value in frame.to_row().items()}
+    assert Frame.from_row(text) == frame
+
+
+@given(size=sizes, target=targets)
+def test_both_axes_are_resampled_by_the_same_scale(size: tuple[int, int], target: int) -> None:
+    longest = max(size)
+    for n in size:
+        before, after = padded_length(n, longest, target)
+        assert n <= before <= longest
+        # Exact in whole numbers: no axis is stretched by a rounded length.
+        assert before * target == after * longest
+        assert math.ceil(n * target / longest) <= after <= target
+    assert padded_length(longest, longest, target) == (longest, target)
+
+
+def test_the_border_counts_on_both_sides() -> None:
+    xy = [(2.0, 2.0), (1.999, 2), (2, 1.999), (7, 5), (7.001, 5), (7, 5.001), (np.nan, 3)]
+    expected = [True, False, False, True, False, False, False]
+    assert inside(xy, ny=8, nx=10, border=2).tolist() == expected
+
+
+def test_radius_in_pixels_or_from_a_diameter_in_angstrom() -> None:
+    assert particle_radius({"particle_radius": 54}, None) == 54.0
+    assert particle_radius({"particle_diameter_angstrom": 180}, 1.5) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("spec", "pixel_size", "message"),
+    [
+        ({}, 1.0, "no particle size"),
+        ({"particle_radius": 0}, 1.0, "0 is not positive"),
+        ({"particle_diameter_angstrom": -3}, 1.0, "-3 is not positive"),
+        ({"particle_diameter_angstrom": 180}, None, "pixel size"),
+        ({"particle_diameter_angstrom": 180}, float("nan"), "pixel size"),
+        ({"particle_diameter_angstrom": 180}, 0.0, "pixel size"),
+    ],
+)
+def test_a_radius_that_cannot_be_known_is_refused(
+    spec: dict[str, float], pixel_size: float | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        particle_radius(spec, pixel_size)
