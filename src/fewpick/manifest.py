@@ -1,8 +1,4 @@
-"""Join a data set's micrographs with its coordinates: the first stage of the workflow.
-
-Here coordinates enter the internal frame, x = column and y = row of the image array, 0-based.
-With `y_axis: up` the file counts rows from the other end, and y becomes `ny - y`.
-"""
+"""Join a data set's micrographs with its coordinates: the first stage of the workflow."""
 
 from __future__ import annotations
 
@@ -14,17 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fewpick.coordinates import Picks, match_names, read_picks
+from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import Points
 from fewpick.errors import InputError
 from fewpick.geometry import particle_radius
-from fewpick.micrographs import Header, read_header
+from fewpick.micrographs import read_header
 from fewpick.orientation import measure_orientation
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 1.0  # px beyond the edge that rounding and the flip explain
-Y_AXES = ("down", "up")
 REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
 
 
@@ -59,7 +53,16 @@ def build_manifest(
     """
     headers = {path.name: read_header(path) for path in micrographs}
     paths = {path.name: path for path in micrographs}
-    points = _annotations(spec, headers)
+    points = {}
+    if spec.get("coordinates"):
+        picks = read_in_frame(
+            spec["coordinates"],
+            {name: (header.ny, header.nx) for name, header in headers.items()},
+            fmt=spec.get("format"),
+            y_axis=spec.get("y_axis", "down"),
+            scale=spec.get("scale", 1.0),
+        )
+        points = {name: held.xy for name, held in picks.items()}
     pixel_sizes = {
         name: spec.get("pixel_size") or header.pixel_size for name, header in headers.items()
     }
@@ -90,71 +93,6 @@ def build_manifest(
     return manifest, coordinates
 
 
-def _y_axis(spec: Mapping[str, Any]) -> str:
-    y_axis = spec.get("y_axis", "down")
-    if y_axis not in Y_AXES:
-        raise InputError(f"y_axis: {y_axis!r} is not a direction. Use down or up.")
-    return str(y_axis)
-
-
-def _annotations(spec: Mapping[str, Any], headers: Mapping[str, Header]) -> dict[str, Points]:
-    """Return (n, 2) points in the internal frame per annotated micrograph."""
-    if not spec.get("coordinates"):
-        return {}
-    source = Path(spec["coordinates"])
-    picks = read_picks(
-        source,
-        fmt=spec.get("format"),
-        shapes={name: (header.ny, header.nx) for name, header in headers.items()},
-        scale=float(spec.get("scale", 1.0)),
-    )
-    if not picks:
-        raise InputError(f"{source}: names no micrograph. Check that it is the right file.")
-    try:
-        match = match_names(list(headers), picks)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
-    lost = sum(len(picks[key]) for key in match.unmatched_keys)
-    total = sum(map(len, picks.values()))
-    log.info("%s: %d of %d coordinates used", source, total - lost, total)
-    if match.unmatched_keys:
-        log.warning(
-            "%s: %d of %d coordinates are left out: %s", source, lost, total, match.summary()
-        )
-    if match.unmatched_micrographs:
-        log.info(
-            "%s: %d micrographs have no coordinates and count as unlabelled",
-            source,
-            len(match.unmatched_micrographs),
-        )
-    flip = _y_axis(spec) == "up"
-    return {
-        name: _in_image(f"{source}: {name}", picks[key], headers[name], flip)
-        for key, name in match.matched.items()
-    }
-
-
-def _in_image(where: str, picks: Picks, header: Header, flip: bool) -> Points:
-    """Return the points in the internal frame, each once and inside the image."""
-    xy = picks.xy.copy()
-    if flip:
-        xy[:, 1] = header.ny - xy[:, 1]
-    size = np.array([header.nx, header.ny])
-    outside = ((xy < -TOLERANCE) | (xy > size - 1 + TOLERANCE)).any(axis=1)
-    if outside.any():
-        x, y = picks.xy[np.flatnonzero(outside)[0]]
-        raise InputError(
-            f"{where}: {int(outside.sum())} of {len(xy)} points lie outside the image of "
-            f"{header.nx} x {header.ny} px, the first at x={x:g}, y={y:g}. Were they picked on "
-            "images of another size (set scale), or on other micrographs?"
-        )
-    xy = np.clip(xy, 0, size - 1)
-    once = np.sort(np.unique(xy, axis=0, return_index=True)[1])
-    if len(once) < len(xy):
-        log.warning("%s: %d points given twice are used once.", where, len(xy) - len(once))
-    return xy[once]
-
-
 def _check_orientation(
     spec: Mapping[str, Any],
     points: Mapping[Path, Points],
@@ -166,8 +104,8 @@ def _check_orientation(
     first = next(path.name for path, xy in points.items() if len(xy))
     found = measure_orientation(points, particle_radius(spec, pixel_sizes[first]))
     log.info("orientation: %s", found.summary())
-    declared = _y_axis(spec)
     if found.verdict == "flip_y suspected" and found.evidence["flip_y"] >= REFUSED:
+        declared = spec.get("y_axis", "down")
         right = "up" if declared == "down" else "down"
         raise InputError(
             f"{spec['coordinates']}: y_axis: {declared} puts the points beside the particles: "

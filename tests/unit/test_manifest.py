@@ -180,7 +180,7 @@ def test_names_that_match_nothing_are_counted(
     with caplog.at_level(logging.INFO):
         build(micrographs, {"job1/a.mrc": [[1, 1]], "z.mrc": [[1, 1], [2, 2]]})
     assert "2 of 3 coordinates are left out: 1 of 3 micrographs matched" in caplog.text
-    assert "2 micrographs have no coordinates" in caplog.text
+    assert "names no coordinates for 2 micrographs" in caplog.text
     with pytest.raises(InputError, match=r"coordinates\.json: .*0 of 3 micrographs matched"):
         build(micrographs, {"z.mrc": [[1, 1]]})
     with pytest.raises(InputError, match="names no micrograph"):

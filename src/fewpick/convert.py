@@ -1,0 +1,89 @@
+"""Convert coordinate files between the formats of the field, from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fewpick.coordinates import FORMATS, Picks, read_picks, write_picks
+from fewpick.coordinates.frame import read_in_frame
+from fewpick.errors import InputError
+from fewpick.micrographs import list_micrographs, read_header
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 2 after one line that says what is wrong."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        picks = _read(arguments)
+        write_picks(
+            arguments.output,
+            picks,
+            fmt=arguments.to,
+            box_size=arguments.box_size,
+            pixel_size=arguments.pixel_size,
+        )
+    except (InputError, OSError) as error:
+        print(f"fewpick-convert: {error}", file=sys.stderr)
+        return 2
+    count = sum(map(len, picks.values()))
+    print(f"{arguments.output}: {count} points of {len(picks)} micrographs")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fewpick-convert",
+        description="Convert particle coordinates: a file or a folder of one file per micrograph.",
+        epilog="Formats are told by content and suffix when not given. Boxes, csv and STAR are "
+        "written per micrograph into a folder, csv and STAR also into one file.",
+    )
+    able = [name for name, form in FORMATS.items() if form.write]
+    parser.add_argument("input", type=Path, metavar="IN", help="file or folder")
+    parser.add_argument("output", type=Path, metavar="OUT", help="file or folder")
+    parser.add_argument("--from", dest="from_", choices=list(FORMATS), help="format of IN")
+    parser.add_argument("--to", choices=able, help="format of OUT")
+    parser.add_argument(
+        "--micrographs",
+        metavar="FOLDER",
+        help="folder or glob of the micrographs; names and image sizes come from them",
+    )
+    parser.add_argument(
+        "--flip-y",
+        action="store_true",
+        help="count rows from the other end, y = ny - y (needs --micrographs)",
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="multiply coordinates by this, such as Topaz's downsampling factor",
+    )
+    parser.add_argument("--box-size", type=float, metavar="PX", help="side of the boxes to write")
+    parser.add_argument(
+        "--pixel-size", type=float, metavar="ANGSTROM", help="for the optics table of STAR"
+    )
+    return parser
+
+
+def _read(arguments: argparse.Namespace) -> Mapping[str, Picks]:
+    if arguments.micrographs is None:
+        if arguments.flip_y:
+            raise InputError("--flip-y needs the image heights. Give --micrographs FOLDER.")
+        return read_picks(arguments.input, fmt=arguments.from_, scale=arguments.scale)
+    headers = {path.name: read_header(path) for path in list_micrographs(arguments.micrographs)}
+    return read_in_frame(
+        arguments.input,
+        {name: (header.ny, header.nx) for name, header in headers.items()},
+        fmt=arguments.from_,
+        y_axis="up" if arguments.flip_y else "down",
+        scale=arguments.scale,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Coordinates in the internal frame of the micrographs at hand.
+
+x = column and y = row of the image array, 0-based. With `y_axis: up` a file counts rows from the
+other end, and y becomes `ny - y`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fewpick.coordinates import read_picks
+from fewpick.coordinates.names import match_names
+from fewpick.coordinates.picks import Picks
+from fewpick.errors import InputError
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1.0  # px beyond the edge that rounding and the flip explain
+Y_AXES = ("down", "up")
+
+
+def read_in_frame(
+    path: str | Path,
+    shapes: Mapping[str, tuple[int, int]],
+    *,
+    fmt: str | None = None,
+    y_axis: str = "down",
+    scale: float = 1.0,
+) -> dict[str, Picks]:
+    """Read coordinates and bring them into the frame of micrographs, by the micrographs' names.
+
+    Parameters
+    ----------
+    path: path
+        File or folder.
+    shapes: dict
+        Micrograph name to (ny, nx), px.
+    fmt: str, optional
+        Format; recognised when left out.
+    y_axis: str
+        "down": y counts rows from the first of the array; "up": from the last.
+    scale: float
+        Pixels of the micrograph per unit of the coordinates.
+
+    Returns
+    -------
+    picks: dict
+        Micrograph name to `Picks` inside the image, each point once; micrographs that the file
+        does not name are absent.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be used, no name matches, or a point lies outside its image by more
+        than rounding explains.
+    """
+    if y_axis not in Y_AXES:
+        raise InputError(f"y_axis: {y_axis!r} is not a direction. Use down or up.")
+    picks = read_picks(path, fmt=fmt, shapes=shapes, scale=scale)
+    if not picks:
+        raise InputError(f"{path}: names no micrograph. Check that it is the right file.")
+    try:
+        match = match_names(list(shapes), picks)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    lost = sum(len(picks[key]) for key in match.unmatched_keys)
+    total = sum(map(len, picks.values()))
+    log.info("%s: %d of %d coordinates used.", path, total - lost, total)
+    if match.unmatched_keys:
+        log.warning(
+            "%s: %d of %d coordinates are left out: %s.", path, lost, total, match.summary()
+        )
+    if match.unmatched_micrographs:
+        log.info(
+            "%s: names no coordinates for %d micrographs; they count as not annotated.",
+            path,
+            len(match.unmatched_micrographs),
+        )
+    return {
+        name: _in_image(f"{path}: {name}", picks[key], shapes[name], flip=y_axis == "up")
+        for key, name in match.matched.items()
+    }
+
+
+def _in_image(where: str, picks: Picks, shape: tuple[int, int], *, flip: bool) -> Picks:
+    ny, nx = shape
+    xy = picks.xy.copy()
+    if flip:
+        xy[:, 1] = ny - xy[:, 1]
+    last = np.array([nx - 1, ny - 1])
+    outside = ((xy < -TOLERANCE) | (xy > last + TOLERANCE)).any(axis=1)
+    if outside.any():
+        x, y = picks.xy[np.flatnonzero(outside)[0]]
+        raise InputError(
+            f"{where}: {int(outside.sum())} of {len(xy)} points lie outside the image of "
+            f"{nx} x {ny} px, the first at x={x:g}, y={y:g}. Were they picked on images of "
+            "another size (set scale), or on other micrographs?"
+        )
+    xy = np.clip(xy, 0, last)
+    once = np.sort(np.unique(xy, axis=0, return_index=True)[1])
+    if len(once) < len(xy):
+        log.warning("%s: %d points given twice are used once.", where, len(xy) - len(once))
+    score = None if picks.score is None else picks.score[once]
+    return Picks(xy[once], score, picks.diameter)
