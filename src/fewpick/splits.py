@@ -29,7 +29,7 @@ UNITS = ("micrograph", "tile", "particle")
 VALIDATIONS = ("full", "matched", "none")
 # Validation and test parts may miss their fraction by this share of it, so that a micrograph more
 # or less hardly ever moves another.
-SLACK = 0.1
+SLACK = 0.2
 
 Window = tuple[int, int, int, int]
 
@@ -49,7 +49,7 @@ def split_micrographs(
     """Deal the annotated micrographs of a data set into train, val and test.
 
     A hash gives each micrograph a number in [0, 1) that is compared with the fractions; where a
-    part then misses its fraction by more than a tenth, or is empty, the micrographs nearest to the
+    part then misses its fraction by more than a fifth, or is empty, the micrographs nearest to the
     limit move. Micrographs without annotation become the unlabelled pool `unannotated`.
 
     Parameters
