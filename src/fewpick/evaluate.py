@@ -240,6 +240,7 @@ def score_run(
     threshold: Path,
     history: Path,
     radii: Sequence[float],
+    warm_start: Path | None = None,
     flipped_row: bool = False,
 ) -> Scores:
     """Score one trained model on the test micrographs.
@@ -259,6 +260,8 @@ def score_run(
         `history.tsv`; its last `seconds` is the training time.
     radii: sequence of float
         `evaluation.match_radii`, in particle diameters; the first is the headline.
+    warm_start: Path, optional
+        `history.tsv` of the training that the run went on from; its time counts too.
     flipped_row: bool
         Add the y-flipped picks as rows of the arm `y_flipped` (done for the reference arm).
 
@@ -278,12 +281,12 @@ def score_run(
     upside_down = score_picks(truths, flip(picks, truths), radii)
     budget_rows = read_table(ratio)
     budget = pd.DataFrame([labelled_budget(budget_rows, d) for d in result.scores["dataset"]])
-    seconds = read_table(history)["seconds"]
     scores = pd.concat([budget, result.scores], axis=1)
     scores = scores.merge(pixel_scores(read_table(pixels)), on="dataset", how="left")
     scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
     scores["threshold"] = cut
-    scores["train_seconds"] = float(seconds.iloc[-1]) if len(seconds) else np.nan
+    histories = [read_table(path) for path in (warm_start, history) if path is not None]
+    scores["train_seconds"] = sum(float(h["seconds"].max()) for h in histories if len(h))
     parts = [Scores(scores, result.micrographs, result.curve).labelled(key)]
     if flipped_row:
         control = pd.concat([budget, upside_down.scores], axis=1).assign(threshold=cut)

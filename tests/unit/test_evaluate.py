@@ -229,6 +229,13 @@ def test_score_run(files: Callable[..., dict[str, Any]]) -> None:
     assert result.micrographs["micrograph"].tolist() == ["a", "a", "b", "b"] * 2
 
 
+def test_training_time_includes_the_warm_start(files: Callable[..., dict[str, Any]]) -> None:
+    inputs = files([])
+    datasets = inputs.pop("datasets")
+    result = score_run(Key("fixmatch", 0.1, 0), datasets, **inputs, warm_start=inputs["history"])
+    assert result.scores["train_seconds"].tolist() == [13.0]
+
+
 def test_the_flipped_control_sees_a_flip(files: Callable[..., dict[str, Any]]) -> None:
     inputs = files([("a", "test", 50.0, 79.0, 0.9), ("a", "test", 80.0, 79.0, 0.8)])
     datasets = inputs.pop("datasets")
