@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,8 @@ IMAGE_SUFFIXES = MRC_SUFFIXES + TIFF_SUFFIXES + PICTURE_SUFFIXES
 
 MRC_MODES = (0, 1, 2, 6, 12)
 LARGEST_SIDE = 65_536  # px; above it a header is broken rather than a detector large
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow takes images as large as micrographs for attacks
 
 Image32 = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -181,10 +182,7 @@ def _check_values(path: Path, image: Image32) -> None:
 def _readable(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises on a broken file into an InputError that names it."""
     try:
-        with warnings.catch_warnings():
-            # Micrographs are larger than Pillow expects of a picture.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
+        yield
     except (InputError, MemoryError):
         raise
     except Exception as error:
@@ -201,8 +199,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _mrc(path: Path, *, header_only: bool) -> Iterator[Any]:
-    with _readable(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # odd extended headers are harmless
+    with _readable(path):
         # First the header alone: the sizes in a broken one must not drive an allocation.
         with mrcfile.open(path, header_only=True) as mrc:
             _check_mrc(path, mrc)

@@ -378,6 +378,9 @@ def test_cryosparc_without_locations_or_with_pickles(tmp_path: Path) -> None:
     bare = np.zeros(2, [("uid", "<u8"), ("ctf/type", "S8")])
     with pytest.raises(InputError, match="has no location/center_x_frac"):
         read_picks(write_cs(tmp_path / "a.cs", bare))
+    pixels = np.array([(1, b"a.mrc", (90, 80), 40, 50, 0.5)], CS)
+    with pytest.raises(InputError, match="holds no fractions"):
+        read_picks(write_cs(tmp_path / "pixels.cs", pixels))
     objects = np.array([({"a": 1},)], [("location/micrograph_path", "O")])
     with pytest.raises(InputError, match="not a cryoSPARC table"):
         read_picks(write_cs(tmp_path / "b.cs", objects))

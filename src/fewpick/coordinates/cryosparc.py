@@ -44,8 +44,9 @@ def read(path: Path, shapes: Mapping[str, tuple[int, int]] | None = None) -> dic
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: a location field has the wrong type ({error}).") from None
     for values, field in ((x, X), (y, Y)):
-        if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
-            raise InputError(f"{path}: {field} is not between 0 and 1. Export the file again.")
+        # Recentred particles may leave the image a little; pixels in place of fractions go far.
+        if values.ndim != 1 or not (np.abs(values - 0.5) <= 1).all():
+            raise InputError(f"{path}: {field} holds no fractions of 1. Export the file again.")
     if not names or "" in names:
         raise InputError(f"{path}: a particle without micrograph, or no particle at all.")
     rows_of = rows_by_name(names)

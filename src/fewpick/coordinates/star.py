@@ -16,6 +16,7 @@ import pandas as pd
 from fewpick.atomic import atomic_path
 from fewpick.coordinates.picks import Picks, make_picks, rows_by_name
 from fewpick.coordinates.star_blocks import check_word, floats, read_blocks, star_text
+from fewpick.coordinates.text import read_text
 from fewpick.errors import InputError
 from fewpick.micrographs import stem
 
@@ -31,7 +32,7 @@ def sniff(head: str) -> bool:
 
 def is_index(path: Path) -> bool:
     """Tell whether the file only lists the files that hold the picks."""
-    return any(FILE in block for block in read_blocks(path, ()).values())
+    return f"_{FILE}" in read_text(path)
 
 
 def read(path: Path) -> dict[str, Picks]:

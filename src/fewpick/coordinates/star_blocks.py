@@ -36,8 +36,8 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
         # starfile would end the table at a micrograph called data_1.mrc and drop the rest.
         if " " in name or "\t" in name or names.count(name) > 1:
             raise InputError(
-                f"{path}: 'data_{name}' is not one block's name. Write each block once, and no "
-                "line that starts with a micrograph named data_..."
+                f"{path}: {'data_' + name!r:.60} is not one block's name. Write each block once, "
+                "and no line that starts with a micrograph named data_..."
             )
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".star") as plain:
         # starfile reads as if Python source, in an encoding of its own finding: give it UTF-8.
@@ -68,7 +68,7 @@ def floats(path: Path, block: pd.DataFrame, column: str) -> Points:
         When a value is not a number.
     """
     values = []
-    for row, value in enumerate(block[column], start=1):
+    for row, value in enumerate(block[column].to_list(), start=1):
         if pd.isna(value) or value == "":
             raise InputError(f"{path}: row {row} has no _{column}. Write the file again.")
         values.append(number(f"{path}: row {row}, _{column}", str(value)))

@@ -27,7 +27,7 @@ def read_columns(
     for column in (x, y):
         if column.lower() not in table.columns:
             raise InputError(
-                f"{path}: has no column {column!r}; its header is {table.columns}. "
+                f"{path}: has no column {column!r}; its header is {table.columns!r:.200}. "
                 "Add the header or set the right format."
             )
     everything = make_picks(path, table.numbers(x), table.numbers(y))

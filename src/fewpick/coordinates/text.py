@@ -47,5 +47,5 @@ def number(where: object, text: str) -> float:
     text = text.strip()
     if not NUMBER.fullmatch(text):
         cure = "Use a decimal point." if "," in text else "Correct the file."
-        raise InputError(f"{where}: {text!r} is not a number. {cure}")
+        raise InputError(f"{where}: {text!r:.60} is not a number. {cure}")
     return float(text)
