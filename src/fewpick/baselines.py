@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from fewpick.errors import InputError
 from fewpick.evaluate import Key, Scores, precision_recall_f1, score_picks
@@ -91,8 +92,10 @@ def score_baselines(
             [t for t in validation if t.dataset == name], stacks[name], radii[0]
         )
         here = [t for t in test if t.dataset == name]
-        for truth, image, frame in images_of(here, stacks[name]):
-            picks[truth.key] = difference_of_gaussians(image, frame, truth, polarity, width)
+        for truth, image, row in images_of(here, stacks[name]):
+            picks[truth.key] = difference_of_gaussians(
+                image, Frame.from_row(row), truth, polarity, width
+            )
     gaussians = score_picks(test, picks, radii)
     everything = all_positive(test, masks)
     # The same prevalence stands beside the scores of each row, as it does for trained models.
@@ -119,7 +122,7 @@ def random_picks(truth: Truth, rng: np.random.Generator) -> Picks:
 def difference_of_gaussians(
     image: NDArray[np.generic], frame: Frame, truth: Truth, polarity: float, width: float
 ) -> Picks:
-    """Blobs of particle size: peaks of a band-pass, the strongest n of which are the picks.
+    """Blobs of particle size: peaks of a band-pass, the strongest of which are the picks.
 
     Parameters
     ----------
@@ -167,9 +170,9 @@ def choose_filter(
     """
     settings = list(product(POLARITIES, WIDTHS))
     hits = np.zeros(len(settings), dtype=int)
-    for truth, image, frame in images_of(validation, stacks):
+    for truth, image, row in images_of(validation, stacks):
         for i, (polarity, width) in enumerate(settings):
-            picks = difference_of_gaussians(image, frame, truth, polarity, width)
+            picks = difference_of_gaussians(image, Frame.from_row(row), truth, polarity, width)
             hits[i] += len(match(picks.xy[picks.kept], truth.xy, radius * truth.diameter)[0])
     return settings[int(np.argmax(hits))] if hits.any() else (-1.0, 0.5)
 
@@ -219,12 +222,16 @@ def mean_scores(draws: Sequence[Scores]) -> Scores:
 def _peaks(
     response: NDArray[np.float32], distance: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the pixels that are the largest within `distance` pixels."""
-    reach = int(distance)
-    steps = np.arange(-reach, reach + 1)
-    disc = steps[:, None] ** 2 + steps**2 <= distance**2
-    rows, columns = np.nonzero(response == ndimage.maximum_filter(response, footprint=disc))
-    return rows, columns
+    """Rows and columns of positive maxima, none with a higher one within `distance` pixels."""
+    side = 2 * int(distance / np.sqrt(2)) + 1  # the square inside the disc: fast, then exact
+    highest = (response == ndimage.maximum_filter(response, size=side)) & (response > 0)
+    rows, columns = np.nonzero(highest)
+    order = np.argsort(-response[rows, columns], kind="stable")
+    rows, columns = rows[order], columns[order]
+    pairs = KDTree(np.column_stack([rows, columns])).query_pairs(distance, output_type="ndarray")
+    kept = np.ones(len(rows), dtype=bool)
+    kept[pairs[:, 1]] = False  # the second of each pair is the lower one
+    return rows[kept], columns[kept]
 
 
 def _key(arm: str, seed: int) -> Key:

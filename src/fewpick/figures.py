@@ -250,11 +250,13 @@ def draw_micrographs(
     figure, axes = _grid(len(truths), min(len(truths), 3), (6.0, 6.3))
     place = {t.key: axis for t, axis in zip(truths, axes, strict=True)}
     for name in dict.fromkeys(t.dataset for t in truths):
-        for truth, image, frame in images_of(
+        for truth, image, row in images_of(
             [t for t in truths if t.dataset == name], stacks.get(name, [])
         ):
             found = picks.get(truth.key, Picks.none()).within(truth)
-            _draw_micrograph(place[truth.key], truth, found.xy[found.kept], image, frame, radius)
+            _draw_micrograph(
+                place[truth.key], truth, found.xy[found.kept], image, Frame.from_row(row), radius
+            )
     figure.suptitle(title)
     keys = [
         Line2D([], [], color=colour, ls=dash, lw=2, label=label)

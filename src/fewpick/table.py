@@ -71,8 +71,8 @@ NOTES = {
     "train_seconds": "wall time of the training",
     "all_positive, random, difference_of_gaussians, y_flipped": (
         "controls without learning: every pixel; as many random picks as there are particles; "
-        "the strongest blobs of particle size, as many as there are particles; and the reference "
-        "arm's picks turned upside down"
+        "the strongest blobs of particle size, at most as many as there are particles; and the "
+        "reference arm's picks turned upside down"
     ),
 }
 

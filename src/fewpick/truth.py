@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fewpick.errors import InputError
-from fewpick.geometry import Frame, inside, particle_radius
+from fewpick.geometry import inside, particle_radius
 from fewpick.matching import choose_threshold
 from fewpick.stacks import Stack
 from fewpick.stacks import read_table as read_table
@@ -205,10 +205,11 @@ def flip(
 
 def images_of(
     truths: Sequence[Truth], stacks: Sequence[Path]
-) -> Iterator[tuple[Truth, NDArray[np.generic], Frame]]:
-    """The preprocessed image (or mask) and frame of each micrograph of one data set.
+) -> Iterator[tuple[Truth, NDArray[np.generic], dict[Any, Any]]]:
+    """Image and table row of each micrograph of one data set, from preprocessed or mask stacks.
 
-    One image at a time is read, in the order of the stacks.
+    One image at a time is read, in the order of the stacks. Only the rows of preprocessed stacks
+    hold a `geometry.Frame`.
 
     Raises
     ------
@@ -220,7 +221,7 @@ def images_of(
         stack = Stack(path)
         for row, image in zip(stack.table.to_dict("records"), stack.images, strict=True):
             if row["micrograph"] in missing:
-                yield missing.pop(row["micrograph"]), image, Frame.from_row(row)
+                yield missing.pop(row["micrograph"]), image, row
     if missing:
         raise InputError(
             f"{stacks[0].parent if stacks else 'results/preprocessed'}: micrograph "

@@ -73,7 +73,9 @@ def project(tmp_path: Path) -> dict[str, Path]:
                 for n in part
             ]
             write_stack(path, made, shape=(len(part), SIZE, SIZE), dtype=dtype)
-            write_table(table, path.with_suffix(".tsv"))
+            # The tables of masks hold no geometry.
+            columns = table.columns if kind == "images" else ["micrograph"]
+            write_table(table[columns], path.with_suffix(".tsv"))
     return {n: tmp_path / n for n in ("manifest.tsv", "coordinates.tsv", "split.tsv")} | {
         "root": tmp_path
     }
@@ -89,6 +91,12 @@ def test_difference_of_gaussians_finds_discs_of_either_sign(sign: float) -> None
     row = score_picks([truth], {truth.key: found}, (0.3,)).scores.to_dict("records")[0]
     assert row["pick_f1_0.3"] == 1.0
     assert row["localisation_error_px"] < 3.0
+
+
+def test_a_flat_image_has_no_blobs() -> None:
+    truth = Truth("set", "a", 200, 256, 0.0, 24.0, np.full((3, 2), 50.0))
+    found = difference_of_gaussians(np.zeros((SIZE, SIZE), np.float16), FRAME, truth, 1.0, 0.5)
+    assert len(found.xy) == 0
 
 
 def test_random_picks_have_the_true_count_and_keep_out_of_the_border() -> None:
