@@ -4,7 +4,7 @@ Averaging the image patches at the true centres leaves the average particle, bri
 ring-shaped; in any other frame it leaves noise. So the evidence for a frame is the energy of that
 average within a particle radius of the centres, divided by the 99th percentile of its energy at
 arbitrary offsets. On real data a wrong frame stays below 2 whatever the number of particles; the
-right one grows with it, from about 4 to 14 for 50 particles to hundreds for a whole data set.
+right one grows with it, from 3 to 17 for 50 particles to hundreds for a whole data set.
 """
 
 from __future__ import annotations

@@ -95,5 +95,5 @@ def even_size(path: Path, picks: Picks, box_size: float | None) -> int:
     """
     size = picks.diameter if box_size is None else box_size
     if size is None and len(picks):
-        raise InputError(f"{path}: a box needs a size. Give the box size in px.")
+        raise InputError(f"{path}: a box needs a size. Give one in px (box_size, --box-size).")
     return max(2, 2 * round((size or 2) / 2))
