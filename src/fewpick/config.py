@@ -22,10 +22,16 @@ Config = dict[str, Any]
 # Sections of the configuration that an arm may override.
 SECTIONS = ("model", "training", "fixmatch")
 
-# Keys of `fixmatch` that only the named labelling reads; the other keys serve all of them.
-LABELLING_KEYS = {
-    "seed": ("pseudo_label_threshold", "confidence_threshold"),
-    "prevalence": ("keep_fraction", "cut_momentum"),
+# Keys of `fixmatch` that only some labellings read; the other keys serve all of them.
+LABELLINGS_THAT_READ = {
+    "pseudo_label_threshold": ("seed", "unmasked"),
+    "confidence_threshold": ("seed",),
+    "keep_fraction": ("prevalence", "objects"),
+    "cut_momentum": ("prevalence",),
+    "refresh_steps": ("objects",),
+    "pool_size": ("objects",),
+    "doubt": ("objects",),
+    "views": ("prevalence", "seed", "unmasked"),
 }
 
 
@@ -84,9 +90,12 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
         "training": sections["training"],
     }
     if spec["method"] == "fixmatch":
-        labelling = spec.get("labelling", config["fixmatch"]["labelling"])
-        unused = {key for name, keys in LABELLING_KEYS.items() if name != labelling for key in keys}
-        used = {k: v for k, v in sections["fixmatch"].items() if k not in unused}
+        labelling = spec.get("labelling", sections["fixmatch"]["labelling"])
+        used = {
+            key: value
+            for key, value in sections["fixmatch"].items()
+            if labelling in LABELLINGS_THAT_READ.get(key, (labelling,))
+        }
         resolved["fixmatch"] = used | {"labelling": labelling}
     return resolved
 
@@ -241,6 +250,14 @@ def _check(config: Config, source: str) -> None:
                 f"{source}: arms.{name} has FixMatch keys, but its method is supervised; "
                 "remove them or set method: fixmatch"
             )
+    for name, spec in config["external_picks"].items():
+        if spec["dataset"] not in config["datasets"]:
+            raise InputError(
+                f"{source}: external_picks.{name}.dataset is {spec['dataset']!r}; give one of the "
+                f"data sets {', '.join(config['datasets'])}"
+            )
+        if name in config["arms"]:
+            raise InputError(f"{source}: external_picks.{name} is also an arm; rename one")
     reference = config["evaluation"]["reference_arm"]
     if reference not in config["arms"]:
         raise InputError(

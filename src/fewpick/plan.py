@@ -47,6 +47,7 @@ class Plan:
     ----------
     datasets : name -> its files
     split_files : data set -> table that replaces the drawn split
+    external_picks : name -> files of another program's picks
     arms, ratios, seeds : as they are spelled in paths
     trainings : (arm, ratio, seed) -> hyperparameters
     warm_starts : ("warm_start/{key}", ratio, seed) -> hyperparameters
@@ -54,6 +55,7 @@ class Plan:
 
     datasets: dict[str, DatasetFiles]
     split_files: dict[str, str]
+    external_picks: dict[str, list[str]]
     arms: list[str]
     ratios: list[str]
     seeds: list[str]
@@ -96,6 +98,10 @@ def make_plan(config: dict[str, Any]) -> Plan:
         for name, spec in config["datasets"].items()
         if spec["split_file"]
     }
+    external_picks = {
+        name: _files(spec["path"], f"external_picks.{name}.path")
+        for name, spec in config["external_picks"].items()
+    }
     ratios = sorted(config["splits"]["labeled_ratios"])
     seeds = sorted(config["splits"]["seeds"])
     trainings = {
@@ -111,6 +117,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     return Plan(
         datasets,
         split_files,
+        external_picks,
         sorted(config["arms"]),
         list(map(ratio_name, ratios)),
         list(map(str, seeds)),
@@ -142,7 +149,7 @@ def _dataset(name: str, config: dict[str, Any]) -> DatasetFiles:
 
 
 def _files(path: str, key: str) -> list[str]:
-    """The file at `path`, or the files in the folder `path`; `key` of the configuration names it."""
+    """The file at `path`, or the files in that folder; `key` of the configuration names it."""
     where = Path(path)
     if where.is_dir():
         files = sorted(

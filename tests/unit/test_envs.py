@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from fewpick import codehash
 
@@ -25,32 +26,41 @@ CONSTRAINTS = {
     if line and not line.startswith("#")
     for requirement in [Requirement(line)]
 }
+PROVIDED = packages_distributions()  # module -> distributions
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 
-# script -> environment, as the rules say it.
-RULES = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-SCRIPTS = {
-    script: env
-    for env, script in re.findall(
-        r'conda:\s*"\.\./\.\./envs/(\w+\.yaml)"\s*script:\s*"\.\./scripts/(\w+\.py)"', RULES
-    )
-}
+RULES = [
+    block
+    for path in (ROOT / "workflow/rules").glob("*.smk")
+    for block in re.split(r"^ *rule\b", path.read_text(), flags=re.MULTILINE)[1:]
+]
 
 
-def pinned(environment: Path) -> dict[str, str]:
+def said(rule: str, directive: str) -> str:
+    """File name that a rule gives with `conda:` or `script:`."""
+    return Path(re.findall(rf'{directive}:\s*"(.+?)"', rule)[0]).name
+
+
+# Script -> its environments.
+SCRIPTS: dict[str, set[str]] = {}
+for rule in RULES:
+    SCRIPTS.setdefault(said(rule, "script"), set()).add(said(rule, "conda"))
+
+
+def pinned(environment: Path) -> dict[NormalizedName, str]:
     """Package -> version specifier of the pip section."""
     parts = yaml.safe_load(environment.read_text())["dependencies"]
     requirements = map(Requirement, next(part["pip"] for part in parts if isinstance(part, dict)))
     return {canonicalize_name(r.name): str(r.specifier) for r in requirements}
 
 
-def distributions(script: Path) -> set[str]:
+@cache
+def distributions(script: Path) -> set[NormalizedName]:
     """Distributions that a script and the package's modules behind it import."""
     files = {script, *codehash.closure(script, SOURCE)}
     modules = {name.split(".")[0] for path in files for name in codehash.imported(path, SOURCE)}
     modules -= set(sys.stdlib_module_names) | {"fewpick", "_stage", "_datasets", ""}
-    provided = packages_distributions()
-    return {canonicalize_name(provided[module][0]) for module in modules}
+    return {canonicalize_name(PROVIDED[module][0]) for module in modules}
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.stem)
@@ -60,16 +70,15 @@ def test_versions_are_the_tested_ones(environment: Path) -> None:
         assert package in DECLARED, f"{package} is not a dependency in pyproject.toml"
 
 
-def test_every_script_and_environment_is_found_in_the_rules() -> None:
+def test_every_script_and_environment_is_used_by_a_rule() -> None:
     scripts = (ROOT / "workflow/scripts").glob("[!_]*.py")
     assert set(SCRIPTS) == {path.name for path in scripts}
-    assert set(SCRIPTS.values()) == {path.name for path in ENVIRONMENTS}
-    assert RULES.count("conda:") == RULES.count("script:") == len(SCRIPTS)
+    assert set().union(*SCRIPTS.values()) == {path.name for path in ENVIRONMENTS}
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.stem)
 def test_environment_holds_what_its_scripts_import_and_nothing_else(environment: Path) -> None:
-    scripts = [script for script, name in SCRIPTS.items() if name == environment.name]
+    scripts = [script for script, names in SCRIPTS.items() if environment.name in names]
     needed = set().union(*(distributions(ROOT / "workflow/scripts" / name) for name in scripts))
     assert set(pinned(environment)) == needed
 

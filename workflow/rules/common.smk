@@ -73,6 +73,7 @@ wildcard_constraints:
     # A model is that of an arm, or the warm start that arms share.
     model="(warm_start/)?[^/]+",
     arm="[^/]+",
+    picker="[^/]+",
     ratio=r"[0-9.e-]+",
     seed=r"\d+",
 

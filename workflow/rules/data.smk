@@ -50,8 +50,10 @@ rule manifest:
             {
                 "coordinates": PLAN.datasets[wildcards.dataset].source,
                 **{
-                    key: config["datasets"][wildcards.dataset][key]
-                    for key in ("format", "y_axis", "scale", "pixel_size")
+                    key: value
+                    for key, value in config["datasets"][wildcards.dataset].items()
+                    if key
+                    not in ("micrographs", "coordinates", "simulate", "split_file", "border")
                 },
             }
         ),

@@ -63,3 +63,40 @@ rule baselines:
         settings=canonical({"radii": config["evaluation"]["match_radii"], "specs": SPECS}),
     script:
         "../scripts/baselines.py"
+
+
+rule external:
+    input:
+        manifest=lambda wildcards: (
+            f"results/data/{config['external_picks'][wildcards.picker]['dataset']}/manifest.tsv"
+        ),
+        coordinates=lambda wildcards: (
+            f"results/data/{config['external_picks'][wildcards.picker]['dataset']}/coordinates.tsv"
+        ),
+        split="results/splits/seed-{seed}/split.tsv",
+        picks=lambda wildcards: PLAN.external_picks[wildcards.picker],
+    output:
+        scores="results/evaluation/external/{picker}/seed-{seed}/scores.tsv",
+        micrographs="results/evaluation/external/{picker}/seed-{seed}/micrographs.tsv",
+        curve="results/evaluation/external/{picker}/seed-{seed}/curve.tsv",
+    log:
+        "results/logs/external/{picker}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/external/{picker}/seed-{seed}.tsv"
+    conda:
+        "../../envs/images.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("external.py"),
+        settings=lambda wildcards: canonical(
+            {
+                "radii": config["evaluation"]["match_radii"],
+                "spec": SPECS[config["external_picks"][wildcards.picker]["dataset"]],
+                "picks": config["external_picks"][wildcards.picker],
+            }
+        ),
+    script:
+        "../scripts/external.py"

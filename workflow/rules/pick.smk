@@ -5,9 +5,7 @@ rule pick:
     input:
         **TRAINING_DATA,
         manifests=MANIFESTS,
-        coordinates=COORDINATES,
         ratio="results/splits/seed-{seed}/ratio-{ratio}.tsv",
-        hyperparameters="results/models/{arm}/ratio-{ratio}/seed-{seed}/hyperparameters.json",
         model="results/models/{arm}/ratio-{ratio}/seed-{seed}/model.safetensors",
     output:
         candidates="results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",
@@ -30,12 +28,6 @@ rule pick:
         device=DEVICE,
     params:
         code=code("pick.py"),
-        settings=canonical(
-            {
-                "picking": config["picking"],
-                "specs": SPECS,
-                "radius": config["evaluation"]["match_radii"][0],
-            }
-        ),
+        settings=canonical({"picking": config["picking"], "datasets": list(PLAN.datasets)}),
     script:
         "../scripts/pick.py"

@@ -1,11 +1,34 @@
 # One table, its readable form, and pictures.
+REFERENCE = config["evaluation"]["reference_arm"]
+# The reference comes first in the table.
 RUNS = expand(
-    "results/evaluation/{arm}/ratio-{ratio}/seed-{seed}",
-    arm=PLAN.arms,
-    ratio=PLAN.ratios,
-    seed=PLAN.seeds,
-) + expand("results/evaluation/baselines/seed-{seed}", seed=PLAN.seeds)
-FIGURES = []
+    "results/evaluation/{run}",
+    run=[
+        *expand(
+            "{arm}/ratio-{ratio}/seed-{seed}",
+            arm=[REFERENCE, *(arm for arm in PLAN.arms if arm != REFERENCE)],
+            ratio=PLAN.ratios,
+            seed=PLAN.seeds,
+        ),
+        *expand("baselines/seed-{seed}", seed=PLAN.seeds),
+        *expand("external/{picker}/seed-{seed}", picker=PLAN.external_picks, seed=PLAN.seeds),
+    ],
+)
+FIGURES = [
+    "results/figures/scores.png",
+    "results/figures/precision_recall.png",
+    *expand(
+        "results/figures/training/ratio-{ratio}/seed-{seed}.png",
+        ratio=PLAN.ratios,
+        seed=PLAN.seeds,
+    ),
+    *expand(
+        "results/figures/micrographs/{arm}/ratio-{ratio}/seed-{seed}.png",
+        arm=PLAN.arms,
+        ratio=PLAN.ratios,
+        seed=PLAN.seeds[0],
+    ),
+]
 
 
 rule comparison:
@@ -20,13 +43,91 @@ rule comparison:
     benchmark:
         "results/benchmarks/comparison.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/images.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
     params:
         code=code("comparison.py"),
-        settings=canonical(config["evaluation"]),
+        reference=REFERENCE,
     script:
         "../scripts/comparison.py"
+
+
+rule figure_scores:
+    input:
+        table="results/comparison.tsv",
+        curves=[f"{run}/curve.tsv" for run in RUNS],
+    output:
+        scores="results/figures/scores.png",
+        curves="results/figures/precision_recall.png",
+    log:
+        "results/logs/figures/scores.log",
+    benchmark:
+        "results/benchmarks/figures/scores.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("figure_scores.py"),
+    script:
+        "../scripts/figure_scores.py"
+
+
+rule figure_training:
+    input:
+        warm_starts=lambda wildcards: [
+            f"{PLAN.warm_start_folder(arm, wildcards.ratio, wildcards.seed)}/history.tsv"
+            for arm in PLAN.arms
+        ],
+        arms=expand("results/models/{arm}/ratio-{{ratio}}/seed-{{seed}}/history.tsv", arm=PLAN.arms),
+    output:
+        "results/figures/training/ratio-{ratio}/seed-{seed}.png",
+    log:
+        "results/logs/figures/training/ratio-{ratio}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/figures/training/ratio-{ratio}/seed-{seed}.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("figure_training.py"),
+        arms=canonical(PLAN.arms),
+    script:
+        "../scripts/figure_training.py"
+
+
+rule figure_micrographs:
+    input:
+        manifests=MANIFESTS,
+        coordinates=COORDINATES,
+        stacks=TRAINING_DATA["stacks"],
+        stack_tables=TRAINING_DATA["stack_tables"],
+        split="results/splits/seed-{seed}/split.tsv",
+        micrographs="results/evaluation/{arm}/ratio-{ratio}/seed-{seed}/micrographs.tsv",
+        candidates="results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",
+        threshold="results/models/{arm}/ratio-{ratio}/seed-{seed}/threshold.json",
+    output:
+        "results/figures/micrographs/{arm}/ratio-{ratio}/seed-{seed}.png",
+    log:
+        "results/logs/figures/micrographs/{arm}/ratio-{ratio}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/figures/micrographs/{arm}/ratio-{ratio}/seed-{seed}.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("figure_micrographs.py"),
+        settings=canonical({"specs": SPECS, "radius": config["evaluation"]["match_radii"][0]}),
+    script:
+        "../scripts/figure_micrographs.py"

@@ -49,9 +49,9 @@ rule warm_start:
         gpu=GPU,
         device=DEVICE,
     params:
-        code=code("warm_start.py"),
+        code=code("train.py"),
     script:
-        "../scripts/warm_start.py"
+        "../scripts/train.py"
 
 
 rule train:

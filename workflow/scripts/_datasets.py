@@ -1,9 +1,12 @@
-"""Rebuild the mapping of data sets that a rule took apart into lists of files."""
+"""From the lists of files that a rule has to mappings by data set and by micrograph."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from fewpick.geometry import particle_radius
 from fewpick.truth import Dataset
 
 
@@ -23,3 +26,11 @@ def by_dataset(paths: Iterable[str]) -> dict[str, list[Path]]:
     for path in map(Path, paths):
         grouped.setdefault(path.parent.name, []).append(path)
     return grouped
+
+
+def particle_radii(spec: Mapping[str, Any], manifest: pd.DataFrame) -> dict[str, float]:
+    """Micrograph -> particle radius in original pixels."""
+    return {
+        name: particle_radius(spec, pixel_size)
+        for name, pixel_size in zip(manifest["micrograph"], manifest["pixel_size"], strict=True)
+    }

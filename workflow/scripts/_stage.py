@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,8 +22,10 @@ def stage(log: str) -> Iterator[None]:
         handlers=[logging.FileHandler(log, mode="w"), logging.StreamHandler(sys.stderr)],
     )
     logging.captureWarnings(True)
+    begin = time.monotonic()
     try:
         yield
+        logging.info("done in %.1f s", time.monotonic() - begin)
     except InputError as error:
         logging.error("%s", error)
         sys.exit(1)

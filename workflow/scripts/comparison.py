@@ -1,1 +1,24 @@
-"""To be written."""
+"""Gather the scores of all runs in one table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _stage import stage
+
+from fewpick.stacks import write_table
+from fewpick.table import build_table, write_markdown
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    reference = snakemake.params.reference
+    files = snakemake.input
+    table = build_table(map(Path, files.scores), map(Path, files.micrographs), reference)
+    write_table(table, snakemake.output.table)
+    write_markdown(table, Path(snakemake.output.text), reference)
+
+
+with stage(snakemake.log[0]):
+    main()

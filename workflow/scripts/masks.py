@@ -3,11 +3,11 @@
 import json
 from typing import TYPE_CHECKING
 
+from _datasets import particle_radii
 from _stage import stage
 
-from fewpick.geometry import particle_radius
 from fewpick.masks import mask_shard
-from fewpick.truth import read_table
+from fewpick.stacks import read_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
-    spec = settings["spec"]
     manifest = read_table(snakemake.input.manifest)
     mask_shard(
         read_table(snakemake.input.geometry),
@@ -23,9 +22,9 @@ def main() -> None:
         read_table(snakemake.input.coordinates),
         snakemake.output.stack,
         settings["target_size"],
-        {row.micrograph: particle_radius(spec, row.pixel_size) for row in manifest.itertuples()},
+        particle_radii(settings["spec"], manifest),
         settings["radius_scale"],
-        spec.get("border", 0.0),
+        settings["spec"]["border"],
     )
 
 

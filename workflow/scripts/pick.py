@@ -1,1 +1,48 @@
-"""To be written."""
+"""Pick all micrographs with one trained network."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from _stage import stage
+
+from fewpick import model, picks
+from fewpick.atomic import atomic_path
+from fewpick.dataset import load
+from fewpick.device import select_device
+from fewpick.export import export_picks
+from fewpick.progress import Progress
+from fewpick.stacks import read_table, write_table
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    settings = json.loads(snakemake.params.settings)
+    files, output = snakemake.input, snakemake.output
+    device = select_device(snakemake.resources.device)
+    network = model.load(files.model, device).network
+    micrographs = load(map(Path, files.stacks), map(Path, files.masks), Path(files.ratio))
+    found = []
+    with Progress(len(micrographs), "pick") as progress:
+        for one in picks.find(network, micrographs, device, **settings["picking"]):
+            found.append(one)
+            progress.update()
+    candidates, threshold = picks.candidates(found), picks.threshold(found)
+    write_table(candidates, output.candidates)
+    write_table(pd.concat([one.pixels for one in found]), output.pixels)
+    with atomic_path(output.threshold) as path:
+        path.write_text(json.dumps(threshold, indent=2) + "\n")
+    export_picks(
+        candidates[candidates["score"] >= threshold["threshold"]],
+        dict(zip(settings["datasets"], map(read_table, files.manifests), strict=True)),
+        star=Path(output.star),
+        csv=Path(output.csv),
+        folder=Path(output.micrographs),
+    )
+
+
+with stage(snakemake.log[0]):
+    main()

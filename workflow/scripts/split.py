@@ -1,1 +1,36 @@
-"""Deal the micrographs into train, val and test."""
+"""Deal the micrographs of all data sets into train, val and test."""
+
+import json
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from _stage import stage
+
+from fewpick.splits import split_micrographs
+from fewpick.stacks import read_table, write_table
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    settings = json.loads(snakemake.params.settings)
+    parts = []
+    for dataset, path in zip(settings["datasets"], snakemake.input.manifests, strict=True):
+        manifest = read_table(path)
+        parts.append(
+            split_micrographs(
+                dataset,
+                manifest["micrograph"].tolist(),
+                manifest["annotated"].tolist(),
+                seed=int(snakemake.wildcards.seed),
+                val_fraction=settings["val_fraction"],
+                test_fraction=settings["test_fraction"],
+                split_file=settings["split_files"].get(dataset),
+            )
+        )
+    write_table(pd.concat(parts), snakemake.output[0])
+
+
+with stage(snakemake.log[0]):
+    main()

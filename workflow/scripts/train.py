@@ -1,1 +1,53 @@
-"""To be written."""
+"""Train one network: the warm start, or an arm that goes on from it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _stage import stage
+
+from fewpick import model
+from fewpick.dataset import load
+from fewpick.progress import Progress
+from fewpick.stacks import write_table
+from fewpick.train import train
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    files = snakemake.input
+    hyperparameters = json.loads(Path(files.hyperparameters).read_text())
+    settings = hyperparameters["training"]
+    steps, begin = settings["warm_start_steps"], None
+    if "warm_start" in files.keys():  # noqa: SIM118
+        steps, begin = settings["steps"] - steps, model.load(files.warm_start).network
+    with Progress(steps, snakemake.rule) as progress:
+        network, history = train(
+            hyperparameters,
+            load(map(Path, files.stacks), map(Path, files.masks), Path(files.ratio)),
+            warm_start=begin,
+            device=snakemake.resources.device,
+            checkpoint=checkpoint(),
+            on_step=progress.update,
+        )
+    model.save(snakemake.output.model, network, hyperparameters)
+    write_table(history, snakemake.output.history)
+
+
+def checkpoint() -> Path:
+    """Where a stopped training is kept: not among the outputs, which are deleted before a job.
+
+    The name stands for the code and for the files that say what is learned, and from where.
+    """
+    digest = hashlib.sha256(snakemake.params.code.encode())
+    for name in ("hyperparameters", "ratio", "warm_start"):
+        if name in snakemake.input.keys():  # noqa: SIM118
+            digest.update(hashlib.sha256(Path(snakemake.input[name]).read_bytes()).digest())
+    return Path("results/checkpoints", digest.hexdigest()[:16] + ".pt")
+
+
+with stage(snakemake.log[0]):
+    main()

@@ -1,0 +1,47 @@
+"""Hand picks to the programs that go on with them: RELION, cryoSPARC and whatever reads tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from fewpick.coordinates import Picks, write_picks
+
+
+def export_picks(
+    chosen: pd.DataFrame,
+    manifests: Mapping[str, pd.DataFrame],
+    *,
+    star: Path,
+    csv: Path,
+    folder: Path,
+) -> None:
+    """Write picks, in pixels of the original micrographs.
+
+    Parameters
+    ----------
+    chosen : dataset micrograph x y score
+    manifests : data set -> its manifest
+    star : one RELION particle table; micrographs are named by their path
+    csv : the same as a csv file
+    folder : one `{stem}_autopick.star` per micrograph, also of those without picks, and the list
+        `autopick.star`; with several data sets, one folder each inside it
+    """
+    picks: dict[str, Picks] = {}
+    sizes: set[float] = set()
+    for dataset, manifest in manifests.items():
+        by_name = dict(iter(chosen[chosen["dataset"] == dataset].groupby("micrograph")))
+        paths = dict(zip(manifest["micrograph"], manifest["path"], strict=True))
+        held = {}
+        for name in paths:
+            rows = by_name.get(name, chosen[:0])
+            held[name] = Picks(rows[["x", "y"]].to_numpy(float), rows["score"].to_numpy(float))
+        where = folder / dataset if len(manifests) > 1 else folder
+        write_picks(where, held, fmt="star", names=paths)
+        picks |= {paths[name]: found for name, found in held.items()}
+        sizes |= set(manifest["pixel_size"].dropna())
+    pixel_size = sizes.pop() if len(sizes) == 1 else None
+    write_picks(star, picks, fmt="star", pixel_size=pixel_size)
+    write_picks(csv, picks, fmt="csv")

@@ -1,0 +1,192 @@
+"""The rerun contract: what an edit makes run again, by the exact set of jobs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from workspace import Workspace
+
+ARMS = ("supervised", "fixmatch", "seed", "coupled")
+TABLE = {"comparison", "figures"}
+SHARDS = [f"dataset=mine shard=shard-00{i}of004" for i in range(4)]
+
+
+def runs(rule: str, arms: Iterable[str] = ARMS, ratio: str = "0.2", seed: int = 0) -> set[str]:
+    return {f"{rule} arm={arm} ratio={ratio} seed={seed}" for arm in arms}
+
+
+def trained(arms: Iterable[str] = ARMS, ratio: str = "0.2", seed: int = 0) -> set[str]:
+    """Training and all that follows from it, for some arms."""
+    return {
+        job for rule in ("train", "pick", "evaluate") for job in runs(rule, arms, ratio, seed)
+    } | TABLE
+
+
+def configured(arms: Iterable[str], ratio: str = "0.2", seed: int = 0) -> set[str]:
+    """New hyperparameters of arms."""
+    return {f"hyperparameters model={arm} ratio={ratio} seed={seed}" for arm in arms}
+
+
+def warm(workspace: Workspace, rules: Iterable[str], ratio: str = "0.2", seed: int = 0) -> set[str]:
+    """Jobs of the warm start, whose key is a hash."""
+    (folder,) = (workspace.directory / "results/models/warm_start").iterdir()
+    name = {
+        "hyperparameters": f"model=warm_start/{folder.name}",
+        "warm_start": f"key={folder.name}",
+    }
+    return {f"{rule} {name[rule]} ratio={ratio} seed={seed}" for rule in rules}
+
+
+def labelled(workspace: Workspace, ratio: str = "0.2", seed: int = 0) -> set[str]:
+    """The labels of one ratio, and all that follows from them."""
+    return (
+        {f"labelled seed={seed} ratio={ratio}"}
+        | warm(workspace, ["warm_start"], ratio, seed)
+        | trained(ratio=ratio, seed=seed)
+    )
+
+
+def test_nothing_runs_twice(workspace: Workspace) -> None:
+    assert workspace.jobs() == set()
+
+
+def test_comments_order_of_keys_and_touched_files(workspace: Workspace) -> None:
+    def turned(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: turned(value) for key, value in reversed(node.items())}
+        return node
+
+    text = yaml.safe_dump(turned(workspace.config), sort_keys=False)
+    assert list(yaml.safe_load(text)) == list(reversed(list(workspace.config)))
+    workspace.config_file.write_text(f"# A comment.\n{text}\n# Another.\n")
+    now = time.time()
+    for path in sorted(workspace.directory.rglob("*")):
+        if ".snakemake" not in path.parts and path.is_file():
+            now += 0.001
+            os.utime(path, (now, now))
+    assert workspace.jobs() == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "arms"),
+    [
+        # The arm `coupled` has a value of its own, `fixmatch` another rule of labelling.
+        ("fixmatch.pseudo_label_threshold", 0.6, {"seed"}),
+        ("fixmatch.confidence_threshold", 0.8, {"seed", "coupled"}),
+        ("arms.coupled.fixmatch.pseudo_label_threshold", 0.8, {"coupled"}),
+        ("fixmatch.keep_fraction", 0.6, {"fixmatch"}),
+        ("fixmatch.weight", 0.5, {"fixmatch", "seed", "coupled"}),
+    ],
+)
+def test_fixmatch_keys(workspace: Workspace, key: str, value: Any, arms: set[str]) -> None:
+    workspace.edit(key, value)
+    assert workspace.jobs() == configured(arms) | trained(arms)
+
+
+def test_training_of_one_arm(workspace: Workspace) -> None:
+    """It has a warm start of its own then."""
+    workspace.edit("arms.seed.training", {"batch_size": 1})
+    jobs = workspace.jobs()
+    new = {job for job in jobs if "warm_start" in job}
+    assert {job.split()[0] for job in new} == {"hyperparameters", "warm_start"}
+    assert jobs - new == configured({"seed"}) | trained({"seed"})
+
+
+def test_another_arm(workspace: Workspace) -> None:
+    workspace.edit("arms.prevalence", {"method": "fixmatch", "labelling": "prevalence"})
+    assert workspace.jobs() == configured({"prevalence"}) | trained({"prevalence"})
+
+
+def test_another_ratio(workspace: Workspace) -> None:
+    workspace.edit("splits.labeled_ratios", [0.5, 0.2])
+    assert workspace.jobs() == (
+        labelled(workspace, ratio="0.5")
+        | configured(ARMS, ratio="0.5")
+        | warm(workspace, ["hyperparameters"], ratio="0.5")
+    )
+
+
+def test_another_seed(workspace: Workspace) -> None:
+    workspace.edit("splits.seeds", [3, 0])
+    assert workspace.jobs() == (
+        {"split seed=3", "baselines seed=3"}
+        | labelled(workspace, seed=3)
+        | configured(ARMS, seed=3)
+        | warm(workspace, ["hyperparameters"], seed=3)
+    )
+
+
+def test_picking(workspace: Workspace) -> None:
+    workspace.edit("picking.nms_radius", 0.9)
+    assert workspace.jobs() == runs("pick") | runs("evaluate") | TABLE
+
+
+def test_evaluation(workspace: Workspace) -> None:
+    workspace.edit("evaluation.match_radii", [0.25, 0.5])
+    assert workspace.jobs() == runs("evaluate") | {"baselines seed=0"} | TABLE
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("resources.device", "auto"), ("resources.train_threads", 2)],
+)
+def test_the_machine_changes_nothing(workspace: Workspace, key: str, value: Any) -> None:
+    workspace.edit(key, value)
+    assert workspace.jobs() == set()
+
+
+def test_one_more_micrograph(workspace: Workspace) -> None:
+    workspace.add_micrograph("m10", 10)
+    jobs = workspace.jobs()
+    preprocessed = {job for job in jobs if job.startswith("preprocess ")}
+    assert len(preprocessed) == 1
+    assert jobs - preprocessed == (
+        {"manifest dataset=mine", "split seed=0", "baselines seed=0"}
+        | {f"masks {shard}" for shard in SHARDS}
+        | labelled(workspace)
+    )
+
+
+ALL = {"manifest dataset=mine", "split seed=0", "baselines seed=0"} | {
+    f"{rule} {shard}" for rule in ("preprocess", "masks") for shard in SHARDS
+}
+EVERYTHING_FROM: dict[str, Callable[[Workspace], set[str]]] = {
+    "table.py": lambda workspace: {"comparison"} | TABLE,
+    "figures.py": lambda workspace: {"figures"},
+    "evaluate.py": lambda workspace: runs("evaluate") | {"baselines seed=0"} | TABLE,
+    "baselines.py": lambda workspace: {"baselines seed=0"} | TABLE,
+    "export.py": lambda workspace: runs("pick") | runs("evaluate") | TABLE,
+    "picks.py": lambda workspace: runs("pick") | runs("evaluate") | TABLE,
+    "unet.py": lambda workspace: warm(workspace, ["warm_start"]) | trained(),
+    "splits.py": lambda workspace: {"split seed=0", "baselines seed=0"} | labelled(workspace),
+    "micrographs.py": lambda workspace: ALL | labelled(workspace),
+    "simulate.py": lambda workspace: set(),
+    "plan.py": lambda workspace: set(),
+    "codehash.py": lambda workspace: set(),
+}
+
+
+@pytest.mark.parametrize("module", EVERYTHING_FROM)
+def test_a_module_reruns_the_stages_that_import_it(workspace: Workspace, module: str) -> None:
+    path = workspace.project / "src/fewpick" / module
+    path.write_text(path.read_text() + "\n\nEDITED = True\n")
+    assert workspace.jobs() == EVERYTHING_FROM[module](workspace)
+
+
+def test_a_docstring_or_comment_in_a_module_reruns_nothing(workspace: Workspace) -> None:
+    for path in sorted((workspace.project / "src/fewpick").rglob("*.py")):
+        path.write_text(f'"""New."""\n# New.\n{path.read_text()}')
+    assert workspace.jobs() == set()
+
+
+def test_scripts_take_nothing_from_the_configuration() -> None:
+    """A queued job reads the configuration again, which may have been edited since."""
+    scripts = Path(__file__).parents[2] / "workflow/scripts"
+    for path in scripts.glob("*.py"):
+        assert "snakemake.config" not in path.read_text(), path

@@ -1,0 +1,35 @@
+"""Draw what one model found, missed and mistook on a few test micrographs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _datasets import by_dataset, datasets
+from _stage import stage
+
+from fewpick.figures import choose_micrographs, draw_micrographs
+from fewpick.truth import read_candidates, read_truths
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    settings = json.loads(snakemake.params.settings)
+    files, wildcards = snakemake.input, snakemake.wildcards
+    threshold = json.loads(Path(files.threshold).read_text())["threshold"]
+    chosen = choose_micrographs(Path(files.micrographs))
+    sources = datasets(settings["specs"], files.manifests, files.coordinates)
+    truths = {truth.key: truth for truth in read_truths(sources, Path(files.split), "test")}
+    draw_micrographs(
+        [truths[key] for key in chosen],
+        read_candidates(Path(files.candidates), threshold),
+        by_dataset(files.stacks),
+        settings["radius"],
+        f"{wildcards.arm}, labelled ratio {wildcards.ratio}, seed {wildcards.seed}",
+        Path(snakemake.output[0]),
+    )
+
+
+with stage(snakemake.log[0]):
+    main()
