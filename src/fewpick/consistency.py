@@ -195,7 +195,7 @@ class ObjectRule:
             "cut": self.cut,
             "keep_particle": settings["keep_fraction"],
             "keep_background": negative / max(area - positive, 1),
-            "pseudo_positive_rate": positive / max(positive + negative, 1),
+            "pseudo_positive_rate": positive / max(area, 1) / settings["keep_fraction"],
             "pseudo_precision": true_positive / judged_positive if judged_positive else np.nan,
             "pseudo_recall": true_positive / hidden_positive if hidden_positive else np.nan,
         }

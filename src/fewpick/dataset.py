@@ -17,8 +17,7 @@ from torch import Tensor
 from fewpick.errors import InputError
 from fewpick.geometry import Frame
 from fewpick.masks import BACKGROUND, PARTICLE, UNKNOWN, draw_discs
-from fewpick.stacks import Stack
-from fewpick.truth import read_table
+from fewpick.stacks import Stack, read_table
 from fewpick.views import View, sample
 
 Window = tuple[int, int, int, int]

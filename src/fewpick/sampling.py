@@ -47,7 +47,8 @@ class LabelledCrops:
         positive = sum(np.count_nonzero(labels == PARTICLE) for _, labels in labelled.values())
         # Of the labelled area: share of particle pixels, and particles per pixel.
         self.prevalence = positive / known
-        self.density = sum(len(m.points) for m, _ in labelled.values()) / known
+        self.n_particles = sum(len(m.points) for m, _ in labelled.values())
+        self.density = self.n_particles / known
 
     def draw(self, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """n views: images (n, 1, s, s) float32 and labels (n, 1, s, s) of 1, 0, -1."""

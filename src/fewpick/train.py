@@ -18,6 +18,7 @@ from fewpick.atomic import atomic_path
 from fewpick.config import canonical
 from fewpick.consistency import Diagnostics, Pool, make_consistency
 from fewpick.dataset import Micrograph
+from fewpick.device import select_device
 from fewpick.errors import InputError
 from fewpick.losses import bce_dice
 from fewpick.sampling import LabelledCrops
@@ -68,11 +69,16 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def select_device(name: str) -> torch.device:
-    """`auto` takes CUDA where there is one; `cuda` where there is none is an error."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+def check_steps(steps: int, n: int, *, early: bool) -> set[int]:
+    """After which steps a training is validated, the last one included.
+
+    Evenly spaced, or (`early`) from the 5th step on in a geometric series: with a handful of
+    labels, a network is at its best after a few dozen steps and learns them by heart after that.
+    """
+    if not early:
+        return {round(steps * (i + 1) / n) for i in range(n)} - {0}
+    first = min(5, steps)
+    return {round(first * (steps / first) ** (i / max(n - 1, 1))) for i in range(n)} | {steps}
 
 
 def train(
@@ -176,6 +182,7 @@ class _Run:
                     device,
                 ),
             )
+        self.checks = check_steps(self.steps, settings["checks"], early=self.consistency is None)
         self.step = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
@@ -227,8 +234,7 @@ class _Run:
         self.step += 1
         self.recent.append(diagnostics | {"loss": self.last_loss})
 
-        interval = max(1, self.steps // self.settings["checks"])
-        if self.step % interval == 0 or self.step == self.steps:
+        if self.step in self.checks:
             self.validation = self._validate()
             self._keep_best()
             self.seconds += time.monotonic() - begin
@@ -268,12 +274,14 @@ class _Run:
 
         Signs: the share of particles among the pseudo-labels leaves [0.5, 2] x that among the
         labels at `GUARD_CHECKS` checks in a row, or the validation score falls below 0.9 x that of
-        the warm start.
+        the warm start. Few labels tell their share badly: n particles give it to about
+        2 / sqrt(n), by which the bounds widen.
         """
         if self.fixmatch is None or not self.fixmatch["guard"]:
             return
         ratio = self.history[-1].get("pseudo_positive_rate", math.nan) / self.labelled.prevalence
-        self.drifting = self.drifting + 1 if ratio < 0.5 or ratio > 2 else 0
+        doubt = 1 + 2 / math.sqrt(max(self.labelled.n_particles, 1))
+        self.drifting = self.drifting + 1 if ratio < 0.5 / doubt or ratio > 2 * doubt else 0
         fallen = self.validation.f1 < 0.9 * self.start_f1
         if self.drifting < GUARD_CHECKS and not fallen:
             return

@@ -1,0 +1,312 @@
+"""The training loop: reproducible, resumable, blind to hidden labels, and guarded."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fewpick import model as model_file
+from fewpick.dataset import Micrograph
+from fewpick.errors import InputError
+from fewpick.geometry import frame_for
+from fewpick.masks import draw_mask
+from fewpick.train import Ema, _Run, check_steps, learning_rate, train
+from fewpick.unet import UNet
+
+T = 128
+
+HYPERPARAMETERS: dict[str, Any] = {
+    "method": "fixmatch",
+    "ratio": 0.1,
+    "seed": 3,
+    "model": {"stem_stride": 2, "widths": [8, 16], "norm": "group", "dropout": 0.0},
+    "training": {
+        "batch_size": 2,
+        "crop_size": 64,
+        "steps": 14,
+        "warm_start_steps": 6,
+        "learning_rate": 2e-3,
+        "weight_decay": 1e-2,
+        "ema_decay": 0.9,
+        "checks": 4,
+        "validation_micrographs": 2,
+        "validation_views": 1,
+        "checkpoint_steps": 3,
+    },
+    "fixmatch": {
+        "labelling": "objects",
+        "teacher": "ema",
+        "teacher_views": 2,
+        "views": "aligned",
+        "weight": 1.0,
+        "ramp": 0.2,
+        "unlabeled_batch_size": 2,
+        "refresh_steps": 4,
+        "pool_size": 2,
+        "doubt": 0.5,
+        "keep_fraction": 0.8,
+        "cut_momentum": 0.9,
+        "pseudo_label_threshold": 0.5,
+        "confidence_threshold": 0.7,
+        "guard": True,
+    },
+}
+LABELLINGS = ["objects", "prevalence", "seed", "unmasked"]
+
+
+def micrographs(seed: int = 0) -> list[Micrograph]:
+    """Six small micrographs of dark discs: one labelled in a window, one for validation."""
+    rng = np.random.default_rng(seed)
+    frame = frame_for(T, T, T)
+    area = (0, 0, T, T)
+    made = []
+    for index in range(6):
+        grid = np.stack(np.meshgrid(np.arange(16, T, 32), np.arange(16, T, 32)), -1).reshape(-1, 2)
+        points = grid + rng.uniform(-5, 5, grid.shape)
+        mask = draw_mask(frame, T, points, 8.0)
+        image = (rng.normal(size=(T, T)) - 2 * (mask == 1)).astype(np.float16)
+        split = ["train", "train", "train", "unannotated", "val", "test"][index]
+        windows = {0: ((0, 0, 64, 64),), 4: (area,)}.get(index, ())
+        inside = points if index == 4 else points[(points < 64).all(axis=1)]
+        made.append(
+            Micrograph(
+                "set",
+                f"{index}.mrc",
+                split,
+                image,
+                mask,
+                8.0,
+                4.0,
+                area,
+                frame,
+                windows,
+                inside if windows else np.empty((0, 2)),
+            )
+        )
+    return made
+
+
+def with_fixmatch(**changes: Any) -> dict[str, Any]:
+    hyperparameters = copy.deepcopy(HYPERPARAMETERS)
+    hyperparameters["fixmatch"] |= changes
+    return hyperparameters
+
+
+def warm(sheets: list[Micrograph]) -> UNet:
+    return train(HYPERPARAMETERS, sheets)[0]
+
+
+def same(a: UNet, b: UNet) -> bool:
+    other = b.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in a.state_dict().items())
+
+
+@pytest.mark.parametrize("labelling", LABELLINGS)
+def test_same_seed_gives_the_same_bits(labelling: str) -> None:
+    sheets = micrographs()
+    begin = warm(sheets)
+    hyperparameters = with_fixmatch(labelling=labelling)
+    network, history = train(hyperparameters, sheets, warm_start=begin)
+    again, history_again = train(hyperparameters, sheets, warm_start=warm(sheets))
+    assert same(network, again)
+    pd.testing.assert_frame_equal(
+        history.drop(columns="seconds"), history_again.drop(columns="seconds")
+    )
+    assert history["step"].iloc[-1] == 8
+    assert {"keep_particle", "keep_background", "pseudo_positive_rate"} <= set(history.columns)
+
+
+def test_another_seed_gives_another_network() -> None:
+    sheets = micrographs()
+    assert not same(warm(sheets), train(HYPERPARAMETERS | {"seed": 4}, sheets)[0])
+
+
+@pytest.mark.parametrize("labelling", LABELLINGS)
+def test_hidden_labels_never_reach_the_network(labelling: str) -> None:
+    """Masks outside the labelled windows and test micrographs serve diagnosis only."""
+    sheets = micrographs()
+    rng = np.random.default_rng(9)
+    spoilt = []
+    for sheet in sheets:
+        mask = rng.integers(0, 2, sheet.mask.shape).astype(np.int8)
+        for y0, x0, y1, x1 in sheet.windows:
+            mask[y0:y1, x0:x1] = sheet.mask[y0:y1, x0:x1]
+        spoilt.append(replace(sheet, mask=mask))
+        if sheet.split == "test":
+            spoilt[-1] = replace(spoilt[-1], image=np.zeros_like(sheet.image))
+    hyperparameters = with_fixmatch(labelling=labelling)
+    honest, _ = train(hyperparameters, sheets, warm_start=warm(sheets))
+    blind, _ = train(hyperparameters, spoilt, warm_start=warm(spoilt))
+    assert same(honest, blind)
+
+
+def test_unlabelled_micrographs_do_reach_it() -> None:
+    """The counterpart: the test above would pass if FixMatch learned nothing from them."""
+    sheets = micrographs()
+    begin = warm(sheets)
+    hyperparameters = with_fixmatch(guard=False)
+    hyperparameters["training"]["validation_micrographs"] = 1
+    no_validation = [s for s in sheets if s.split != "val"]
+    other = [
+        replace(s, image=s.image[::-1].copy()) if s.split == "train" and not s.windows else s
+        for s in no_validation
+    ]
+    a, _ = train(hyperparameters, no_validation, warm_start=begin)
+    b, _ = train(hyperparameters, other, warm_start=begin)
+    assert not same(a, b)
+
+
+@pytest.mark.parametrize("labelling", ["objects", "prevalence"])
+@pytest.mark.parametrize("stop", [3, 4, 6])
+def test_resumed_training_ends_in_the_same_bits(
+    labelling: str, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets = micrographs()
+    begin = warm(sheets)
+    hyperparameters = with_fixmatch(labelling=labelling)
+    whole, history = train(hyperparameters, sheets, warm_start=begin)
+
+    class Killed(Exception):
+        pass
+
+    advance = _Run.advance
+
+    def dying(run: _Run) -> None:
+        if run.step == stop:
+            raise Killed
+        advance(run)
+
+    checkpoint = tmp_path / "state.pt"
+    monkeypatch.setattr(_Run, "advance", dying)
+    with pytest.raises(Killed):
+        train(hyperparameters, sheets, warm_start=begin, checkpoint=checkpoint)
+    assert checkpoint.exists()
+    steps = []
+    monkeypatch.setattr(_Run, "advance", lambda run: (steps.append(run.step), advance(run)))
+    resumed, history_resumed = train(
+        hyperparameters, sheets, warm_start=begin, checkpoint=checkpoint
+    )
+    assert steps[0] == stop // 3 * 3  # it did not start over
+    assert same(whole, resumed)
+    pd.testing.assert_frame_equal(
+        history.drop(columns="seconds"), history_resumed.drop(columns="seconds")
+    )
+    assert not checkpoint.exists()
+
+
+def test_checkpoint_of_other_hyperparameters_or_damaged_is_not_used(tmp_path: Path) -> None:
+    sheets = micrographs()
+    begin = warm(sheets)
+    whole, _ = train(HYPERPARAMETERS, sheets, warm_start=begin)
+    checkpoint = tmp_path / "state.pt"
+    other = with_fixmatch(weight=0.3)
+    run = _Run(other, sheets, begin, torch.device("cpu"))
+    run.advance()
+    run.save(checkpoint, "another key")
+    again, _ = train(HYPERPARAMETERS, sheets, warm_start=begin, checkpoint=checkpoint)
+    assert same(whole, again)
+    checkpoint.write_bytes(b"half a file")
+    again, _ = train(HYPERPARAMETERS, sheets, warm_start=begin, checkpoint=checkpoint)
+    assert same(whole, again)
+
+
+def test_seed_and_coupled_rules_train_the_same_network() -> None:
+    """The seed's fix, end to end: two thresholds or one, not a bit of the result differs."""
+    sheets = micrographs()
+    begin = warm(sheets)
+    fixed = with_fixmatch(labelling="seed", teacher="student", teacher_views=1)
+    coupled = copy.deepcopy(fixed)
+    coupled["fixmatch"]["pseudo_label_threshold"] = 0.70
+    a, _ = train(fixed, sheets, warm_start=begin)
+    b, _ = train(coupled, sheets, warm_start=begin)
+    assert same(a, b)
+
+
+def test_guard_goes_back_and_never_ends_below_the_warm_start(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The rule that collapses, with the guard on."""
+    sheets = micrographs()
+    begin = warm(sheets)
+    hyperparameters = with_fixmatch(
+        labelling="unmasked", pseudo_label_threshold=0.999, weight=50.0, ramp=0.0
+    )
+    hyperparameters["training"]["steps"] = 46
+    _, history = train(hyperparameters, sheets, warm_start=begin)
+    assert "drift towards collapse" in caplog.text
+    assert history["lambda"].iloc[-1] < 50
+    caplog.clear()
+    hyperparameters["fixmatch"]["guard"] = False
+    train(hyperparameters, sheets, warm_start=begin)
+    assert "drift" not in caplog.text
+
+
+def test_without_labels_there_is_nothing_to_train_on() -> None:
+    unlabelled = [replace(s, windows=(), points=np.empty((0, 2))) for s in micrographs()]
+    with pytest.raises(InputError, match="labelled"):
+        train(HYPERPARAMETERS, unlabelled)
+
+
+def test_clicked_particles_label_their_surroundings_only() -> None:
+    sheet = replace(micrographs()[0], windows=(), points=np.array([[64.0, 40.0]]), clicked=True)
+    labels = sheet.labels()
+    assert labels[40, 64] == 1
+    assert labels[40, 64 + 5] == -1  # between its disc and its rim
+    assert labels[40, 64 + 8] == 0  # a neighbour's disc cannot reach here
+    assert labels[40, 64 + 12] == -1
+    assert (labels == 1).sum() == pytest.approx(np.pi * 4**2, rel=0.1)
+
+
+def test_ema_follows_parameters_and_buffers() -> None:
+    network = UNet(2, (8, 16), "batch")
+    ema = Ema(network, 0.5)
+    with torch.no_grad():
+        for value in [*network.parameters(), *network.buffers()]:
+            if value.is_floating_point():
+                value.fill_(1.0)
+    for _ in range(60):
+        ema.update(network)
+    for value in [*ema.network.parameters(), *ema.network.buffers()]:
+        if value.is_floating_point():
+            torch.testing.assert_close(value, torch.ones_like(value))
+    assert not ema.network.training
+
+
+def test_schedule() -> None:
+    rates = [learning_rate(step, 100, 1.0) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2, abs=0.01)
+    assert max(rates) == pytest.approx(1.0, abs=0.01)
+    assert rates[-1] < 1e-3
+    assert sorted(check_steps(100, 4, early=False)) == [25, 50, 75, 100]
+    early = sorted(check_steps(500, 6, early=True))
+    assert early[0] == 5
+    assert early[-1] == 500
+    assert check_steps(3, 10, early=True) == {3}
+    assert 0 not in check_steps(4, 10, early=False)
+
+
+@pytest.mark.parametrize("model", [HYPERPARAMETERS["model"], {"stem_stride": 1, "widths": [8, 16]}])
+def test_model_files_round_trip(model: dict[str, Any], tmp_path: Path) -> None:
+    network = UNet(**model)
+    path = tmp_path / "model.safetensors"
+    model_file.save(path, network, HYPERPARAMETERS | {"model": model})
+    loaded = model_file.load(path)
+    assert same(network, loaded.network)
+    first = path.read_bytes()
+    model_file.save(path, network, HYPERPARAMETERS | {"model": model})
+    assert path.read_bytes() == first
+    path.write_bytes(first[: len(first) // 2])
+    with pytest.raises(InputError, match=r"model\.safetensors: not a fewpick model"):
+        model_file.load(path)
+
+
+def test_classic_network_is_available() -> None:
+    classic = UNet(1, (64, 128, 256, 512, 1024), "batch")
+    assert sum(p.numel() for p in classic.parameters()) == pytest.approx(31e6, rel=0.01)
+    with torch.no_grad():
+        assert UNet(4).eval()(torch.zeros(1, 1, 64, 96)).shape == (1, 1, 64, 96)
