@@ -74,18 +74,21 @@ class Workspace:
         node[last] = value
         self.config = config
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run snakemake on two cores; stdout and stderr come back together."""
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of a run on two cores, to be started in the working directory."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2"]
-        command += ["--snakefile", str(self.project / "Snakefile")]
-        command += ["--directory", str(self.directory), *arguments]
-        if self.config_file.exists() and "--configfile" not in arguments:
+        command += ["--snakefile", str(self.project / "Snakefile"), *arguments]
+        if self.config_file.exists():
             command += ["--configfile", str(self.config_file)]
+        return command
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run snakemake; stdout and stderr come back together."""
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         return subprocess.run(
-            command,
+            self.command(*arguments),
             cwd=self.directory,
-            env=environment | {"OMP_NUM_THREADS": "1"},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
