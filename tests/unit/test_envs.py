@@ -59,7 +59,7 @@ def distributions(script: Path) -> set[NormalizedName]:
     """Distributions that a script and the package's modules behind it import."""
     files = {script, *codehash.closure(script, SOURCE)}
     modules = {name.split(".")[0] for path in files for name in codehash.imported(path, SOURCE)}
-    modules -= set(sys.stdlib_module_names) | {"fewpick", "_stage", "_datasets", ""}
+    modules -= set(sys.stdlib_module_names) | {"fewpick", "_stage", ""}
     return {canonicalize_name(PROVIDED[module][0]) for module in modules}
 
 
@@ -95,4 +95,4 @@ def test_tested_versions_satisfy_the_declared_bounds() -> None:
         requirement = Requirement(line)
         version = CONSTRAINTS[canonicalize_name(requirement.name)].removeprefix("==")
         assert requirement.specifier.contains(version), line
-    assert CONSTRAINTS["torch"] == "==2.13.0"
+    assert CONSTRAINTS[canonicalize_name("torch")] == "==2.13.0"

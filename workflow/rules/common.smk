@@ -54,6 +54,11 @@ SPECS = {
 }
 MANIFESTS = PLAN.dataset_files("results/data/{dataset}/manifest.tsv")
 COORDINATES = PLAN.dataset_files("results/data/{dataset}/coordinates.tsv")
+# The same with the files that hold the true centres: what scoring takes.
+TRUTH = {
+    name: {"spec": SPECS[name], "manifest": manifest, "coordinates": coordinates}
+    for name, manifest, coordinates in zip(PLAN.datasets, MANIFESTS, COORDINATES, strict=True)
+}
 # What training reads: every shard of every data set.
 TRAINING_DATA = {
     "stacks": PLAN.shard_files("results/preprocessed/{dataset}/{shard}.mrcs"),

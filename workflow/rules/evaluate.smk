@@ -30,7 +30,7 @@ rule evaluate:
         settings=lambda wildcards: canonical(
             {
                 "radii": config["evaluation"]["match_radii"],
-                "specs": SPECS,
+                "datasets": TRUTH,
                 "flipped_row": wildcards.arm == config["evaluation"]["reference_arm"],
             }
         ),
@@ -60,7 +60,7 @@ rule baselines:
         runtime=120,
     params:
         code=code("baselines.py"),
-        settings=canonical({"radii": config["evaluation"]["match_radii"], "specs": SPECS}),
+        settings=canonical({"radii": config["evaluation"]["match_radii"], "datasets": TRUTH}),
     script:
         "../scripts/baselines.py"
 

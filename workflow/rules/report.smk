@@ -128,6 +128,6 @@ rule figure_micrographs:
         runtime=30,
     params:
         code=code("figure_micrographs.py"),
-        settings=canonical({"specs": SPECS, "radius": config["evaluation"]["match_radii"][0]}),
+        settings=canonical({"datasets": TRUTH, "radius": config["evaluation"]["match_radii"][0]}),
     script:
         "../scripts/figure_micrographs.py"

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _datasets import by_dataset, datasets
 from _stage import stage
 
 from fewpick.baselines import score_baselines
+from fewpick.gather import by_dataset
+from fewpick.truth import Dataset
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -17,7 +18,7 @@ def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files = snakemake.input
     score_baselines(
-        datasets(settings["specs"], files.manifests, files.coordinates),
+        {name: Dataset(**source) for name, source in settings["datasets"].items()},
         split=Path(files.split),
         stacks=by_dataset(files.stacks),
         masks=by_dataset(files.masks),

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _datasets import datasets
 from _stage import stage
 
 from fewpick.evaluate import Key, score_run
+from fewpick.truth import Dataset
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -18,7 +18,7 @@ def main() -> None:
     files, wildcards = snakemake.input, snakemake.wildcards
     score_run(
         Key(wildcards.arm, float(wildcards.ratio), int(wildcards.seed)),
-        datasets(settings["specs"], files.manifests, files.coordinates),
+        {name: Dataset(**source) for name, source in settings["datasets"].items()},
         split=Path(files.split),
         ratio=Path(files.ratio),
         candidates=Path(files.candidates),

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _datasets import by_dataset, datasets
 from _stage import stage
 
 from fewpick.figures import choose_micrographs, draw_micrographs
-from fewpick.truth import read_candidates, read_truths
+from fewpick.gather import by_dataset
+from fewpick.truth import Dataset, read_candidates, read_truths
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -19,7 +19,7 @@ def main() -> None:
     files, wildcards = snakemake.input, snakemake.wildcards
     threshold = json.loads(Path(files.threshold).read_text())["threshold"]
     chosen = choose_micrographs(Path(files.micrographs))
-    sources = datasets(settings["specs"], files.manifests, files.coordinates)
+    sources = {name: Dataset(**source) for name, source in settings["datasets"].items()}
     truths = {truth.key: truth for truth in read_truths(sources, Path(files.split), "test")}
     draw_micrographs(
         [truths[key] for key in chosen],

@@ -4,9 +4,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from _datasets import by_dataset, particle_radii
 from _stage import stage
 
+from fewpick.gather import by_dataset, particle_radii
 from fewpick.splits import label_subset
 from fewpick.stacks import read_table, write_table
 

@@ -3,9 +3,9 @@
 import json
 from typing import TYPE_CHECKING
 
-from _datasets import particle_radii
 from _stage import stage
 
+from fewpick.gather import particle_radii
 from fewpick.masks import mask_shard
 from fewpick.stacks import read_table
 

@@ -1,4 +1,6 @@
-"""From the lists of files that a rule has to mappings by data set and by micrograph."""
+"""Small mappings that stages build from tables and from lists of files."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,20 +9,9 @@ from typing import Any
 import pandas as pd
 
 from fewpick.geometry import particle_radius
-from fewpick.truth import Dataset
 
 
-def datasets(
-    specs: Mapping[str, Mapping[str, Any]], manifests: Iterable[str], coordinates: Iterable[str]
-) -> dict[str, Dataset]:
-    """Name -> Dataset; the rules list files in the sorted order of names."""
-    return {
-        name: Dataset(specs[name], Path(manifest), Path(points))
-        for name, manifest, points in zip(sorted(specs), manifests, coordinates, strict=True)
-    }
-
-
-def by_dataset(paths: Iterable[str]) -> dict[str, list[Path]]:
+def by_dataset(paths: Iterable[str | Path]) -> dict[str, list[Path]]:
     """Data set -> its shards, from paths `.../{dataset}/{shard}.mrcs`."""
     grouped: dict[str, list[Path]] = {}
     for path in map(Path, paths):
@@ -29,7 +20,13 @@ def by_dataset(paths: Iterable[str]) -> dict[str, list[Path]]:
 
 
 def particle_radii(spec: Mapping[str, Any], manifest: pd.DataFrame) -> dict[str, float]:
-    """Micrograph -> particle radius in original pixels."""
+    """Micrograph -> particle radius in original pixels.
+
+    Parameters
+    ----------
+    spec : the data set's block of the configuration
+    manifest : with the columns micrograph and pixel_size (NaN when unknown)
+    """
     return {
         name: particle_radius(spec, pixel_size)
         for name, pixel_size in zip(manifest["micrograph"], manifest["pixel_size"], strict=True)
