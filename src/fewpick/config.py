@@ -29,6 +29,7 @@ LABELLINGS_THAT_READ = {
     "keep_fraction": ("prevalence", "objects"),
     "cut_momentum": ("prevalence",),
     "refresh_steps": ("objects",),
+    "restart": ("objects",),
     "pool_size": ("objects",),
     "doubt": ("objects",),
     "views": ("prevalence", "seed", "unmasked"),

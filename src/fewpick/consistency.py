@@ -9,6 +9,7 @@ them until it asks again.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -34,6 +35,8 @@ Diagnostics = dict[str, float]
 
 class Consistency(Protocol):
     """What the training loop needs of a rule."""
+
+    def begin(self, teacher: nn.Module, rng: np.random.Generator) -> None: ...
 
     def loss(
         self,
@@ -80,6 +83,9 @@ class PixelRule:
     def __init__(self, settings: Mapping[str, Any], pool: Pool) -> None:
         self.settings, self.pool = settings, pool
         self.cut: float | None = None
+
+    def begin(self, teacher: nn.Module, rng: np.random.Generator) -> None:
+        """Nothing: the teacher is asked at every step."""
 
     def loss(
         self,
@@ -142,6 +148,10 @@ class ObjectRule:
         self.drawn: list[tuple[int, NDArray[np.int8]]] = []
         self.summary: Diagnostics = {}
 
+    def begin(self, teacher: nn.Module, rng: np.random.Generator) -> None:
+        """Draw the first labels, with the warm start as the teacher."""
+        self._draw(teacher, rng)
+
     def loss(
         self,
         student: nn.Module,
@@ -150,7 +160,7 @@ class ObjectRule:
         generator: torch.Generator,
     ) -> tuple[Tensor, Diagnostics]:
         pool = self.pool
-        if self.steps % self.settings["refresh_steps"] == 0:
+        if self.steps and self.steps % self.settings["refresh_steps"] == 0:
             self._draw(teacher, rng)
         self.steps += 1
         sheets = [pool.micrographs[i] for i, _ in self.drawn]
@@ -190,14 +200,14 @@ class ObjectRule:
             truth = sheet.labels()
             labels[truth != UNKNOWN] = truth[truth != UNKNOWN]
             self.drawn.append((index, labels))
-        positive, negative, area, true_positive, judged_positive, hidden_positive = totals
+        positive, negative, area, true_positive, judged_positive, hidden_positive = totals.tolist()
         self.summary = {
             "cut": self.cut,
             "keep_particle": settings["keep_fraction"],
             "keep_background": negative / max(area - positive, 1),
             "pseudo_positive_rate": positive / max(area, 1) / settings["keep_fraction"],
-            "pseudo_precision": true_positive / judged_positive if judged_positive else np.nan,
-            "pseudo_recall": true_positive / hidden_positive if hidden_positive else np.nan,
+            "pseudo_precision": true_positive / judged_positive if judged_positive else math.nan,
+            "pseudo_recall": true_positive / hidden_positive if hidden_positive else math.nan,
         }
 
     def _threshold(

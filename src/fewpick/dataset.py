@@ -116,7 +116,7 @@ def load(stacks: Iterable[Path], masks: Iterable[Path], ratio_table: Path) -> li
                 image_stack.images[index],
                 mask_stack.images[index],
                 float(mask_stack.table["disc"][index]),
-                Frame.from_row(image_stack.table.iloc[index]),
+                Frame.from_row(image_stack.table.iloc[index].to_dict()),
             )
     micrographs = []
     for row in read_table(ratio_table).to_dict("records"):

@@ -46,9 +46,9 @@ class LabelledCrops:
         known = sum(np.count_nonzero(labels != UNKNOWN) for _, labels in labelled.values())
         positive = sum(np.count_nonzero(labels == PARTICLE) for _, labels in labelled.values())
         # Of the labelled area: share of particle pixels, and particles per pixel.
-        self.prevalence = positive / known
+        self.prevalence = float(positive / known)
         self.n_particles = sum(len(m.points) for m, _ in labelled.values())
-        self.density = self.n_particles / known
+        self.density = float(self.n_particles / known)
 
     def draw(self, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """n views: images (n, 1, s, s) float32 and labels (n, 1, s, s) of 1, 0, -1."""

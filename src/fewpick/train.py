@@ -35,6 +35,8 @@ GRADIENT_NORM = 1.0
 STRONG_FRACTION = 0.5
 # Checks in a row with too many or too few pseudo-particles before the guard acts.
 GUARD_CHECKS = 2
+# Share of the steps that a restarted student is given before its score is judged.
+GUARD_PATIENCE = 0.5
 # Plain numbers of a run that a checkpoint holds.
 COUNTERS = (*("step", "seconds", "last_loss", "lambda_scale", "drifting", "best_f1", "start_f1"),)
 
@@ -56,11 +58,11 @@ class Ema:
         decay = min(self.decay, self.updates / (self.updates + 10))
         for mean, value in zip(self.network.parameters(), network.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
-        for mean, value in zip(self.network.buffers(), network.buffers(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - decay)
+        for kept, current in zip(self.network.buffers(), network.buffers(), strict=True):
+            if kept.is_floating_point():
+                kept.lerp_(current, 1 - decay)
             else:
-                mean.copy_(value)
+                kept.copy_(current)
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -128,7 +130,29 @@ def train(
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     run.student.load_state_dict(run.best)
-    return run.student.cpu(), pd.DataFrame(run.history)
+    return run.student.cpu(), pd.DataFrame(run.history, columns=_columns(run.history))
+
+
+def _new_network(hyperparameters: Mapping[str, Any], device: torch.device) -> UNet:
+    """A network with weights drawn by the seed, and without touching the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(hyperparameters["seed"])
+        network = UNet(**hyperparameters["model"])
+    return _placed(network, device)
+
+
+def _placed(network: UNet, device: torch.device) -> UNet:
+    """The network on its device, ready to learn, with channels last, where convolutions are fast."""
+    network.to(device).requires_grad_(True)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def _columns(history: list[dict[str, Any]]) -> list[str]:
+    """Columns of the history; the first ones are there even when no step was left to do."""
+    first = ["step", "phase", "loss", "loss_labelled", "loss_unlabelled", "lr"]
+    first += ["val_pick_f1", "val_threshold", "labelled_prevalence", "seconds"]
+    return list(dict.fromkeys(first + [key for row in history for key in row]))
 
 
 class _Run:
@@ -153,19 +177,10 @@ class _Run:
         self.generator = torch.Generator(device).manual_seed(int(seed.generate_state(1)[0]))
 
         if warm_start is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(hyperparameters["seed"])
-                self.student = UNet(**hyperparameters["model"])
+            self.student = _new_network(hyperparameters, device)
         else:
-            self.student = copy.deepcopy(warm_start)
-        self.student.to(device, memory_format=torch.channels_last).requires_grad_(True)
+            self.student = _placed(copy.deepcopy(warm_start), device)
         self.ema = Ema(self.student, settings["ema_decay"])
-        self.optimiser = torch.optim.AdamW(
-            self.student.parameters(),
-            lr=settings["learning_rate"],
-            weight_decay=settings["weight_decay"],
-            fused=device.type == "cuda",
-        )
         self.labelled = LabelledCrops(micrographs, settings["crop_size"])
         labelled_validation = [m for m in micrographs if m.split == "val" and m.windows]
         self.validation_set = labelled_validation[: settings["validation_micrographs"]]
@@ -193,6 +208,20 @@ class _Run:
         self.validation = self._validate()
         self.best_f1 = self.start_f1 = self.validation.f1
         self.best = copy.deepcopy(self.ema.network.state_dict())
+
+        if self.consistency is not None and self.fixmatch is not None:
+            self.consistency.begin(self.ema.network, self.rng)
+            if self.fixmatch.get("restart"):
+                # The warm start knows its few labels by heart. A new network that learns from the
+                # labels it drew, thousands of them, does not inherit that.
+                self.student = _new_network(hyperparameters, device)
+                self.ema = Ema(self.student, settings["ema_decay"])
+        self.optimiser = torch.optim.AdamW(
+            self.student.parameters(),
+            lr=settings["learning_rate"],
+            weight_decay=settings["weight_decay"],
+            fused=device.type == "cuda",
+        )
 
     def advance(self) -> None:
         """One optimiser step, and now and then a validation and a row of history."""
@@ -263,10 +292,12 @@ class _Run:
 
     def _log(self, rate: float) -> None:
         means = pd.DataFrame(self.recent).mean()
-        self.recent = []
+        self.recent = []  # plain floats from here on, which is what a checkpoint may hold
         row = {"step": self.step, "phase": self.phase, "lr": rate, "seconds": self.seconds}
         row |= {"val_pick_f1": self.validation.f1, "val_threshold": self.validation.threshold}
-        row |= {"labelled_prevalence": self.labelled.prevalence} | means.to_dict()
+        row |= {"labelled_prevalence": self.labelled.prevalence} | {
+            str(name): float(value) for name, value in means.items()
+        }
         self.history.append(row)
 
     def _guard(self) -> None:
@@ -282,7 +313,9 @@ class _Run:
         ratio = self.history[-1].get("pseudo_positive_rate", math.nan) / self.labelled.prevalence
         doubt = 1 + 2 / math.sqrt(max(self.labelled.n_particles, 1))
         self.drifting = self.drifting + 1 if ratio < 0.5 / doubt or ratio > 2 * doubt else 0
-        fallen = self.validation.f1 < 0.9 * self.start_f1
+        # A restarted student begins below the warm start; it is given time to catch up.
+        early = self.fixmatch.get("restart") and self.step < GUARD_PATIENCE * self.steps
+        fallen = self.validation.f1 < 0.9 * self.start_f1 and not early
         if self.drifting < GUARD_CHECKS and not fallen:
             return
         self.lambda_scale /= 2

@@ -48,6 +48,7 @@ HYPERPARAMETERS: dict[str, Any] = {
         "unlabeled_batch_size": 2,
         "refresh_steps": 4,
         "pool_size": 2,
+        "restart": True,
         "doubt": 0.5,
         "keep_fraction": 0.8,
         "cut_momentum": 0.9,
