@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
 
 from workspace import Workspace
 
@@ -16,7 +15,6 @@ def test_dry_run_with_ten_thousand_micrographs(fresh: Workspace) -> None:
         (fresh.directory / f"micrographs/FoilHole_{index:05d}_fractions.mrc").touch()
     fresh.edit("preprocess.shard_size", 64)
     fresh.edit("splits.seeds", [0, 1, 2])
-    begin = time.monotonic()
     with (fresh.directory / "output").open("w") as output:
         process = subprocess.Popen(
             fresh.command("--dry-run"), cwd=fresh.directory, stdout=output, stderr=output
@@ -24,7 +22,8 @@ def test_dry_run_with_ten_thousand_micrographs(fresh: Workspace) -> None:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
-    assert time.monotonic() - begin < 20
+    # Processor time, which does not depend on what else the machine is doing.
+    assert used.ru_utime + used.ru_stime < 20
     assert used.ru_maxrss < 1.5 * 2**20  # KiB
     output_text = (fresh.directory / "output").read_text()
     assert re.search(r"^preprocess +256$", output_text, flags=re.MULTILINE)

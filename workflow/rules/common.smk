@@ -15,7 +15,8 @@ SOURCE = PROJECT / "src"
 # The package is taken from this checkout, here and in scripts: also in conda environments and on
 # cluster nodes, where it is not installed, and always in step with the hashes of `code`.
 sys.path.insert(0, str(SOURCE))
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(SOURCE))}; ")
+# Threads that wait for each other must not spin: on a shared machine that costs a factor of three.
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASSIVE; ")
 
 from fewpick import codehash
 from fewpick.config import canonical, complete
@@ -59,12 +60,11 @@ TRUTH = {
     name: {"spec": SPECS[name], "manifest": manifest, "coordinates": coordinates}
     for name, manifest, coordinates in zip(PLAN.datasets, MANIFESTS, COORDINATES, strict=True)
 }
-# What training reads: every shard of every data set.
+# What training reads: every shard of every data set. Their tables are made by the same jobs and
+# need no mention, which halves the work of planning for large data sets.
 TRAINING_DATA = {
     "stacks": PLAN.shard_files("results/preprocessed/{dataset}/{shard}.mrcs"),
-    "stack_tables": PLAN.shard_files("results/preprocessed/{dataset}/{shard}.tsv"),
     "masks": PLAN.shard_files("results/masks/{dataset}/{shard}.mrcs"),
-    "mask_tables": PLAN.shard_files("results/masks/{dataset}/{shard}.tsv"),
 }
 
 DEVICE = config["resources"]["device"]

@@ -109,7 +109,6 @@ rule figure_micrographs:
         manifests=MANIFESTS,
         coordinates=COORDINATES,
         stacks=TRAINING_DATA["stacks"],
-        stack_tables=TRAINING_DATA["stack_tables"],
         split="results/splits/seed-{seed}/split.tsv",
         micrographs="results/evaluation/{arm}/ratio-{ratio}/seed-{seed}/micrographs.tsv",
         candidates="results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",
