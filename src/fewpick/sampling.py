@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from fewpick.dataset import Micrograph, Window, cut
+from fewpick.dataset import Micrograph, cut
 from fewpick.errors import InputError
 from fewpick.masks import PARTICLE, UNKNOWN
 from fewpick.views import View, random_view
@@ -24,42 +23,38 @@ class LabelledCrops:
     """Random views of the labelled windows, each window drawn by its area."""
 
     def __init__(self, micrographs: Sequence[Micrograph], crop_size: int) -> None:
-        self.items: list[tuple[Micrograph, NDArray[np.int8], Window]] = []
-        for micrograph in micrographs:
-            labels = micrograph.labels() if micrograph.split == "train" else None
-            if labels is None:
-                continue
-            self.items += [(micrograph, labels, w) for w in micrograph.label_windows()]
-        if not self.items:
+        # Labels are drawn up when they are needed, so that memory does not grow with their number.
+        labelled = [m for m in micrographs if m.split == "train" and m.label_windows()]
+        if not labelled:
             raise InputError(
                 "splits: no labelled training micrograph. "
                 "Annotate one, or raise splits.labeled_ratios."
             )
-        areas = np.array([(y1 - y0) * (x1 - x0) for *_, (y0, x0, y1, x1) in self.items], float)
+        self.items = [(m, window) for m in labelled for window in m.label_windows()]
+        areas = np.array([(y1 - y0) * (x1 - x0) for _, (y0, x0, y1, x1) in self.items], float)
         self.probability = areas / areas.sum()
-        widest = max(max(y1 - y0, x1 - x0) for *_, (y0, x0, y1, x1) in self.items)
+        widest = max(max(y1 - y0, x1 - x0) for _, (y0, x0, y1, x1) in self.items)
         self.size = min(crop_size, math.ceil((widest + MARGIN) / GRAIN) * GRAIN)
-        labelled = {
-            (micrograph.dataset, micrograph.name): (micrograph, labels)
-            for micrograph, labels, _ in self.items
-        }
-        known = sum(np.count_nonzero(labels != UNKNOWN) for _, labels in labelled.values())
-        positive = sum(np.count_nonzero(labels == PARTICLE) for _, labels in labelled.values())
+        known = positive = 0
+        for micrograph in labelled:
+            labels = micrograph.labels()
+            known += int(np.count_nonzero(labels != UNKNOWN))
+            positive += int(np.count_nonzero(labels == PARTICLE))
         # Of the labelled area: share of particle pixels, and particles per pixel.
-        self.prevalence = float(positive / known)
-        self.n_particles = sum(len(m.points) for m, _ in labelled.values())
-        self.density = float(self.n_particles / known)
+        self.prevalence = positive / known
+        self.n_particles = sum(len(m.points) for m in labelled)
+        self.density = self.n_particles / known
 
     def draw(self, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """n views: images (n, 1, s, s) float32 and labels (n, 1, s, s) of 1, 0, -1."""
         chosen = [self.items[i] for i in rng.choice(len(self.items), n, p=self.probability)]
         views = []
-        for _, _, (y0, x0, y1, x1) in chosen:
+        for _, (y0, x0, y1, x1) in chosen:
             y = (y0 + y1 - 1) / 2 + rng.uniform(-1, 1) * _freedom(y1 - y0, self.size)
             x = (x0 + x1 - 1) / 2 + rng.uniform(-1, 1) * _freedom(x1 - x0, self.size)
             views.append(random_view(y, x, rng))
-        images = cut([m.image for m, *_ in chosen], views, self.size, fill="reflect")
-        return images, cut([labels for _, labels, _ in chosen], views, self.size, fill=UNKNOWN)
+        images = cut([m.image for m, _ in chosen], views, self.size, fill="reflect")
+        return images, cut([m.labels() for m, _ in chosen], views, self.size, fill=UNKNOWN)
 
 
 def _freedom(extent: int, size: int) -> float:
