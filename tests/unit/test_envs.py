@@ -6,7 +6,7 @@ import re
 import sys
 import tomllib
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import EntryPoint, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -96,3 +96,8 @@ def test_tested_versions_satisfy_the_declared_bounds() -> None:
         version = CONSTRAINTS[canonicalize_name(requirement.name)].removeprefix("==")
         assert requirement.specifier.contains(version), line
     assert CONSTRAINTS[canonicalize_name("torch")] == "==2.13.0"
+
+
+def test_commands_are_there() -> None:
+    for name, target in PROJECT["scripts"].items():
+        assert callable(EntryPoint(name, target, "console_scripts").load())
