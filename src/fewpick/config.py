@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
+from fewpick.canonical import canonical as canonical
 from fewpick.errors import InputError
 
 Config = dict[str, Any]
 
 # Sections of the configuration that an arm may override.
 SECTIONS = ("model", "training", "fixmatch")
+
+# The network halves its input several times; sizes of images and views are multiples of this.
+GRAIN = 32
 
 # Keys of `fixmatch` that only some labellings read; the other keys serve all of them.
 LABELLINGS_THAT_READ = {
@@ -55,11 +58,6 @@ def complete(config: Mapping[str, Any], schema: Config, source: str = "config.ya
     full = _fill(config, schema, schema)
     _check(full, source)
     return full
-
-
-def canonical(value: object) -> str:
-    """JSON text that depends on neither the order of keys nor the layout of the YAML file."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def ratio_name(ratio: float) -> str:
@@ -201,6 +199,8 @@ def _expected(schema: Config) -> str:
         said += f" {'>' if above else '>='} {low:g}"
     elif high is not None:
         said += f" {'<' if below else '<='} {high:g}"
+    if "multipleOf" in schema:
+        said += f", a multiple of {schema['multipleOf']:g}"
     if schema.get("minItems"):
         said += f" of at least {schema['minItems']}"
     if "items" in schema:
@@ -250,6 +250,21 @@ def _check(config: Config, source: str) -> None:
             raise InputError(
                 f"{source}: arms.{name} has FixMatch keys, but its method is supervised; "
                 "remove them or set method: fixmatch"
+            )
+        training = config["training"] | spec.get("training", {})
+        if training["warm_start_steps"] > training["steps"]:
+            raise InputError(
+                f"{source}: arm {name}: training.warm_start_steps is "
+                f"{training['warm_start_steps']}, but training.steps, which includes them, is "
+                f"{training['steps']}; lower the first or raise the second"
+            )
+        model = config["model"] | spec.get("model", {})
+        reduction = model["stem_stride"] * 2 ** (len(model["widths"]) - 1)
+        if reduction > GRAIN:
+            raise InputError(
+                f"{source}: arm {name}: model.stem_stride {model['stem_stride']} and "
+                f"{len(model['widths'])} model.widths reduce images {reduction} times; "
+                f"give a smaller stride or fewer widths, for {GRAIN} times at most"
             )
     for name, spec in config["external_picks"].items():
         if spec["dataset"] not in config["datasets"]:

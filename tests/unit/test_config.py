@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from fewpick import config
+from fewpick.canonical import canonical
 from fewpick.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -144,6 +145,18 @@ def test_defaults_do_not_leak_into_overrides_or_the_input() -> None:
         ("splits.test_fraction", 0.9, "leave nothing to train on"),
         ("evaluation.reference_arm", "none", "evaluation.reference_arm is 'none'"),
         ("arms.supervised.labelling", "seed", "its method is supervised"),
+        (
+            "preprocess.target_size",
+            1000,
+            "preprocess.target_size is 1000; give a whole number in [64, 8192], a multiple of 32",
+        ),
+        (
+            "arms.coupled.training",
+            {"steps": 10, "warm_start_steps": 11},
+            "arm coupled: training.warm_start_steps is 11, but training.steps, which includes "
+            "them, is 10",
+        ),
+        ("model.widths", [8] * 5, "model.stem_stride 4 and 5 model.widths reduce images 64 times"),
     ],
 )
 def test_messages_name_the_key_the_value_and_the_cure(path: str, value: Any, message: str) -> None:
@@ -196,8 +209,8 @@ def test_key_order_and_number_type_change_nothing(rng: random.Random) -> None:
     same = edited("arms.coupled.fixmatch.confidence_threshold", 1.0)
     same["datasets"]["mine"]["particle_radius"] = 42.0
     full, other = config.complete(raw, SCHEMA), config.complete(shuffled(same), SCHEMA)
-    assert config.canonical(full) == config.canonical(other)
-    assert config.canonical(config.resolve_arm(full, "coupled", 1, 0)) == config.canonical(
+    assert canonical(full) == canonical(other)
+    assert canonical(config.resolve_arm(full, "coupled", 1, 0)) == canonical(
         config.resolve_arm(other, "coupled", 1.0, 0)
     )
 

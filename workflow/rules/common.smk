@@ -19,7 +19,8 @@ sys.path.insert(0, str(SOURCE))
 shell.prefix(f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASSIVE; ")
 
 from fewpick import codehash
-from fewpick.config import canonical, complete
+from fewpick.canonical import canonical
+from fewpick.config import complete
 from fewpick.errors import InputError
 from fewpick.plan import has_gpu, make_plan
 
