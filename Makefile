@@ -6,12 +6,11 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test lint clean
 
 help:
 	@echo "make demo   train, pick and compare on simulated micrographs; see results/comparison.md"
 	@echo "make test   run the tests"
-	@echo "make bench  measure speed and accuracy against limits and peers"
 	@echo "make lint   check style, types and the workflow"
 	@echo "make clean  remove results and the installation"
 
@@ -21,9 +20,6 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/pytest
-
-bench: $(INSTALLED)
-	$(BIN)/pytest benchmarks
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,5 +1,3 @@
 """Particle picking in cryo-EM micrographs with few labels."""
 
 from __future__ import annotations
-
-__version__ = "0.1.0"

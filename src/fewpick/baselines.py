@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
+from skimage import filters
 
 from fewpick.errors import InputError
 from fewpick.evaluate import Key, Scores, precision_recall_f1, score_picks
@@ -143,8 +144,8 @@ def difference_of_gaussians(
     """
     radius = truth.diameter / 2 * frame.scale
     valid = np.asarray(image[: frame.height, : frame.width], dtype=np.float32)
-    inner = ndimage.gaussian_filter(valid, width * radius)
-    response = polarity * (inner - ndimage.gaussian_filter(valid, WIDTH_RATIO * width * radius))
+    inner, outer = width * radius, WIDTH_RATIO * width * radius
+    response = polarity * filters.difference_of_gaussians(valid, inner, outer)
     rows, columns = _peaks(response, PEAK_DISTANCE * radius)
     xy = frame.to_original(np.column_stack([columns, rows]))
     score = response[rows, columns].astype(np.float64)

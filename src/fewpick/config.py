@@ -14,7 +14,7 @@ from typing import Any, cast
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
-from fewpick.canonical import canonical as canonical
+from fewpick.canonical import canonical
 from fewpick.errors import InputError
 
 Config = dict[str, Any]

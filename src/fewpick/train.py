@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from fewpick.atomic import atomic_path
-from fewpick.config import canonical
+from fewpick.canonical import canonical
 from fewpick.consistency import Diagnostics, Pool, make_consistency
 from fewpick.dataset import Micrograph
 from fewpick.device import select_device
@@ -142,7 +142,7 @@ def _new_network(hyperparameters: Mapping[str, Any], device: torch.device) -> UN
 
 
 def _placed(network: UNet, device: torch.device) -> UNet:
-    """The network on its device, ready to learn, with channels last, where convolutions are fast."""
+    """The network on its device, ready to learn; convolutions are fastest with channels last."""
     network.to(device).requires_grad_(True)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network

@@ -187,8 +187,13 @@ def test_resumed_training_ends_in_the_same_bits(
     with pytest.raises(Killed):
         train(hyperparameters, sheets, warm_start=begin, checkpoint=checkpoint)
     assert checkpoint.exists()
-    steps = []
-    monkeypatch.setattr(_Run, "advance", lambda run: (steps.append(run.step), advance(run)))
+    steps: list[int] = []
+
+    def counted(run: _Run) -> None:
+        steps.append(run.step)
+        advance(run)
+
+    monkeypatch.setattr(_Run, "advance", counted)
     resumed, history_resumed = train(
         hyperparameters, sheets, warm_start=begin, checkpoint=checkpoint
     )
