@@ -32,6 +32,10 @@ from fewpick.truth import Picks, Truth, images_of
 
 FloatArray = NDArray[np.float64]
 
+# Grey levels of a picture reach this many standard deviations from the median.
+GREY_REACH = 3.5
+# Inches that an entry of a legend may need.
+LEGEND_WIDTH = 2.9
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("--", ":", "-.", (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2)))
@@ -324,8 +328,12 @@ def _draw_micrograph(
     disc = truth.diameter / 2 * frame.scale
     valid = np.asarray(image[: frame.height, : frame.width], dtype=np.float32)
     smooth = gaussian_filter(valid, max(PICTURE_SIGMA * disc, 0.7))
-    low, high = np.percentile(smooth, (1, 99))
-    axis.imshow(smooth, cmap="gray", vmin=low, vmax=high, interpolation="bilinear")
+    # Grey levels for the ice and the particles; carbon and contamination may saturate.
+    middle = float(np.median(smooth))
+    reach = GREY_REACH * 1.4826 * float(np.median(np.abs(smooth - middle))) or 1.0
+    axis.imshow(
+        smooth, cmap="gray", vmin=middle - reach, vmax=middle + reach, interpolation="bilinear"
+    )
     hit, explained, _ = match(xy, truth.xy, radius * truth.diameter)
     false, missed = np.delete(xy, hit, axis=0), np.delete(truth.xy, explained, axis=0)
     for points, colour, dash in (
@@ -350,7 +358,8 @@ def _draw_micrograph(
         f" (F1 {2 * len(hit) / total if total else 1.0:.2f})",
         fontsize="medium",
     )
-    axis.set(xticks=[], yticks=[])
+    # Circles at the edge would widen the axes and shrink the picture.
+    axis.set(xticks=[], yticks=[], xlim=(-0.5, frame.width - 0.5), ylim=(frame.height - 0.5, -0.5))
 
 
 def _join(paths: Sequence[Path]) -> pd.DataFrame:
@@ -409,7 +418,7 @@ def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
             list(handles.values()),
             list(handles),
             loc="outside lower center",
-            ncols=min(len(handles), 4),
+            ncols=min(len(handles), max(1, int(figure.get_figwidth() / LEGEND_WIDTH))),
             frameon=False,
         )
 

@@ -1,12 +1,13 @@
 # One table, its readable form, and pictures.
 REFERENCE = config["evaluation"]["reference_arm"]
-# The reference comes first in the table.
+# The reference comes first in the table, and each arm has its colour by this order.
+ORDERED_ARMS = [REFERENCE, *(arm for arm in PLAN.arms if arm != REFERENCE)]
 RUNS = expand(
     "results/evaluation/{run}",
     run=[
         *expand(
             "{arm}/ratio-{ratio}/seed-{seed}",
-            arm=[REFERENCE, *(arm for arm in PLAN.arms if arm != REFERENCE)],
+            arm=ORDERED_ARMS,
             ratio=PLAN.ratios,
             seed=PLAN.seeds,
         ),
@@ -82,9 +83,11 @@ rule figure_training:
     input:
         warm_starts=lambda wildcards: [
             f"{PLAN.warm_start_folder(arm, wildcards.ratio, wildcards.seed)}/history.tsv"
-            for arm in PLAN.arms
+            for arm in ORDERED_ARMS
         ],
-        arms=expand("results/models/{arm}/ratio-{{ratio}}/seed-{{seed}}/history.tsv", arm=PLAN.arms),
+        arms=expand(
+            "results/models/{arm}/ratio-{{ratio}}/seed-{{seed}}/history.tsv", arm=ORDERED_ARMS
+        ),
     output:
         "results/figures/training/ratio-{ratio}/seed-{seed}.png",
     log:
@@ -99,7 +102,7 @@ rule figure_training:
         runtime=30,
     params:
         code=code("figure_training.py"),
-        arms=canonical(PLAN.arms),
+        arms=canonical(ORDERED_ARMS),
     script:
         "../scripts/figure_training.py"
 
