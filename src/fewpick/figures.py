@@ -35,7 +35,7 @@ FloatArray = NDArray[np.float64]
 # Grey levels of a picture reach this many standard deviations from the median.
 GREY_REACH = 3.5
 # Inches that an entry of a legend may need.
-LEGEND_WIDTH = 2.9
+LEGEND_WIDTH = 2.7
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("--", ":", "-.", (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2)))
