@@ -95,6 +95,24 @@ def adds_a_match(
     -------
     (n,) bool array
     """
+    return grow_matching(picks_xy, scores, truth_xy, radius)[0]
+
+
+def grow_matching(
+    picks_xy: ArrayLike, scores: ArrayLike, truth_xy: ArrayLike, radius: float
+) -> tuple[BoolArray, IntArray]:
+    """`adds_a_match`, and with which pick each true centre is first matched.
+
+    What an augmenting path has matched stays matched. So among the picks with score >= t, those
+    that add a pair are true, the others false, and a true centre is found when the pick named here
+    is among them, at every threshold t: a slider needs no matching of its own.
+
+    Returns
+    -------
+    adds: (n,) bool array
+    found_with: (m,) int64 array
+        Index of a pick, -1 for a true centre that no pick finds.
+    """
     scores = np.asarray(scores, dtype=np.float64)
     pick, truth, distance = _candidates(picks_xy, truth_xy, radius)
     neighbours: dict[int, list[int]] = {}
@@ -103,9 +121,13 @@ def adds_a_match(
     owner: dict[int, int] = {}
     centre: dict[int, int] = {}
     adds = np.zeros(len(scores), dtype=bool)
+    found_with = np.full(len(_points(truth_xy)), -1, dtype=np.int64)
     for p in np.argsort(-scores, kind="stable"):
-        adds[p] = _augment(int(p), neighbours, owner, centre)
-    return adds
+        found = _augment(int(p), neighbours, owner, centre)
+        if found is not None:
+            adds[p] = True
+            found_with[found] = p
+    return adds, found_with
 
 
 def precision_recall_curve(
@@ -238,10 +260,11 @@ def _assign(pick: IntArray, truth: IntArray, distance: FloatArray, edge: IntArra
 
 def _augment(
     pick: int, neighbours: dict[int, list[int]], owner: dict[int, int], centre: dict[int, int]
-) -> bool:
+) -> int | None:
     """Match `pick`, moving earlier picks to other centres if need be (breadth first).
 
     `owner` (centre to pick) and `centre` (pick to centre) hold the matching and are updated.
+    Returns the centre that was free before, None if `pick` cannot be matched.
     """
     came_from: dict[int, int] = {}
     queue = [pick]
@@ -259,8 +282,8 @@ def _augment(
                 owner[free] = taker
                 taken, free = free, centre.get(taker)
                 centre[taker] = taken
-            return True
-    return False
+            return t
+    return None
 
 
 def _rank(scores: FloatArray) -> IntArray:

@@ -12,6 +12,7 @@ from fewpick.matching import (
     adds_a_match,
     average_precision,
     choose_threshold,
+    grow_matching,
     is_true_by_score,
     match,
     precision_recall_curve,
@@ -93,9 +94,12 @@ def test_adds_a_match_counts_the_matches_of_every_prefix(
 ) -> None:
     scores = scores[: len(picks)]
     adds = adds_a_match(picks, scores, truth, 2.0)
+    _, found_with = grow_matching(picks, scores, truth, 2.0)
     order = np.argsort(-scores, kind="stable")
     for k in range(len(picks) + 1):
-        assert adds[order[:k]].sum() == len(match(picks[order[:k]], truth, 2.0)[0])
+        pairs = len(match(picks[order[:k]], truth, 2.0)[0])
+        assert adds[order[:k]].sum() == pairs
+        assert np.isin(found_with, order[:k]).sum() == pairs
 
 
 @settings(max_examples=300, deadline=None)
