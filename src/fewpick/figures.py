@@ -1,8 +1,7 @@
 """Pictures of a comparison: scores, precision-recall curves, trainings and picked micrographs.
 
-Each function draws one PNG from tables that other stages wrote. Colours are those of Okabe and Ito
-(2008), which readers with any colour vision can tell apart, and each is paired with a marker or a
-line style. Equal input gives equal bytes.
+Each function draws one PNG from tables that other stages wrote, in the colours of `palette`.
+Equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,67 +20,24 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from fewpick.atomic import atomic_path
 from fewpick.evaluate import FLIPPED_ARM
 from fewpick.geometry import Frame
+from fewpick.history import DIAGNOSTICS, FRACTIONS, join_phases, phase_changes
 from fewpick.matching import match
+from fewpick.palette import COLOURS, FALSE, FOUND, MISSED, Style, arm_styles
+from fewpick.pictures import smooth_levels
 from fewpick.stacks import read_table
 from fewpick.truth import Picks, Truth, images_of
 
 FloatArray = NDArray[np.float64]
 
-# Grey levels of a picture reach this many standard deviations from the median.
-GREY_REACH = 3.5
 # Inches that an entry of a legend may need.
 LEGEND_WIDTH = 2.7
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("--", ":", "-.", (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2)))
 GREY = "0.45"
 DPI = 150
-
-FOUND, FALSE, MISSED = "#56B4E9", "#D55E00", "#F0E442"
-# Low-pass of the pictures, in particle radii: grain goes, particles stay.
-PICTURE_SIGMA = 0.2
-
-# What a training is watched by: a title, and the columns drawn under it.
-DIAGNOSTICS = {
-    "loss": ("loss_labelled", "loss_unlabelled"),
-    "pick F1 on validation": ("val_pick_f1",),
-    "cut between particle and background": ("cut", "val_threshold"),
-    "share of pixels used": ("keep_particle", "keep_background"),
-    "share of pixels taken for particle": ("pseudo_positive_rate", "labelled_prevalence"),
-    "student agrees with pseudo-label": ("agreement",),
-    "pseudo-labels against the hidden truth": ("pseudo_precision", "pseudo_recall"),
-    "weight of the unlabelled loss": ("lambda",),
-    "learning rate": ("lr",),
-}
-
-
-# Of these, the ones that lie between 0 and 1: a fixed axis shows a collapse for what it is.
-FRACTIONS = (
-    "pick F1 on validation",
-    "share of pixels used",
-    "student agrees with pseudo-label",
-    "pseudo-labels against the hidden truth",
-)
-
-
-class Style(NamedTuple):
-    """How an arm is drawn, the same in each figure."""
-
-    colour: str
-    marker: str
-
-
-def arm_styles(table: pd.DataFrame) -> dict[str, Style]:
-    """Style of each trained arm of a comparison table, by order of appearance."""
-    trained = table[(table["labeled_ratio"] > 0) & (table["arm"] != FLIPPED_ARM)]
-    styles = zip(cycle(COLOURS), cycle(MARKERS), strict=False)
-    names = dict.fromkeys(trained["arm"])
-    return {arm: Style(*style) for arm, style in zip(names, styles, strict=False)}
 
 
 def draw_scores(table: pd.DataFrame, path: Path) -> None:
@@ -176,7 +132,7 @@ def draw_training(runs: Mapping[str, Sequence[Path]], title: str, path: Path) ->
     title: str
     path: Path
     """
-    histories = {label: _join(paths) for label, paths in runs.items()}
+    histories = {label: join_phases(paths) for label, paths in runs.items()}
     last = max((float(h["step"].max()) for h in histories.values() if len(h)), default=1.0)
     present = {c for h in histories.values() for c in h.columns if h[c].notna().any()}
     panels = {
@@ -192,7 +148,7 @@ def draw_training(runs: Mapping[str, Sequence[Path]], title: str, path: Path) ->
                     known = history[history[column].notna()]
                     axis.plot(known["step"], known[column], color=colour, ls=dash, lw=1.4)
             axis.plot([], [], color=colour, label=label)
-            for change in _phase_changes(history):
+            for change in phase_changes(history):
                 axis.axvline(change, color="0.7", lw=1.5, zorder=0, label="end of the warm start")
         if len(columns) > 1:
             keys = [
@@ -326,14 +282,8 @@ def _draw_micrograph(
     radius: float,
 ) -> None:
     disc = truth.diameter / 2 * frame.scale
-    valid = np.asarray(image[: frame.height, : frame.width], dtype=np.float32)
-    smooth = gaussian_filter(valid, max(PICTURE_SIGMA * disc, 0.7))
-    # Grey levels for the ice and the particles; carbon and contamination may saturate.
-    middle = float(np.median(smooth))
-    reach = GREY_REACH * 1.4826 * float(np.median(np.abs(smooth - middle))) or 1.0
-    axis.imshow(
-        smooth, cmap="gray", vmin=middle - reach, vmax=middle + reach, interpolation="bilinear"
-    )
+    smooth, black, white = smooth_levels(image[: frame.height, : frame.width], disc)
+    axis.imshow(smooth, cmap="gray", vmin=black, vmax=white, interpolation="bilinear")
     hit, explained, _ = match(xy, truth.xy, radius * truth.diameter)
     false, missed = np.delete(xy, hit, axis=0), np.delete(truth.xy, explained, axis=0)
     for points, colour, dash in (
@@ -360,25 +310,6 @@ def _draw_micrograph(
     )
     # Circles at the edge would widen the axes and shrink the picture.
     axis.set(xticks=[], yticks=[], xlim=(-0.5, frame.width - 0.5), ylim=(frame.height - 0.5, -0.5))
-
-
-def _join(paths: Sequence[Path]) -> pd.DataFrame:
-    """Histories of consecutive phases as one, with steps counted on."""
-    parts, done = [], 0
-    for path in paths:
-        history = read_table(path)
-        if len(history):
-            parts.append(history.assign(step=history["step"] + done))
-            done = int(parts[-1]["step"].iloc[-1])
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"step": []})
-
-
-def _phase_changes(history: pd.DataFrame) -> list[float]:
-    """Last steps of all phases but the last."""
-    if "phase" not in history:
-        return []
-    ends = history["phase"].ne(history["phase"].shift(-1)).to_numpy()[:-1]
-    return [float(step) for step in history["step"].to_numpy()[:-1][ends]]
 
 
 def _mark(style: Style) -> dict[str, Any]:

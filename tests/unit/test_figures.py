@@ -8,10 +8,6 @@ import pytest
 from matplotlib.image import imread
 
 from fewpick.figures import (
-    FALSE,
-    FOUND,
-    MISSED,
-    arm_styles,
     choose_micrographs,
     draw_micrographs,
     draw_precision_recall,
@@ -19,6 +15,7 @@ from fewpick.figures import (
     draw_training,
 )
 from fewpick.geometry import Frame
+from fewpick.palette import FALSE, FOUND, MISSED, arm_styles
 from fewpick.stacks import write_stack, write_table
 from fewpick.truth import Picks, Truth
 

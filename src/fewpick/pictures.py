@@ -1,0 +1,40 @@
+"""Micrographs as pictures for people: particles visible, grain and carbon kept in bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+# Grey levels of a picture reach this many standard deviations from the median.
+GREY_REACH = 3.5
+# Low-pass of the pictures, in particle radii: grain goes, particles stay.
+PICTURE_SIGMA = 0.2
+
+
+def smooth_levels(
+    image: NDArray[np.generic], radius: float
+) -> tuple[NDArray[np.float32], float, float]:
+    """Low-pass an image and find the grey levels to show it with.
+
+    Parameters
+    ----------
+    image: (h, w) array
+    radius: particle radius, px of the image
+
+    Returns
+    -------
+    smooth: (h, w) float32 array
+    black, white: levels for the ice and the particles; carbon and contamination may saturate
+    """
+    smooth = gaussian_filter(np.asarray(image, np.float32), max(PICTURE_SIGMA * radius, 0.7))
+    middle = float(np.median(smooth))
+    reach = GREY_REACH * 1.4826 * float(np.median(np.abs(smooth - middle))) or 1.0
+    return smooth, middle - reach, middle + reach
+
+
+def grey(image: NDArray[np.generic], radius: float) -> NDArray[np.uint8]:
+    """The picture of an image, (h, w) uint8; see `smooth_levels`."""
+    smooth, black, white = smooth_levels(image, radius)
+    scaled = (smooth - black) * (255 / (white - black))
+    return np.asarray(scaled.clip(0, 255) + 0.5, np.uint8)
