@@ -165,25 +165,6 @@ def draw_training(runs: Mapping[str, Sequence[Path]], title: str, path: Path) ->
     _save(figure, path)
 
 
-def choose_micrographs(micrographs: Path, n: int = 3) -> list[tuple[str, str]]:
-    """The worst, the best and evenly between: (dataset, micrograph), by F1, at most n per set.
-
-    Parameters
-    ----------
-    micrographs: Path
-        `micrographs.tsv` of a run.
-    n: int
-    """
-    table = read_table(micrographs)
-    table = table[(table["radius"] == table["radius"].iloc[0]) & (table["arm"] != FLIPPED_ARM)]
-    chosen: list[tuple[str, str]] = []
-    for name, rows in table.groupby("dataset", sort=False):
-        order = rows.sort_values(["f1", "micrograph"])["micrograph"].tolist()
-        places = np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int))
-        chosen += [(str(name), order[i]) for i in places]
-    return chosen
-
-
 def draw_micrographs(
     truths: Sequence[Truth],
     picks: Mapping[tuple[str, str], Picks],
@@ -197,7 +178,7 @@ def draw_micrographs(
     Parameters
     ----------
     truths: sequence of Truth
-        The micrographs to draw, see `choose_micrographs`.
+        The micrographs to draw, see `pictures.choose_micrographs`.
     picks: mapping of (dataset, micrograph) to Picks
         From `truth.read_candidates`.
     stacks: mapping of data set name to paths of its preprocessed shards

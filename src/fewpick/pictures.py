@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+
+from fewpick.evaluate import FLIPPED_ARM
+from fewpick.stacks import read_table
 
 # Grey levels of a picture reach this many standard deviations from the median.
 GREY_REACH = 3.5
@@ -38,3 +43,22 @@ def grey(image: NDArray[np.generic], radius: float) -> NDArray[np.uint8]:
     smooth, black, white = smooth_levels(image, radius)
     scaled = (smooth - black) * (255 / (white - black))
     return np.asarray(scaled.clip(0, 255) + 0.5, np.uint8)
+
+
+def choose_micrographs(micrographs: Path, n: int = 3) -> list[tuple[str, str]]:
+    """The worst, the best and evenly between: (dataset, micrograph), by F1, at most n per set.
+
+    Parameters
+    ----------
+    micrographs: Path
+        `micrographs.tsv` of a run.
+    n: int
+    """
+    table = read_table(micrographs)
+    table = table[(table["radius"] == table["radius"].iloc[0]) & (table["arm"] != FLIPPED_ARM)]
+    chosen: list[tuple[str, str]] = []
+    for name, rows in table.groupby("dataset", sort=False):
+        order = rows.sort_values(["f1", "micrograph"])["micrograph"].tolist()
+        places = np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int))
+        chosen += [(str(name), order[i]) for i in places]
+    return chosen

@@ -8,7 +8,6 @@ import pytest
 from matplotlib.image import imread
 
 from fewpick.figures import (
-    choose_micrographs,
     draw_micrographs,
     draw_precision_recall,
     draw_scores,
@@ -16,6 +15,7 @@ from fewpick.figures import (
 )
 from fewpick.geometry import Frame
 from fewpick.palette import FALSE, FOUND, MISSED, arm_styles
+from fewpick.pictures import choose_micrographs
 from fewpick.stacks import write_stack, write_table
 from fewpick.truth import Picks, Truth
 

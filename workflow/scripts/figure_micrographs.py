@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.figures import choose_micrographs, draw_micrographs
+from fewpick.figures import draw_micrographs
 from fewpick.gather import by_dataset
+from fewpick.pictures import choose_micrographs
 from fewpick.truth import Dataset, read_candidates, read_truths
 
 if TYPE_CHECKING:
