@@ -17,7 +17,8 @@ def of(script: str | Path, source: str | Path) -> str:
     """Hash the modules below `source` that `script` imports, directly or through others.
 
     Comments, docstrings and layout do not count. The script itself does not count either:
-    Snakemake watches that one.
+    Snakemake watches that one. Files of other kinds beside an imported `__init__.py`, such as the
+    parts of a page, count as they are.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def of(script: str | Path, source: str | Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(closure(script, source)):
         # Each part is hashed first, so that no two lists of parts run together to the same bytes.
-        for part in (path.relative_to(source).as_posix(), meaning(path)):
+        for part in (path.relative_to(source).as_posix(), meaning(path), *_assets(path)):
             digest.update(hashlib.sha256(part.encode()).digest())
     return digest.hexdigest()
 
@@ -87,6 +88,14 @@ def _files(name: str, source: Path) -> Iterator[Path]:
     for depth in range(1, len(parts) + 1):
         stem = source.joinpath(*parts[:depth])
         yield from (p for p in (stem / "__init__.py", stem.with_suffix(".py")) if p.is_file())
+
+
+def _assets(path: Path) -> Iterator[str]:
+    """Names and contents of the text files that are kept with a package."""
+    if path.name == "__init__.py":
+        for other in sorted(path.parent.iterdir()):
+            if other.is_file() and other.suffix not in (".py", ".pyc"):
+                yield from (other.name, other.read_text(encoding="utf-8"))
 
 
 @cache

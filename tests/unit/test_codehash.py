@@ -90,6 +90,18 @@ def test_only_a_change_of_meaning_in_an_imported_module_counts(
     assert (fingerprint(project) != before) == changes
 
 
+def test_a_file_kept_with_an_imported_package_counts(project: Path) -> None:
+    (project / "script.py").write_text("import package.used\n")
+    inner = project / "src/package/inner"
+    before = fingerprint(project)
+    (inner / "page.html").write_text("<p>nobody imports package.inner</p>")
+    assert fingerprint(project) == before
+    (project / "script.py").write_text("import package.inner\n")
+    before = fingerprint(project)
+    (inner / "page.html").write_text("<p>edited</p>")
+    assert fingerprint(project) != before
+
+
 def test_moving_a_function_between_modules_counts(project: Path) -> None:
     """The names of the modules are part of the hash, and not only their joined text."""
     before = fingerprint(project)

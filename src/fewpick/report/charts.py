@@ -1,0 +1,167 @@
+"""Points and lines of the page's plots, as the browser takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fewpick.evaluate import FLIPPED_ARM
+from fewpick.history import DIAGNOSTICS, FRACTIONS, phase_changes
+from fewpick.palette import arm_styles
+from fewpick.report.summary import headline_of
+from fewpick.stacks import read_table
+from fewpick.table import paired_bootstrap
+
+DIGITS = 4  # decimals of plotted values
+POINTS = 150  # of a precision-recall curve
+
+
+def arms(table: pd.DataFrame) -> dict[str, str]:
+    """Colour of each trained arm."""
+    return {arm: style.colour for arm, style in arm_styles(table).items()}
+
+
+def scores(table: pd.DataFrame, micrographs: Iterable[Path]) -> list[dict[str, Any]]:
+    """Scores and errors against labels: a list of dataset, metric, title, points and levels.
+
+    A point is an arm at a labelled ratio: x labelled particles, y mean over seeds, low and high
+    its 95 % interval (bootstrap over seeds and test micrographs, F1 only; else mean minus and
+    plus the standard deviation over seeds), each seed's value. A level is a picker without labels
+    from here.
+    """
+    headline = headline_of(table)
+    radius = headline.removeprefix("pick_f1_")
+    metrics = {
+        headline: f"F1 of the picks, within {radius} diameters",
+        "average_precision": "average precision",
+        "localisation_error_diameters": "distance from the centre, diameters (median)",
+        "count_error": "count error, share of the particles",
+    }
+    counts = _counts(micrographs)
+    styles = arm_styles(table)
+    charts: list[dict[str, Any]] = []
+    for dataset, metric in product(dict.fromkeys(table["dataset"]), metrics):
+        points: list[dict[str, Any]] = []
+        levels: list[dict[str, Any]] = []
+        rows = table[(table["dataset"] == dataset) & (table["arm"] != FLIPPED_ARM)]
+        for (arm, ratio), run in rows.groupby(["arm", "labeled_ratio"], sort=False, dropna=False):
+            by_seed: dict[str, Any] = dict(zip(run["seed"].astype(str), run[metric], strict=True))
+            mean, deviation = by_seed.pop("mean"), by_seed.pop("sd")
+            if pd.isna(mean):
+                continue
+            low, high = mean - deviation, mean + deviation
+            if metric == headline:
+                low, high = _interval(counts, dataset, arm, ratio)
+            point = {
+                "arm": arm,
+                "x": _number(run.loc[run["seed"] == "mean", "n_labeled_particles"].iloc[0]),
+                "y": _number(mean),
+                "low": _number(low),
+                "high": _number(high),
+                "ratio": _number(ratio),
+                "seeds": [_number(value) for value in by_seed.values()],
+            }
+            if arm in styles:
+                points.append(point)
+            elif metric == headline:
+                levels.append(point)
+        charts.append(
+            {
+                "dataset": dataset,
+                "metric": metric,
+                "title": metrics[metric],
+                "points": points,
+                "levels": levels,
+            }
+        )
+    return charts
+
+
+def curves(table: pd.DataFrame, paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Precision against recall at the headline radius: dataset, arm, ratio, seed, x, y, chosen.
+
+    `chosen` is the point of the run's own threshold, None for controls.
+    """
+    headline = headline_of(table)
+    radius = headline.removeprefix("pick_f1_")
+    keys = ["dataset", "arm", "labeled_ratio", "seed"]
+    points = {
+        (row["dataset"], row["arm"], _number(row["labeled_ratio"]), str(row["seed"])): row
+        for row in table.to_dict("records")
+    }
+    found = []
+    for path in paths:
+        read = read_table(path)
+        read = read[(read["radius"] == float(radius)) & (read["arm"] != FLIPPED_ARM)]
+        for (dataset, arm, ratio, seed), curve in read.groupby(keys, sort=False, dropna=False):
+            row = points.get((dataset, arm, _number(ratio), str(seed)), {})
+            kept = np.unique(np.linspace(0, len(curve) - 1, POINTS).round().astype(int))
+            recall, precision = (
+                curve[column].iloc[kept].map(_number).tolist() for column in ("recall", "precision")
+            )
+            found.append(
+                {
+                    "dataset": dataset,
+                    "arm": arm,
+                    "ratio": _number(ratio),
+                    "seed": str(seed),
+                    "x": recall,
+                    "y": precision,
+                    "chosen": [
+                        _number(row.get(f"pick_{name}_{radius}"))
+                        for name in ("recall", "precision")
+                    ],
+                }
+            )
+    return found
+
+
+def training(arm: str, history: pd.DataFrame) -> dict[str, Any]:
+    """Columns of a joined history that a training is watched by."""
+    watched = [c for columns in DIAGNOSTICS.values() for c in columns if c in history]
+    columns = [c for c in watched if history[c].notna().any()]
+    return {
+        "arm": arm,
+        "step": [int(step) for step in history["step"]],
+        "phases": phase_changes(history),
+        "values": {
+            c: [_number(v) for v in history[c]] for c in columns if history[c].notna().any()
+        },
+    }
+
+
+def panels() -> list[dict[str, Any]]:
+    """Titles and columns of the training plots, and which lie between 0 and 1."""
+    return [
+        {"title": title, "columns": list(columns), "fraction": title in FRACTIONS}
+        for title, columns in DIAGNOSTICS.items()
+    ]
+
+
+def _counts(micrographs: Iterable[Path]) -> pd.DataFrame:
+    """Counts per micrograph at the headline radius."""
+    tables = [t for t in map(read_table, micrographs) if len(t)]
+    return pd.concat([t[t["radius"] == t["radius"].iloc[0]] for t in tables], ignore_index=True)
+
+
+def _interval(counts: pd.DataFrame, dataset: Any, arm: Any, ratio: Any) -> tuple[float, float]:
+    """95 % interval of an F1: its difference from a picker that finds nothing."""
+    here = counts[counts["arm"] == arm]
+    here = here[here["labeled_ratio"].isna() if pd.isna(ratio) else here["labeled_ratio"] == ratio]
+    if dataset != "all":
+        here = here[here["dataset"] == dataset]
+    pairs = []
+    for _, rows in here.groupby("seed"):
+        values = rows[["tp", "fp", "fn"]].to_numpy(np.float64)
+        pairs.append((values, np.zeros_like(values)))
+    return paired_bootstrap(pairs, np.random.default_rng(0))
+
+
+def _number(value: Any) -> float | None:
+    """Rounded, and None where there is no value: JSON has no NaN."""
+    return None if value is None or pd.isna(value) else round(float(value), DIGITS)

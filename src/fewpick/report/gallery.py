@@ -1,0 +1,175 @@
+"""Test micrographs with the picks of every arm, for a page whose score threshold can be moved.
+
+Nothing is matched in the browser. Of each candidate the page knows whether it adds a pair to the
+best matching of the candidates above it, and of each true centre with which candidate it is first
+found (`matching.grow_matching`); both hold at every threshold. A threshold is one of a list of
+stops, and a score is given as the last stop that it passes, so that no rounding comes between.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fewpick.geometry import Frame
+from fewpick.matching import grow_matching
+from fewpick.pictures import grey
+from fewpick.truth import Picks, Truth, images_of, read_candidates
+
+# Stops of the threshold, evenly over the scores; the threshold of the run itself is one more.
+STOPS = 200
+# WebP quality of the micrographs; their grain is what costs.
+QUALITY = 45
+
+
+@dataclass(frozen=True)
+class Run:
+    """Candidates of one trained model or of another program, and the score that makes them picks.
+
+    `ratio` is the labelled ratio, None for another program.
+    """
+
+    arm: str
+    ratio: float | None
+    candidates: Path
+    threshold: float
+
+
+def build_gallery(
+    truths: Sequence[Truth],
+    shown: Sequence[tuple[str, str]],
+    runs: Sequence[Run],
+    stacks: Mapping[str, Sequence[Path]],
+    radius: float,
+) -> dict[str, Any]:
+    """All that the page needs to show picks and count them.
+
+    Parameters
+    ----------
+    truths: sequence of Truth
+        All test micrographs; counts are over them.
+    shown: sequence of (dataset, micrograph)
+        Those with a picture.
+    runs: sequence of Run
+    stacks: mapping of data set to its preprocessed shards
+    radius: match radius in particle diameters
+
+    Returns
+    -------
+    JSON-ready dictionary: `micrographs` (name, image as data URI, size, disc radius, annotated
+    area, true centres; all in px of the picture) and `runs` (stops, the chosen one, per data set
+    the number of picks and of true picks at each stop, and per shown micrograph the candidates).
+    """
+    frames, micrographs = {}, []
+    for name in dict.fromkeys(dataset for dataset, _ in shown):
+        wanted = [t for t in truths if t.dataset == name and t.key in set(shown)]
+        for truth, image, row in images_of(wanted, stacks.get(name, [])):
+            frame = frames[truth.key] = Frame.from_row(row)
+            micrographs.append((truth, _picture(truth, image, frame)))
+    micrographs.sort(key=lambda item: shown.index(item[0].key))
+    return {
+        "micrographs": [picture for _, picture in micrographs],
+        "runs": [
+            _run(run, truths, {t.key: frames[t.key] for t, _ in micrographs}, radius)
+            for run in runs
+        ],
+    }
+
+
+def stops_for(scores: NDArray[np.float64], threshold: float) -> tuple[NDArray[np.float64], int]:
+    """Rising thresholds to choose from, and the index of the run's own one.
+
+    For probabilities 0.005, 0.01 ... 1; for scores of another kind as many steps over their range.
+    """
+    if len(scores) and (scores.min() < 0 or scores.max() > 1):
+        grid = np.linspace(scores.min(), scores.max(), STOPS)
+    else:
+        grid = np.arange(1, STOPS + 1) / STOPS
+    if not np.isfinite(threshold):  # every candidate is a pick
+        threshold = float(min(grid[0], scores.min() if len(scores) else grid[0]))
+    stops = np.unique(np.append(grid, threshold))
+    return stops, int(np.flatnonzero(stops == threshold)[0])
+
+
+def _run(
+    run: Run, truths: Sequence[Truth], frames: Mapping[tuple[str, str], Frame], radius: float
+) -> dict[str, Any]:
+    held = read_candidates(run.candidates, run.threshold)
+    inside = {t.key: held.get(t.key, Picks.none()).within(t) for t in truths}
+    scores = np.concatenate([np.empty(0), *(p.score for p in inside.values())])
+    stops, chosen = stops_for(scores, run.threshold)
+    pooled: dict[str, dict[str, Any]] = {}
+    shown = {}
+    for truth in truths:
+        picks = inside[truth.key]
+        adds, found_with = grow_matching(picks.xy, picks.score, truth.xy, radius * truth.diameter)
+        rank = np.searchsorted(stops, picks.score, side="right") - 1
+        part = pooled.setdefault(
+            truth.dataset,
+            {"micrographs": 0, "truth": 0, "picks": np.zeros(len(stops)), "true": 0},
+        )
+        part["micrographs"] += 1
+        part["truth"] += len(truth.xy)
+        part["picks"] = part["picks"] + _at_least(rank, len(stops))
+        part["true"] = part["true"] + _at_least(rank[adds], len(stops))
+        if truth.key in frames:
+            kept = rank >= 0
+            found = np.where(found_with >= 0, np.append(rank, -1)[found_with], -1)
+            shown[truth.key] = {
+                "xy": _flat(frames[truth.key].to_target(picks.xy[kept])),
+                "rank": rank[kept].tolist(),
+                "true": adds[kept].astype(int).tolist(),
+                "found": found.tolist(),
+            }
+    return {
+        "arm": run.arm,
+        "ratio": run.ratio,
+        "stops": [float(f"{stop:.6g}") for stop in stops],
+        "chosen": chosen,
+        "pooled": {
+            name: {key: np.asarray(value).astype(int).tolist() for key, value in part.items()}
+            for name, part in pooled.items()
+        },
+        "picks": [shown[key] for key in frames],
+    }
+
+
+def _at_least(rank: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """How many ranks are at least 0, 1 ... n - 1."""
+    counts = np.bincount(rank[rank >= 0], minlength=n)
+    return np.asarray(counts[::-1].cumsum()[::-1], np.int64)
+
+
+def _picture(truth: Truth, image: NDArray[np.generic], frame: Frame) -> dict[str, Any]:
+    disc = truth.diameter / 2 * frame.scale
+    corners = [[truth.border] * 2, [truth.nx - 1 - truth.border, truth.ny - 1 - truth.border]]
+    return {
+        "dataset": truth.dataset,
+        "name": truth.micrograph,
+        "width": frame.width,
+        "height": frame.height,
+        "disc": round(disc, 2),
+        "area": _flat(frame.to_target(corners)) if truth.border else None,
+        "truth": _flat(frame.to_target(truth.xy)),
+        "image": _data_uri(grey(image[: frame.height, : frame.width], disc)),
+    }
+
+
+def _data_uri(pixels: NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="WEBP", quality=QUALITY, method=6)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _flat(xy: Any) -> list[float]:
+    """x0, y0, x1, y1 ... with one decimal."""
+    values: list[float] = np.asarray(xy, float).round(1).ravel().tolist()
+    return values

@@ -1,0 +1,151 @@
+"""Write the page from the tables and stacks of a finished comparison."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from fewpick.atomic import atomic_path
+from fewpick.history import join_phases
+from fewpick.palette import FALSE, FOUND, MISSED
+from fewpick.pictures import choose_micrographs
+from fewpick.report import charts, summary, tables
+from fewpick.report.datasets import describe
+from fewpick.report.gallery import Run, build_gallery
+from fewpick.stacks import read_table
+from fewpick.table import NOTES
+from fewpick.truth import Dataset, read_truths
+
+HERE = Path(__file__).parent
+PICTURES = 6  # micrographs in the gallery, over all data sets
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: its name, and the histories of its phases in order."""
+
+    arm: str
+    ratio: float
+    seed: int
+    histories: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The files of a finished comparison.
+
+    Attributes
+    ----------
+    table: `comparison.tsv`
+    reference: arm that differences are taken against
+    micrographs, curves: tables of every run, control and other picker
+    trainings: sequence of Training
+    datasets: name -> Dataset
+    masks: name -> tables of its mask shards
+    stacks: name -> its preprocessed shards
+    split: `split.tsv` of the seed that the gallery shows
+    seed: that seed
+    runs: candidates of that seed; the pictures are chosen by the scores of the first one
+    chosen_by: `micrographs.tsv` of the first run
+    radius: headline match radius, particle diameters
+    config: complete configuration
+    versions: program -> version
+    """
+
+    table: Path
+    reference: str
+    micrographs: Sequence[Path]
+    curves: Sequence[Path]
+    trainings: Sequence[Training]
+    datasets: Mapping[str, Dataset]
+    masks: Mapping[str, Sequence[Path]]
+    stacks: Mapping[str, Sequence[Path]]
+    split: Path
+    seed: int
+    runs: Sequence[Run]
+    chosen_by: Path
+    radius: float
+    config: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def build(comparison: Comparison, path: Path) -> None:
+    """Write the page."""
+    table = read_table(comparison.table)
+    datasets = [
+        describe(name, dataset, comparison.masks[name], comparison.split)
+        for name, dataset in comparison.datasets.items()
+    ]
+    joined = [(run, join_phases(run.histories)) for run in comparison.trainings]
+    health = [
+        summary.health({"arm": run.arm, "ratio": run.ratio, "seed": run.seed}, history)
+        for run, history in joined
+    ]
+    data = {
+        "arms": charts.arms(table),
+        "colours": {"found": FOUND, "false": FALSE, "missed": MISSED},
+        "radius": comparison.radius,
+        "scores": charts.scores(table, comparison.micrographs),
+        "curves": charts.curves(table, comparison.curves),
+        "panels": charts.panels(),
+        "trainings": [
+            {"ratio": run.ratio, "seed": str(run.seed), **charts.training(run.arm, history)}
+            for run, history in joined
+        ],
+        "gallery": {"seed": comparison.seed, **_gallery(comparison)},
+    }
+    values = {
+        "title": escape("fewpick: " + ", ".join(comparison.datasets)),
+        "answers": _list(summary.answers(table, comparison.reference)),
+        "cautions": _list(summary.cautions(table, comparison.reference, datasets, health))
+        or "<p>None found.</p>",
+        "datasets": tables.datasets(datasets),
+        "comparison": tables.comparison(table, comparison.reference),
+        "notes": "\n".join(
+            f"<dt>{escape(names)}</dt><dd>{escape(note)}.</dd>" for names, note in NOTES.items()
+        ),
+        "health": tables.health(health),
+        "config": escape(json.dumps(comparison.config, indent=2)),
+        "versions": "\n".join(
+            f"<li>{escape(name)} {escape(version)}</li>"
+            for name, version in comparison.versions.items()
+        ),
+        "style": _asset("page.css"),
+        "library": _asset("chart.umd.min.js").partition("//# sourceMappingURL")[0],
+        "script": _asset("page.js"),
+        "data": embedded(data),
+    }
+    page = Template(_asset("page.html")).substitute(values)
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def embedded(data: object) -> str:
+    """JSON that no name in it can end: `</script>` does not survive."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def _gallery(comparison: Comparison) -> dict[str, Any]:
+    n = max(1, PICTURES // len(comparison.datasets))
+    return build_gallery(
+        read_truths(comparison.datasets, comparison.split, "test"),
+        choose_micrographs(comparison.chosen_by, n),
+        comparison.runs,
+        comparison.stacks,
+        comparison.radius,
+    )
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _list(lines: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""

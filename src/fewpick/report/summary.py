@@ -1,0 +1,219 @@
+"""What a comparison says, in sentences: the answer first, then what speaks against trusting it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fewpick.evaluate import FLIPPED_ARM
+from fewpick.masks import HIGH_PREVALENCE
+
+# Differences in F1 that are called equal when the fewest sufficient labels are sought.
+EQUAL = 0.02
+# Test micrographs below which the page warns.
+FEW_MICROGRAPHS = 5
+# A validation score that ends below this share of its best has drifted, below half collapsed.
+DRIFTED, COLLAPSED = 0.9, 0.5
+NO_LEARNING = "difference_of_gaussians"
+
+
+def share(ratio: float) -> str:
+    """A labelled ratio as people say it: "5 %"."""
+    return f"{100 * ratio:.3g} %"
+
+
+def headline_of(table: pd.DataFrame) -> str:
+    """The first F1 column of a comparison table, `pick_f1_0.3` with the default radii."""
+    return next(c for c in table.columns if c.startswith("pick_f1_"))
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows `mean` of the trained arms."""
+    trained = (table["labeled_ratio"] > 0) & (table["arm"] != FLIPPED_ARM)
+    return table[trained & (table["seed"] == "mean")]
+
+
+def answers(table: pd.DataFrame, reference: str) -> list[str]:
+    """What was found, a sentence per data set and per labelled ratio."""
+    headline = headline_of(table)
+    said = []
+    for dataset, rows in _by_dataset(means(table)):
+        where = f"{dataset}: " if table["dataset"].nunique() > 1 else ""
+        best = rows.sort_values(headline).iloc[-1]
+        enough = rows[rows[headline] >= best[headline] - EQUAL].sort_values("n_labeled_particles")
+        least = enough.iloc[0]
+        said.append(
+            f"{where}The best picks reach an F1 of {best[headline]:.2f} ({best['arm']}, "
+            f"{_particles(best)}). "
+            + (
+                "No smaller number of labels that was tried comes close."
+                if least["n_labeled_particles"] == best["n_labeled_particles"]
+                else f"{_particles(least)} come within {EQUAL:g} of it "
+                f"({least['arm']}, {least[headline]:.2f})."
+            )
+        )
+        for _, part in rows.groupby("labeled_ratio"):
+            said += [where + line for line in _gain(part, headline, reference)]
+    return said
+
+
+def cautions(
+    table: pd.DataFrame,
+    reference: str,
+    datasets: Iterable[Mapping[str, Any]],
+    health: Iterable[Mapping[str, Any]],
+) -> list[str]:
+    """Reasons to doubt what `answers` says.
+
+    Parameters
+    ----------
+    table: from `table.build_table`
+    reference: arm that differences are taken against
+    datasets: rows of `datasets.describe`
+    health: rows of `health`
+    """
+    said = list(_of_datasets(datasets))
+    headline, rows = headline_of(table), means(table)
+    n_seeds = table.loc[~table["seed"].isin(["mean", "sd"]), "seed"].nunique()
+    if n_seeds == 1:
+        said.append(
+            "One seed: another split and other first weights may turn small differences round. "
+            "Take three or more (splits.seeds)."
+        )
+    for dataset, part in _by_dataset(rows):
+        where = f"{dataset}: " if table["dataset"].nunique() > 1 else ""
+        n_test = part["n_test_micrographs"].max()
+        if n_test < FEW_MICROGRAPHS:
+            said.append(
+                f"{where}Scored on {n_test:g} test micrograph{'s' * (n_test != 1)}: intervals "
+                "from so few are too narrow. Annotate more, or raise splits.test_fraction."
+            )
+        budget, spent = part["n_labeled_particles"].min(), part["n_validation_particles"].max()
+        if spent > budget:
+            said.append(
+                f"{where}Checkpoint and threshold were chosen with {spent:,.0f} labelled "
+                f"particles, beside {budget:,.0f} for the smallest training. A lab with so few "
+                "labels lacks them; splits.validation: matched or none does without."
+            )
+        controls = table[(table["dataset"] == dataset) & (table["seed"] == "mean")]
+        blobs = controls.loc[controls["arm"] == NO_LEARNING, headline].max()
+        best = part[headline].max()
+        if blobs > best - EQUAL:
+            said.append(
+                f"{where}A blob filter that learns nothing, told the true count, reaches "
+                f"{blobs:.2f}; the best arm {best:.2f}. These particles are easy, or the labels "
+                "are not yet used well."
+            )
+        flipped = controls.loc[
+            (controls["arm"] == FLIPPED_ARM) & controls[headline].notna(), headline
+        ].max()
+        if flipped > part.loc[part["arm"] == reference, headline].max():
+            said.append(
+                f"{where}Picks turned upside down score higher ({flipped:.2f}) than as they are: "
+                "the y axis of the coordinates is wrong. Set y_axis."
+            )
+    said += _of_trainings(list(health))
+    return said
+
+
+def health(run: Mapping[str, Any], history: pd.DataFrame) -> dict[str, Any]:
+    """How a training went, in numbers and one word.
+
+    Parameters
+    ----------
+    run: arm, ratio, seed
+    history: joined over the phases, see `history.join_phases`
+
+    Returns
+    -------
+    `run` with val_start (after the warm start), val_best, val_last, agreement, pseudo_precision,
+    pseudo_recall, pseudo_share (pseudo-particles per labelled share of particles), and `state`:
+    steady, drifted, collapsed or unknown (no validation labels). Missing values are None.
+    """
+    score = history.get("val_pick_f1", pd.Series(dtype=float)).dropna()
+    last: dict[Any, Any] = history.iloc[-1].to_dict() if len(history) else {}
+    warm = history[history["phase"] == "warm_start"] if "phase" in history else history[:0]
+    start = warm["val_pick_f1"].dropna() if "val_pick_f1" in warm else pd.Series(dtype=float)
+
+    def value(name: str) -> float | None:
+        return float(last[name]) if pd.notna(last.get(name)) else None
+
+    share, labelled = value("pseudo_positive_rate"), value("labelled_prevalence")
+    state = "unknown"
+    if len(score):
+        kept = score.iloc[-1] / score.max() if score.max() > 0 else 0.0
+        state = "collapsed" if kept < COLLAPSED else "drifted" if kept < DRIFTED else "steady"
+    return {
+        **run,
+        "val_start": float(start.iloc[-1]) if len(start) else None,
+        "val_best": float(score.max()) if len(score) else None,
+        "val_last": float(score.iloc[-1]) if len(score) else None,
+        "agreement": value("agreement"),
+        "pseudo_precision": value("pseudo_precision"),
+        "pseudo_recall": value("pseudo_recall"),
+        "pseudo_share": share / labelled if share is not None and labelled else None,
+        "state": state,
+    }
+
+
+def _gain(part: pd.DataFrame, headline: str, reference: str) -> Iterator[str]:
+    """The best other arm against the reference, at one labelled ratio."""
+    base = part[part["arm"] == reference]
+    others = part[(part["arm"] != reference) & part[f"delta_{headline}"].notna()]
+    if base.empty or others.empty:
+        return
+    arm = others.sort_values(headline).iloc[-1]
+    low, high = arm["delta_low"], arm["delta_high"]
+    said = (
+        f"With {_particles(arm)} ({share(arm['labeled_ratio'])} of the training data), "
+        f"{arm['arm']} reaches {arm[headline]:.2f} and {reference} {base[headline].iloc[0]:.2f}: "
+        f"{arm[f'delta_{headline}']:+.3f}"
+    )
+    if pd.isna(low):
+        yield said + ", with no interval to judge it by."
+    elif low > 0 or high < 0:
+        yield said + f" [{low:+.3f}, {high:+.3f}], a difference beyond chance by this interval."
+    else:
+        yield said + f" [{low:+.3f}, {high:+.3f}], which may be chance: the interval holds 0."
+
+
+def _of_datasets(datasets: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for row in datasets:
+        if row["orientation"] != "ok":
+            yield (
+                f"{row['dataset']}: the images do not confirm the frame of the coordinates "
+                f"({row['orientation']}). Look at the pictures below before you trust any score."
+            )
+        if row["prevalence"] is not None and row["prevalence"] > HIGH_PREVALENCE:
+            yield (
+                f"{row['dataset']}: particle discs cover {row['prevalence']:.0%} of the annotated "
+                "area. Is the particle size in pixels of the original micrograph?"
+            )
+
+
+def _of_trainings(health: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line per arm and labelled ratio whose trainings ended far below their best."""
+    for arm, ratio in dict.fromkeys((row["arm"], row["ratio"]) for row in health):
+        mine = [row for row in health if (row["arm"], row["ratio"]) == (arm, ratio)]
+        fallen = [row for row in mine if row["state"] in ("collapsed", "drifted")]
+        if fallen:
+            worst = min(row["val_last"] / row["val_best"] for row in fallen if row["val_best"])
+            yield (
+                f"{arm} with {share(ratio)} of the training data: in {len(fallen)} of {len(mine)} "
+                f"trainings the validation F1 fell from its best, at worst to {worst:.0%} of it. "
+                "The picks use the best state, which validation labels had to find."
+            )
+
+
+def _by_dataset(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Parts by data set; with several, the pooled rows are passed over."""
+    for name, part in rows.groupby("dataset", sort=False):
+        if name != "all" and part[headline_of(rows)].notna().any():
+            yield str(name), part
+
+
+def _particles(row: Any) -> str:
+    n = row["n_labeled_particles"]
+    return f"{n:,.0f} labelled particle{'s' * (round(n) != 1)}"

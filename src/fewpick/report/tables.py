@@ -1,0 +1,156 @@
+"""The page's tables, as HTML that is read without scripts and sorted with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from fewpick.evaluate import FLIPPED_ARM
+from fewpick.report.datasets import PARTS
+from fewpick.report.summary import headline_of, share
+
+Row = Mapping[str, Any]
+
+# What is said of a data set: a row each, since columns would not fit on a phone.
+FACTS: dict[str, Callable[[Row], str]] = {
+    "micrographs": lambda d: f"{d['micrographs']} ({d['annotated']} annotated)",
+    "labelled particles": lambda d: f"{d['particles']:,}",
+    "image size": lambda d: d["size"],
+    "pixel size": lambda d: d["pixel_size"],
+    "particle diameter": lambda d: d["diameter"],
+    "border without annotation": lambda d: d["border"],
+    "pixels that are particle": lambda d: (
+        "unknown" if d["prevalence"] is None else f"{d['prevalence']:.1%}"
+    ),
+    "frame of the coordinates": lambda d: (
+        "confirmed by the images" if d["orientation"] == "ok" else d["orientation"]
+    ),
+    "train, validate, test, unlabelled pool": lambda d: ", ".join(
+        str(d["parts"][part]) for part in PARTS
+    ),
+}
+
+HEALTH = {
+    "val_start": "F1 after the warm start",
+    "val_best": "best F1",
+    "val_last": "last F1",
+    "agreement": "agrees with pseudo-labels",
+    "pseudo_precision": "pseudo-label precision",
+    "pseudo_recall": "pseudo-label recall",
+    "pseudo_share": "pseudo-particles / labelled share",
+}
+
+
+def datasets(rows: Sequence[Row]) -> str:
+    """A column per data set."""
+    lines = [
+        "".join([_cell(title, head=True), *(_cell(fact(row)) for row in rows)])
+        for title, fact in FACTS.items()
+    ]
+    return _table(["data set", *(row["dataset"] for row in rows)], [("", line) for line in lines])
+
+
+def health(rows: Iterable[Row]) -> str:
+    """A row per training."""
+    lines = []
+    for row in rows:
+        cells = [
+            _cell(row["arm"], head=True),
+            _cell(share(row["ratio"])),
+            _cell(str(row["seed"])),
+        ]
+        cells.append(f'<td class="{row["state"]}">{row["state"]}</td>')
+        cells += [_cell("" if row[c] is None else f"{row[c]:.2f}") for c in HEALTH]
+        lines.append(("", "".join(cells)))
+    return _table(["arm", "labelled", "seed", "verdict", *HEALTH.values()], lines)
+
+
+def comparison(table: pd.DataFrame, reference: str) -> str:
+    """Means over seeds; the rows of single seeds are there, hidden until asked for."""
+    headline = headline_of(table)
+    radius = headline.removeprefix("pick_f1_")
+    lenient = [c for c in table.columns if c.startswith("pick_f1_") and c != headline][:1]
+    columns = {
+        headline: f"F1 at {radius} D",
+        f"delta_{headline}": f"gain over {reference} [95 % interval]",
+        f"pick_precision_{radius}": "precision",
+        f"pick_recall_{radius}": "recall",
+        **{c: f"F1 at {c.removeprefix('pick_f1_')} D" for c in lenient},
+        "average_precision": "average precision",
+        "localisation_error_diameters": "distance from centre, D",
+        "count_error": "count error",
+        "pixel_f1": "pixel F1",
+        "train_seconds": "training, min",
+    }
+    several = table["dataset"].nunique() > 1
+    titles = ["data set"] * several + ["arm", "labelled particles (share)", *columns.values()]
+    lines: list[tuple[str, str]] = []
+    # Trained arms, then other programs, then controls.
+    order = table["labeled_ratio"].map(lambda r: 0 if r > 0 else 1 if pd.isna(r) else 2)
+    order = order.mask(table["arm"] == FLIPPED_ARM, 2)
+    table = table.iloc[order.argsort(kind="stable")]
+    for _, group in table.groupby(["dataset", "labeled_ratio", "arm"], sort=False, dropna=False):
+        by_seed = {str(row["seed"]): row for row in group.to_dict("records")}
+        spread, mean = by_seed.pop("sd"), by_seed.pop("mean")
+        lines.append(_run(mean, str(mean["arm"]), columns, spread, several))
+        lines += [
+            _run(row, f"{row['arm']}, seed {seed}", columns, None, several, "seed")
+            for seed, row in by_seed.items()
+        ]
+    return _table(titles, lines, sortable=True)
+
+
+def _run(
+    row: Mapping[Any, Any],
+    name: str,
+    columns: Iterable[str],
+    spread: Mapping[Any, Any] | None,
+    several: bool,
+    kind: str = "",
+) -> tuple[str, str]:
+    """Attributes and cells of one row of the comparison."""
+    ratio, n = row["labeled_ratio"], row["n_labeled_particles"]
+    cells = [_cell(str(row["dataset"]))] if several else []
+    cells.append(_cell(name, head=True))
+    cells.append(_cell(f"{n:,.0f} ({share(ratio)})", n) if ratio > 0 else _cell(""))
+    cells += [_score(column, row, spread) for column in columns]
+    if not ratio > 0 or row["arm"] == FLIPPED_ARM:
+        kind += " control"
+    hidden = " hidden" if "seed" in kind else ""
+    return f' class="{kind.strip()}"{hidden}', "".join(cells)
+
+
+def _score(column: str, row: Mapping[Any, Any], spread: Mapping[Any, Any] | None) -> str:
+    value = row[column]
+    if pd.isna(value):
+        return _cell("")
+    if column == "train_seconds":
+        return _cell(f"{value / 60:.1f}", value)
+    if column.startswith("delta_"):
+        low, high = row["delta_low"], row["delta_high"]
+        interval = f" [{low:+.3f}, {high:+.3f}]" if pd.notna(low) else ""
+        return _cell(f"{value:+.3f}{interval}", value)
+    deviation = math.nan if spread is None else spread[column]
+    return _cell(f"{value:.3f}" + (f" ± {deviation:.3f}" if pd.notna(deviation) else ""), value)
+
+
+def _table(
+    titles: Iterable[str], rows: Iterable[tuple[str, str]], *, sortable: bool = False
+) -> str:
+    """Head and body; a row is its attributes and its cells."""
+    button = '<button type="button">{}</button>' if sortable else "{}"
+    heads = "".join(f'<th scope="col">{button.format(escape(title))}</th>' for title in titles)
+    body = "\n".join(f"<tr{attributes}>{cells}</tr>" for attributes, cells in rows)
+    return f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>"
+
+
+def _cell(text: str, value: float | None = None, *, head: bool = False) -> str:
+    """A cell; `value` is what sorting goes by."""
+    sort = "" if value is None or pd.isna(value) else f' data-value="{float(value)!r}"'
+    return (
+        f'<th scope="row"{sort}>{escape(text)}</th>' if head else f"<td{sort}>{escape(text)}</td>"
+    )
