@@ -7,6 +7,7 @@ read by the browser from file descriptor 3 and written to 4.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -33,6 +34,13 @@ def find_browser() -> str | None:
     return given or next(filter(None, map(shutil.which, NAMES)), None)
 
 
+def _high(descriptor: int) -> int:
+    """The same file under a number that is neither 3 nor 4."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10)
+    os.close(descriptor)
+    return moved
+
+
 class Page:
     """One page in a browser of its own.
 
@@ -45,13 +53,15 @@ class Page:
     def __init__(self, browser: str, width: int = 1280, height: int = 800) -> None:
         self.problems: list[str] = []
         self.requests: list[str] = []
-        self._profile = tempfile.TemporaryDirectory(prefix="fewpick-chromium-")
-        down, self._write = os.pipe()
-        self._read, up = os.pipe()
+        self._profile = tempfile.TemporaryDirectory(
+            prefix="fewpick-chromium-", ignore_cleanup_errors=True
+        )
+        down, self._write = map(_high, os.pipe())
+        self._read, up = map(_high, os.pipe())
         # The shell puts the two pipes where the browser looks for them.
         self._process = subprocess.Popen(
             [
-                *("sh", "-c", f'exec "$0" "$@" 3<&{down} 4>&{up}', browser, *FLAGS),
+                *("bash", "-c", f'exec "$0" "$@" 3<&{down} 4>&{up}', browser, *FLAGS),
                 *(f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"),
                 "about:blank",
             ],
@@ -86,12 +96,13 @@ class Page:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._process.terminate()
         self._process.wait(PATIENCE)
         os.close(self._write)
         os.close(self._read)
-        # The browser's children may still be writing.
-        self._profile._ignore_cleanup_errors = True  # type: ignore[attr-defined]
         self._profile.cleanup()
 
     def resize(self, width: int, height: int, *, phone: bool = False) -> None:

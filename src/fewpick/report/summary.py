@@ -87,8 +87,9 @@ def cautions(
         n_test = part["n_test_micrographs"].max()
         if n_test < FEW_MICROGRAPHS:
             said.append(
-                f"{where}Scored on {n_test:g} test micrograph{'s' * (n_test != 1)}: intervals "
-                "from so few are too narrow. Annotate more, or raise splits.test_fraction."
+                f"{where}Scored on {n_test:g} test micrograph{'' if n_test == 1 else 's'}: "
+                "intervals from so few are too narrow. Annotate more, or raise "
+                "splits.test_fraction."
             )
         budget, spent = part["n_labeled_particles"].min(), part["n_validation_particles"].max()
         if spent > budget:
@@ -216,4 +217,4 @@ def _by_dataset(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _particles(row: Any) -> str:
     n = row["n_labeled_particles"]
-    return f"{n:,.0f} labelled particle{'s' * (round(n) != 1)}"
+    return f"{n:,.0f} labelled particle{'' if round(n) == 1 else 's'}"
