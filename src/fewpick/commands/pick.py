@@ -1,0 +1,160 @@
+"""`fewpick pick`: apply a trained model to micrographs, without the workflow."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from fewpick.commands.shared import add_device, add_model_size, positive, run
+from fewpick.coordinates import FORMATS
+
+EPILOG = """\
+examples:
+  fewpick pick results/models/fixmatch/ratio-0.05/seed-0 'new/*.mrc' -o picks.star
+  fewpick pick picker.safetensors new/ -o boxes/ --to box --overlay look/
+
+MODEL is the file picker.safetensors that the workflow writes beside each trained model, or its
+folder. It holds all that is needed: network, preprocessing, particle size, score threshold. Picks
+come out in pixels of the micrographs, x the column and y the row of the file's array, which is
+what RELION reads; cryoSPARC imports the STAR file as a RELION one.
+
+Without a particle size, that of the training is taken: in angstrom where both pixel sizes are
+known, else as the same share of the micrograph.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return run(_parser(), argv, _pick)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fewpick pick",
+        description="Pick particles on micrographs with a trained model.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    able = [name for name, form in FORMATS.items() if form.write]
+    parser.add_argument("model", type=Path, metavar="MODEL", help="model file, or its folder")
+    parser.add_argument(
+        "micrographs", metavar="MICROGRAPHS", help="folder or glob (mrc, tif, png, jpg)"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="file, or folder for a file per micrograph (default: picks.star, or as --to says)",
+    )
+    parser.add_argument("--to", choices=able, help="format of OUT, if its suffix does not tell")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="SCORE",
+        help="keep picks with at least this score (default: the model's own); lower finds more",
+    )
+    parser.add_argument(
+        "--overlay", type=Path, metavar="FOLDER", help="write a PNG per micrograph, picks circled"
+    )
+    parser.add_argument(
+        "--border",
+        type=float,
+        metavar="PX",
+        help="margin without picks (default: that of the training)",
+    )
+    parser.add_argument(
+        "--box-size", type=positive, metavar="PX", help="side of boxes (default: the diameter)"
+    )
+    add_model_size(parser)
+    add_device(parser)
+    return parser
+
+
+def _pick(arguments: argparse.Namespace) -> int:
+    # Late, since they take seconds that --help and mistyped arguments need not wait for.
+    from fewpick.coordinates import Picks, write_picks
+    from fewpick.device import select_device
+    from fewpick.errors import InputError
+    from fewpick.micrographs import list_micrographs, stem
+    from fewpick.overlays import draw_circles
+    from fewpick.palette import FOUND
+    from fewpick.picker import SAME_SIZE, Picker, kept
+    from fewpick.progress import Progress
+
+    paths = list_micrographs(arguments.micrographs)
+    picker = Picker(
+        arguments.model,
+        select_device(arguments.device),
+        dataset=arguments.dataset,
+        radius=None if arguments.diameter is None else arguments.diameter / 2,
+        diameter_angstrom=arguments.diameter_angstrom,
+        border=arguments.border,
+        pixel_size=arguments.pixel_size,
+    )
+    threshold = picker.threshold if arguments.threshold is None else arguments.threshold
+    picks: dict[str, Picks] = {}
+    failures: list[str] = []
+    sizes: set[float | None] = set()
+    other_size = 0
+    with Progress(len(paths), "pick") as progress:
+        for path in paths:
+            try:
+                found = picker.find(path)
+            except InputError as error:
+                # One broken file of thousands does not stop the others, nor is it forgotten.
+                failures.append(str(error))
+                progress.update()
+                continue
+            chosen = picks[path.name] = kept(found.picks, threshold)
+            sizes.add(found.pixel_size)
+            ratio = found.radius * found.frame.scale / picker.trained_radius()
+            other_size += not 1 / SAME_SIZE <= ratio <= SAME_SIZE
+            if arguments.overlay is not None:
+                draw_circles(
+                    found.image[: found.frame.height, : found.frame.width],
+                    [(found.frame.to_target(chosen.xy), FOUND)],
+                    found.radius * found.frame.scale,
+                    arguments.overlay / f"{stem(path.name)}.png",
+                )
+            progress.update()
+    for failure in failures:
+        print(f"fewpick pick: {failure}", file=sys.stderr)
+    output = arguments.output or _default_output(arguments.to or "star")
+    if picks:
+        write_picks(
+            output,
+            picks,
+            fmt=arguments.to,
+            names={path.name: str(path) for path in paths},
+            box_size=arguments.box_size,
+            pixel_size=sizes.pop() if len(sizes) == 1 else None,
+        )
+    count = sum(map(len, picks.values()))
+    print(
+        f"{output}: {count} picks on {len(picks)} micrographs, "
+        f"with a score of at least {threshold:.4g}"
+    )
+    if other_size:
+        print(
+            f"fewpick pick: on {other_size} micrographs particles are more than {SAME_SIZE:g} "
+            "times larger or smaller than in the training, as the network sees them. Check "
+            "--diameter and --pixel-size, and look at the picks.",
+            file=sys.stderr,
+        )
+    if failures:
+        print(
+            f"fewpick pick: {len(failures)} of {len(paths)} micrographs were not picked, see above",
+            file=sys.stderr,
+        )
+    return 1 if failures else 0
+
+
+def _default_output(fmt: str) -> Path:
+    """Boxes are written per micrograph, into a folder; the other formats into one file."""
+    return Path("picks") if fmt in ("box", "cbox") else Path(f"picks{FORMATS[fmt].suffixes[0]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

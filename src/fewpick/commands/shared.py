@@ -1,0 +1,67 @@
+"""What the subcommands share: how they end, and arguments that several take."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+
+
+def run(parser: argparse.ArgumentParser, argv: list[str] | None, work: Callable[..., int]) -> int:
+    """Parse, work, and end with one line instead of a traceback when the input is at fault.
+
+    Returns
+    -------
+    what `work` returns; 2 after an input that cannot be used, 130 when stopped by the user
+    """
+    from fewpick.errors import InputError
+
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        return work(arguments)
+    except (InputError, OSError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped", file=sys.stderr)
+        return 130
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to run (default: auto, a GPU where there is one)",
+    )
+
+
+def add_model_size(parser: argparse.ArgumentParser) -> None:
+    """Particle size and pixel size, where they differ from those of the training."""
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="the training's data set that the micrographs are like, if it had several",
+    )
+    parser.add_argument(
+        "--diameter", type=positive, metavar="PX", help="particle diameter in px of the micrographs"
+    )
+    parser.add_argument(
+        "--diameter-angstrom", type=positive, metavar="A", help="particle diameter in angstrom"
+    )
+    parser.add_argument(
+        "--pixel-size",
+        type=positive,
+        metavar="A",
+        help="angstrom per px, where the files do not say or say wrongly",
+    )
+
+
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
