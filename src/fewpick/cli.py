@@ -1,0 +1,53 @@
+"""The command `fewpick` and its subcommands."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+# Name, module with `main(argv)`, and what it does in a line.
+COMMANDS = {
+    "init": ("fewpick.commands.init", "look at your data and write a configuration"),
+    "check": ("fewpick.commands.check", "check a configuration and its data before a run"),
+    "pick": ("fewpick.commands.pick", "pick micrographs with a trained model"),
+    "suggest": ("fewpick.commands.suggest", "say which micrographs are worth labelling next"),
+    "convert": ("fewpick.convert", "convert particle coordinates between formats"),
+}
+
+HELP = """\
+usage: fewpick COMMAND [ARGUMENT ...]
+
+Particle picking in cryo-EM micrographs with few labels.
+
+{commands}
+
+fewpick COMMAND --help tells what a command takes. In the order of work:
+
+  fewpick init micrographs/ particles.star -o config/mine.yaml
+  fewpick check config/mine.yaml
+  snakemake --cores all --configfile config/mine.yaml      (results/report.html)
+  fewpick pick results/models/fixmatch/ratio-0.05/seed-0 more/ -o picks.star
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand; only its own module is imported."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help(), end="")
+        return 0
+    name, *rest = argv
+    if name not in COMMANDS:
+        print(f"fewpick: {name!r} is no command; {', '.join(COMMANDS)} are", file=sys.stderr)
+        return 2
+    module = import_module(COMMANDS[name][0])
+    return int(module.main(rest))
+
+
+def _help() -> str:
+    lines = [f"  {name:<9}{about}" for name, (_, about) in COMMANDS.items()]
+    return HELP.format(commands="\n".join(lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
