@@ -2,7 +2,8 @@
 
 The steps, in order: hot and dead pixels are replaced, the image is brought down (or up) to the
 target size by Fourier resampling, which keeps every frequency the target can hold and lets none
-alias, and the grey values are centred on their median and divided by their robust spread.
+alias, frequencies above a limit are taken off if so wished, and the grey values are centred and
+divided by their spread: median and MAD, or those of the larger part of a two-part mixture.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from scipy import fft
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, frame_for, padded_length
 from fewpick.micrographs import read_micrograph
+from fewpick.mixture import mixture_location_and_scale
 from fewpick.stacks import table_path, write_stack, write_table
 
 # Standard deviations per median absolute deviation, and per mean absolute deviation, of a
@@ -41,6 +43,8 @@ TABLE_COLUMNS = [
 _SAMPLE_SIZE = 1 << 18  # pixels that give the median and MAD of the micrograph to about 0.2 %
 _BLOCK_PIXELS = 1 << 18  # pixels worked on at once; 1 MB stays in the cache
 _DEFECTS_AT_ONCE = 1 << 14  # defect pixels whose surroundings are gathered at once
+# Width of the soft edge of the low-pass, as a share of its limit.
+_LOWPASS_EDGE = 0.2
 _MIN_SIZE = 16  # px, a micrograph smaller than this is a mistake
 
 Reader = Callable[[Path], tuple[NDArray[np.float32], float | None]]
@@ -62,7 +66,12 @@ class Preprocessed(NamedTuple):
 
 
 def preprocess_micrograph(
-    image: NDArray[np.generic], target_size: int, name: str = "micrograph"
+    image: NDArray[np.generic],
+    target_size: int,
+    name: str = "micrograph",
+    *,
+    normalise: str = "robust",
+    lowpass: float | None = None,
 ) -> Preprocessed:
     """Bring one micrograph to `target_size` pixels and normalise it.
 
@@ -71,6 +80,9 @@ def preprocess_micrograph(
     image : (ny, nx) array of real numbers; is not changed
     target_size : edge of the square, px
     name : file name for error messages
+    normalise : `robust` (median and MAD) or `gmm` (mean and standard deviation of the larger part
+        of a mixture of two Gaussians, which a carbon edge does not pull away; see `mixture`)
+    lowpass : resolution to keep, original pixels; None keeps all that the target size can hold
 
     Raises
     ------
@@ -99,6 +111,8 @@ def preprocess_micrograph(
     if padded_ny != ny:
         narrow = np.pad(narrow, ((0, padded_ny - ny), (0, 0)), mode="symmetric")
     resampled = fourier_resample(narrow, resampled_ny, axis=0)[: frame.height, : frame.width]
+    if lowpass is not None:
+        resampled = low_pass(resampled, lowpass * frame.scale)
 
     median, mad = location_and_mad(resampled, rounding=1e-5 * spread)
     if mad == 0:
@@ -106,6 +120,9 @@ def preprocess_micrograph(
             f"{name}: the image is constant (value {centre:g}), there is nothing to pick in it. "
             "Remove the file."
         )
+    if normalise == "gmm":
+        median, sigma = mixture_location_and_scale(resampled)
+        mad = sigma / SIGMA_PER_MAD
     square = np.zeros((target_size, target_size), np.float16)
     resampled = (resampled - np.float32(median)) * np.float32(1 / (SIGMA_PER_MAD * mad))
     square[: frame.height, : frame.width] = resampled.clip(-CLIP, CLIP)
@@ -118,6 +135,9 @@ def preprocess_shard(
     target_size: int,
     reader: Reader = read_micrograph,
     threads: int = 1,
+    *,
+    normalise: str = "robust",
+    lowpass_angstrom: float | None = None,
 ) -> pd.DataFrame:
     """Preprocess the micrographs of one shard into a float16 stack and its geometry table.
 
@@ -128,6 +148,7 @@ def preprocess_shard(
     target_size : edge of the squares, px
     reader : path -> (ny, nx) array, pixel size (not used)
     threads : micrographs worked on at once; memory grows with it, and not with the shard
+    normalise, lowpass_angstrom : as in `preprocess_micrograph`, but for the unit
 
     Returns
     -------
@@ -136,13 +157,17 @@ def preprocess_shard(
 
     Raises
     ------
-    InputError : as `preprocess_micrograph`
+    InputError : as `preprocess_micrograph`, and for a low-pass without pixel size
     """
     rows: list[dict[str, object]] = []
     voxel_sizes: list[float] = []
 
+    pixel_sizes = dict(zip(micrographs["path"], micrographs["pixel_size"], strict=True))
+
     def preprocess(path: str) -> Preprocessed:
-        return preprocess_micrograph(reader(Path(path))[0], target_size, path)
+        lowpass = in_pixels(lowpass_angstrom, pixel_sizes[path], path)
+        image = reader(Path(path))[0]
+        return preprocess_micrograph(image, target_size, path, normalise=normalise, lowpass=lowpass)
 
     def images() -> Iterator[NDArray[np.float16]]:
         results = _in_order(preprocess, micrographs["path"].tolist(), threads)
@@ -190,6 +215,39 @@ def fourier_resample(image: Image, size: int, axis: int) -> Image:
         spectrum = cosines[: len(kept)] * phase.astype(np.complex64)[:, None]
     resampled: Image = fft.irfft(spectrum, n=2 * size, axis=axis, overwrite_x=True)
     return resampled[:, :size] if axis == 1 else resampled[:size]
+
+
+def low_pass(image: Image, resolution: float) -> Image:
+    """Take off what is finer than `resolution` pixels, with a soft edge that does not ring.
+
+    The signal falls as a half cosine from 1 to 0 around the limit, where it is 1/2. As in
+    `fourier_resample`, the image continues as its own mirror image.
+    """
+    ny, nx = image.shape
+    # Cycles per pixel of the cosines.
+    y, x = (np.arange(n, dtype=np.float32) / (2 * n) for n in (ny, nx))
+    frequency = np.hypot(y[:, None], x) * np.float32(resolution)
+    phase = ((frequency - 1) / _LOWPASS_EDGE).clip(-0.5, 0.5) * np.pi
+    cosines = fft.dctn(image, type=2) * ((1 - np.sin(phase)) / 2).astype(np.float32)
+    passed: Image = fft.idctn(cosines, type=2)
+    return passed
+
+
+def in_pixels(angstrom: float | None, pixel_size: float | None, name: str) -> float | None:
+    """A resolution in pixels of the micrograph; None for none.
+
+    Raises
+    ------
+    InputError : the pixel size is not known (None, NaN or 0)
+    """
+    if angstrom is None:
+        return None
+    if pixel_size is None or not pixel_size > 0:
+        raise InputError(
+            f"{name}: preprocess.lowpass_angstrom needs a pixel size, and the file has none. Set "
+            "pixel_size of the data set (angstrom per pixel), or leave out the low-pass."
+        )
+    return angstrom / float(pixel_size)
 
 
 def location_and_mad(values: NDArray[np.generic], rounding: float = 0.0) -> tuple[float, float]:

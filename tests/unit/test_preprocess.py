@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from fewpick import preprocess
 from fewpick.errors import InputError
+from fewpick.mixture import mixture_location_and_scale
 from fewpick.preprocess import (
     CLIP,
     SIGMA_PER_MAD,
     fourier_resample,
+    in_pixels,
     location_and_mad,
+    low_pass,
     preprocess_micrograph,
     preprocess_shard,
 )
@@ -315,3 +318,79 @@ def test_memory_does_not_grow_with_the_shard(tmp_path: Path) -> None:
     peak(2)  # what is imported and cached on the first call
     # One micrograph is 640 kB, one result 33 kB; ten more must not add up.
     assert peak(12) - peak(2) < 250_000
+
+
+def with_carbon(share: float, level: float, seed: int = 0) -> NDArray[np.float32]:
+    """Ice of mean 100 and standard deviation 5, and an edge of something darker or brighter."""
+    image = np.random.default_rng(seed).normal(100, 5, (400, 400))
+    image[:, : int(400 * share)] += level
+    return image.astype(np.float32)
+
+
+@pytest.mark.parametrize("level", [-30, -15, 15, 40])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.3, 0.45])
+def test_the_mixture_finds_the_ice_beside_carbon(share: float, level: float) -> None:
+    mean, sigma = mixture_location_and_scale(with_carbon(share, level))
+    assert mean == pytest.approx(100, abs=0.2)
+    assert sigma == pytest.approx(5, rel=0.02)
+    if share == 0.3:  # the robust values are pulled away
+        median, mad = location_and_mad(with_carbon(share, level))
+        assert abs(median - 100) > 2
+        assert SIGMA_PER_MAD * mad > 6
+
+
+def test_the_mixture_takes_gain_and_offset_as_they_come() -> None:
+    image = with_carbon(0.2, -20)
+    mean, sigma = mixture_location_and_scale(image)
+    other = mixture_location_and_scale(image * 1000 - 7e4)
+    assert other == pytest.approx((mean * 1000 - 7e4, sigma * 1000), rel=1e-3)
+
+
+def test_normalised_by_the_mixture_the_ice_has_mean_0_and_spread_1() -> None:
+    image = with_carbon(0.3, -25)
+    done = preprocess_micrograph(image, 400, normalise="gmm")
+    ice = done.image[:, 130:].astype(float)
+    assert ice.mean() == pytest.approx(0, abs=0.02)
+    assert ice.std() == pytest.approx(1, rel=0.02)
+    back = done.image.astype(float) * SIGMA_PER_MAD * done.mad + done.median
+    np.testing.assert_allclose(back[:, 130:], image[:, 130:], atol=0.1)
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (97, 128), (128, 75)])
+def test_the_low_pass_keeps_coarse_waves_and_takes_off_fine_ones(shape: tuple[int, int]) -> None:
+    y, x = np.indices(shape)
+    for axis, n in ((y, shape[0]), (x, shape[1])):
+        for k in (4, 12, 40):  # cosines of 2 n / k pixels, which the mirrored edges continue
+            wave = np.cos(np.pi * k * (axis + 0.5) / n).astype(np.float32)
+            passed = low_pass(wave, 10.0)
+            gain = {4: 1, 12: 1 if 2 * n / 12 > 11.2 else None, 40: 0}[k]
+            if gain is not None:
+                np.testing.assert_allclose(passed, gain * wave, atol=1e-4)
+    # Half of the amplitude is left at the limit, along any direction.
+    wave = np.cos(np.pi * 16 * (np.arange(80) + 0.5) / 80).astype(np.float32)
+    np.testing.assert_allclose(low_pass(np.tile(wave, (64, 1)), 10.0)[5], wave / 2, atol=1e-3)
+
+
+def test_the_low_pass_counts_in_angstrom_of_the_micrograph() -> None:
+    assert in_pixels(20.0, 2.5, "m.mrc") == 8
+    assert in_pixels(None, None, "m.mrc") is None
+    for unknown in (None, float("nan"), 0.0):
+        with pytest.raises(InputError, match=r"m\.mrc: preprocess\.lowpass_angstrom needs a pixel"):
+            in_pixels(20.0, unknown, "m.mrc")
+    image = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
+    # 8 px of the micrograph are 4 of the target; what is left is as smooth as that.
+    done = preprocess_micrograph(image, TARGET, lowpass=8.0)
+    spectrum = np.abs(np.fft.rfft2(done.image.astype(float))) ** 2
+    radius = np.hypot(np.fft.fftfreq(TARGET)[:, None], np.fft.rfftfreq(TARGET))
+    assert spectrum[radius > 1.15 / 4].mean() < 0.02 * spectrum[radius < 0.85 / 4].mean()
+
+
+def test_a_shard_takes_both_options(tmp_path: Path) -> None:
+    image = with_carbon(0.3, -25)
+    table = pd.DataFrame({"micrograph": ["a"], "path": ["a"], "pixel_size": [2.0]})
+    output = tmp_path / "a.mrcs"
+    preprocess_shard(
+        table, output, 128, lambda path: (image, None), normalise="gmm", lowpass_angstrom=30.0
+    )
+    expected = preprocess_micrograph(image, 128, normalise="gmm", lowpass=15.0)
+    np.testing.assert_array_equal(Stack(output).images[0], expected.image)

@@ -22,7 +22,10 @@ rule preprocess:
         code=code("preprocess.py"),
         settings=lambda wildcards: canonical(
             {
-                "target_size": config["preprocess"]["target_size"],
+                **{
+                    key: config["preprocess"][key]
+                    for key in ("target_size", "normalise", "lowpass_angstrom")
+                },
                 "pixel_size": config["datasets"][wildcards.dataset]["pixel_size"],
             }
         ),

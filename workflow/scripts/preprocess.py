@@ -32,6 +32,8 @@ def main() -> None:
         settings["target_size"],
         read_micrograph,
         threads=snakemake.threads,
+        normalise=settings["normalise"],
+        lowpass_angstrom=settings["lowpass_angstrom"],
     )
 
 
