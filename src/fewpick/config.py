@@ -22,6 +22,9 @@ Config = dict[str, Any]
 # Sections of the configuration that an arm may override.
 SECTIONS = ("model", "training", "fixmatch")
 
+# The row of Topaz, and its key in `baselines`.
+TOPAZ = "topaz"
+
 # The network halves its input several times; sizes of images and views are multiples of this.
 GRAIN = 32
 
@@ -29,10 +32,9 @@ GRAIN = 32
 LABELLINGS_THAT_READ = {
     "pseudo_label_threshold": ("seed", "unmasked"),
     "confidence_threshold": ("seed",),
-    "keep_fraction": ("prevalence", "objects"),
+    "keep_fraction": ("prevalence",),
     "cut_momentum": ("prevalence",),
-    "refresh_steps": ("objects",),
-    "restart": ("objects",),
+    "rounds": ("objects",),
     "pool_size": ("objects",),
     "doubt": ("objects",),
     "views": ("prevalence", "seed", "unmasked"),
@@ -99,17 +101,27 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
     return resolved
 
 
+def resolve_topaz(config: Config, ratio: float, seed: int) -> Config:
+    """Hyperparameters of one training of Topaz; where the program lies is none of them."""
+    given = config["baselines"][TOPAZ]
+    values = {key: given[key] for key in ("epochs", "expected_particles", "pretrained")}
+    return {"method": TOPAZ, "ratio": float(ratio), "seed": int(seed), **values}
+
+
 def warm_start(hyperparameters: Config) -> Config:
     """Hyperparameters of the supervised training that an arm begins with.
 
-    They leave out the method, so that all arms with the same network and training share it.
+    They leave out the method and what becomes of its states, so that all arms with the same network
+    and training share it. It is always at its best where the arms take over.
     """
-    return {key: hyperparameters[key] for key in ("ratio", "seed", "model", "training")}
+    shared = {key: hyperparameters[key] for key in ("ratio", "seed", "model")}
+    return shared | {"training": hyperparameters["training"] | {"keep": "best"}}
 
 
 def warm_start_key(hyperparameters: Config) -> str:
     """Folder name of the warm start: 12 hexadecimal digits that stand for model and training."""
-    shared = canonical({key: hyperparameters[key] for key in ("model", "training")})
+    start = warm_start(hyperparameters)
+    shared = canonical({key: start[key] for key in ("model", "training")})
     return hashlib.sha256(shared.encode()).hexdigest()[:12]
 
 
@@ -274,9 +286,30 @@ def _check(config: Config, source: str) -> None:
             )
         if name in config["arms"]:
             raise InputError(f"{source}: external_picks.{name} is also an arm; rename one")
+    topaz = config["baselines"].get(TOPAZ)
+    if topaz is not None:
+        _check_topaz(topaz, config, f"{source}: baselines.{TOPAZ}")
     reference = config["evaluation"]["reference_arm"]
     if reference not in config["arms"]:
         raise InputError(
             f"{source}: evaluation.reference_arm is {reference!r}; give one of the arms "
             f"{', '.join(config['arms'])}"
+        )
+
+
+def _check_topaz(topaz: Config, config: Config, where: str) -> None:
+    for section in ("arms", "external_picks"):
+        if TOPAZ in config[section]:
+            raise InputError(f"{where}: its rows are named {TOPAZ}; rename {section}.{TOPAZ}")
+    splits = config["splits"]
+    strangers = set(topaz["ratios"] or ()) - set(splits["labeled_ratios"])
+    if strangers:
+        raise InputError(
+            f"{where}.ratios: {min(strangers):g} is not in splits.labeled_ratios; add it there, or "
+            "remove it here"
+        )
+    if splits["unit"] == "particle" and topaz["expected_particles"] is None:
+        raise InputError(
+            f"{where}.expected_particles is missing; clicked particles (splits.unit) say nothing "
+            "about their number, so give about how many a micrograph has"
         )

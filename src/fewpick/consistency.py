@@ -1,9 +1,9 @@
 """FixMatch's second half: what unlabelled micrographs teach.
 
 A `Consistency` takes the student and the teacher and returns a loss. Two kinds exist. `PixelRule`
-asks the teacher at every step about the weak view of a fresh batch. `ObjectRule` asks it now and
-then about whole micrographs, draws its picks as an annotator would, and trains on strong views of
-them until it asks again.
+asks the teacher at every step about the weak view of a fresh batch. `ObjectRule` asks it once a
+round about whole micrographs, draws its picks as an annotator would, and trains on strong views of
+them until the next round.
 """
 
 from __future__ import annotations
@@ -34,9 +34,18 @@ Diagnostics = dict[str, float]
 
 
 class Consistency(Protocol):
-    """What the training loop needs of a rule."""
+    """What the training loop needs of a rule.
 
-    def begin(self, teacher: nn.Module, rng: np.random.Generator) -> None: ...
+    Attributes
+    ----------
+    rounds: into how many rounds the steps are divided
+    draws: whether each round begins with labels drawn for a new student
+    """
+
+    rounds: int
+    draws: bool
+
+    def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None: ...
 
     def loss(
         self,
@@ -80,11 +89,14 @@ def make_consistency(settings: Mapping[str, Any], pool: Pool) -> Consistency:
 class PixelRule:
     """Teacher on the weak view, student on the strong view of the same crop, pixel by pixel."""
 
+    rounds = 1
+    draws = False
+
     def __init__(self, settings: Mapping[str, Any], pool: Pool) -> None:
         self.settings, self.pool = settings, pool
         self.cut: float | None = None
 
-    def begin(self, teacher: nn.Module, rng: np.random.Generator) -> None:
+    def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
         """Nothing: the teacher is asked at every step."""
 
     def loss(
@@ -139,58 +151,34 @@ class PixelRule:
 
 
 class ObjectRule:
-    """Pseudo-labels drawn from the teacher's picks on whole micrographs, renewed now and then."""
+    """Pseudo-labels drawn from the teacher's picks on whole micrographs, once a round."""
+
+    draws = True
 
     def __init__(self, settings: Mapping[str, Any], pool: Pool) -> None:
         self.settings, self.pool = settings, pool
-        self.steps = 0
-        self.cut = float("nan")
+        self.rounds = int(settings["rounds"])
         self.drawn: list[tuple[int, NDArray[np.int8]]] = []
         self.summary: Diagnostics = {}
 
-    def begin(self, teacher: nn.Module, rng: np.random.Generator) -> None:
-        """Draw the first labels, with the warm start as the teacher."""
-        self._draw(teacher, rng)
-
-    def loss(
-        self,
-        student: nn.Module,
-        teacher: nn.Module,
-        rng: np.random.Generator,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Diagnostics]:
-        pool = self.pool
-        if self.steps and self.steps % self.settings["refresh_steps"] == 0:
-            self._draw(teacher, rng)
-        self.steps += 1
-        sheets = [pool.micrographs[i] for i, _ in self.drawn]
-        indices, views = unlabelled_views(sheets, pool.batch_size, pool.crop_size, rng)
-        images = cut([sheets[i].image for i in indices], views, pool.crop_size, fill="reflect")
-        labels = cut([self.drawn[i][1] for i in indices], views, pool.crop_size, fill=UNKNOWN)
-        images, labels = images.to(pool.device), labels.to(pool.device)
-        logits = student(strong(images, rng, generator))
-        agreement = ((logits > 0) == (labels > 0))[labels >= 0].float().mean()
-        return bce_dice(logits, labels), self.summary | {"agreement": agreement.item()}
-
-    def _draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
+    def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
         """Let the teacher pick a random part of the pool, and draw its picks as labels."""
         pool, settings = self.pool, self.settings
         n = min(settings["pool_size"], len(pool.micrographs))
         chosen = sorted(int(i) for i in rng.choice(len(pool.micrographs), n, replace=False))
         views = settings["teacher_views"]
         found = [peaks_of(teacher, pool.micrographs[i], pool.device, views) for i in chosen]
-        self.cut = self._threshold(teacher, chosen, [score for _, score in found])
+        threshold = self._threshold(teacher, chosen, [score for _, score in found])
         self.drawn = []
         totals = np.zeros(6)
         for index, (xy, score) in zip(chosen, found, strict=True):
             sheet = pool.micrographs[index]
-            labels, _ = labelling.objects(
+            labels = labelling.objects(
                 sheet.mask.shape,
                 xy,
                 score,
-                cut=self.cut,
+                cut=threshold,
                 doubt=settings["doubt"],
-                keep_fraction=settings["keep_fraction"],
                 radius=sheet.radius,
                 disc=sheet.disc,
             )
@@ -202,13 +190,29 @@ class ObjectRule:
             self.drawn.append((index, labels))
         positive, negative, area, true_positive, judged_positive, hidden_positive = totals.tolist()
         self.summary = {
-            "cut": self.cut,
-            "keep_particle": settings["keep_fraction"],
+            "cut": threshold,
             "keep_background": negative / max(area - positive, 1),
-            "pseudo_positive_rate": positive / max(area, 1) / settings["keep_fraction"],
+            "pseudo_positive_rate": positive / max(area, 1),
             "pseudo_precision": true_positive / judged_positive if judged_positive else math.nan,
             "pseudo_recall": true_positive / hidden_positive if hidden_positive else math.nan,
         }
+
+    def loss(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Diagnostics]:
+        pool = self.pool
+        sheets = [pool.micrographs[i] for i, _ in self.drawn]
+        indices, views = unlabelled_views(sheets, pool.batch_size, pool.crop_size, rng)
+        images = cut([sheets[i].image for i in indices], views, pool.crop_size, fill="reflect")
+        labels = cut([self.drawn[i][1] for i in indices], views, pool.crop_size, fill=UNKNOWN)
+        images, labels = images.to(pool.device), labels.to(pool.device)
+        logits = student(strong(images, rng, generator))
+        agreement = ((logits > 0) == (labels > 0))[labels >= 0].float().mean()
+        return bce_dice(logits, labels), self.summary | {"agreement": agreement.item()}
 
     def _threshold(
         self, teacher: nn.Module, chosen: Sequence[int], scores: Sequence[NDArray[np.float64]]
@@ -229,10 +233,10 @@ class ObjectRule:
 
     def state(self) -> dict[str, Any]:
         drawn = [(index, torch.from_numpy(labels)) for index, labels in self.drawn]
-        return {"steps": self.steps, "cut": self.cut, "drawn": drawn, "summary": self.summary}
+        return {"drawn": drawn, "summary": self.summary}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.steps, self.cut, self.summary = state["steps"], state["cut"], dict(state["summary"])
+        self.summary = dict(state["summary"])
         self.drawn = [(index, labels.numpy()) for index, labels in state["drawn"]]
 
 

@@ -13,6 +13,7 @@ from fewpick.stacks import read_table
 DIAGNOSTICS = {
     "loss": ("loss_labelled", "loss_unlabelled"),
     "pick F1 on validation": ("val_pick_f1",),
+    "share of particle pixels found at 0.5": ("val_pixel_recall",),
     "cut between particle and background": ("cut", "val_threshold"),
     "share of pixels used": ("keep_particle", "keep_background"),
     "share of pixels taken for particle": ("pseudo_positive_rate", "labelled_prevalence"),
@@ -24,6 +25,7 @@ DIAGNOSTICS = {
 # Of these, the ones that lie between 0 and 1: a fixed axis shows a collapse for what it is.
 FRACTIONS = (
     "pick F1 on validation",
+    "share of particle pixels found at 0.5",
     "share of pixels used",
     "student agrees with pseudo-label",
     "pseudo-labels against the hidden truth",

@@ -86,35 +86,30 @@ def objects(
     *,
     cut: float,
     doubt: float,
-    keep_fraction: float,
     radius: float,
     disc: float,
     ring: float = 0.8,
-) -> tuple[NDArray[np.int8], int]:
+) -> NDArray[np.int8]:
     """Draw a teacher's picks as an annotator would draw particles.
 
-    Picks with `score >= cut` are particles, of which the best `keep_fraction` become discs of
-    radius `disc`. The others, and further picks with `score >= doubt * cut`, are left open: a disc
-    of `ring` particle radii around them is unknown, as is the ring between `disc` and
-    `ring * radius` around each particle, where the edge of a disc is a matter of taste. All else
-    is background.
+    Picks with `score >= cut` become discs of radius `disc`. Further picks with
+    `score >= doubt * cut` are left open: a disc of `ring` particle radii around them is unknown,
+    as is the ring between `disc` and `ring * radius` around each particle, where the edge of a
+    disc is a matter of taste. All else is background.
 
     Parameters
     ----------
     shape: rows, columns of the image
     xy: (n, 2) picks, best first, target frame
     score: (n,) descending
-    cut, doubt, keep_fraction, ring: see above
+    cut, doubt, ring: see above
     radius, disc: particle radius and radius of the drawn disc, px
 
     Returns
     -------
-    labels: (rows, columns) int8 of 1, 0 and -1
-    n: number of particles drawn
+    (rows, columns) int8 array of 1, 0 and -1
     """
-    certain = round(keep_fraction * int((score >= cut).sum()))
-    open_end = int((score >= doubt * cut).sum())
     labels = np.full(shape, BACKGROUND, np.int8)
-    draw_discs(labels, xy[:open_end], ring * radius, UNKNOWN)
-    draw_discs(labels, xy[:certain], disc, PARTICLE)
-    return labels, certain
+    draw_discs(labels, xy[score >= doubt * cut], ring * radius, UNKNOWN)
+    draw_discs(labels, xy[score >= cut], disc, PARTICLE)
+    return labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import math
 import time
@@ -23,7 +24,7 @@ from fewpick.errors import InputError
 from fewpick.losses import bce_dice
 from fewpick.sampling import LabelledCrops
 from fewpick.unet import UNet
-from fewpick.validation import Validation, validate
+from fewpick.validation import UNKNOWN_SCORE, Validation, validate
 from fewpick.views import strong
 
 logger = logging.getLogger(__name__)
@@ -35,8 +36,10 @@ GRADIENT_NORM = 1.0
 STRONG_FRACTION = 0.5
 # Checks in a row with too many or too few pseudo-particles before the guard acts.
 GUARD_CHECKS = 2
-# Share of the steps that a restarted student is given before its score is judged.
+# Share of a round that a new student is given before its score is judged.
 GUARD_PATIENCE = 0.5
+# Networks of one training have seeds this far apart, further than any two seeds of a configuration.
+NETWORKS_APART = 1_000_003
 # Plain numbers of a run that a checkpoint holds.
 COUNTERS = (*("step", "seconds", "last_loss", "lambda_scale", "drifting", "best_f1", "start_f1"),)
 
@@ -65,20 +68,32 @@ class Ema:
                 kept.copy_(current)
 
 
+def round_of(step: int, steps: int, rounds: int) -> tuple[int, int, int]:
+    """Round that a step falls into: its number, its first step and its length.
+
+    The rounds are equally long; the last one takes what the division leaves over.
+    """
+    length = max(1, steps // rounds)
+    number = min(step // length, rounds - 1)
+    first = number * length
+    return number, first, length if number < rounds - 1 else steps - first
+
+
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear rise over the first `WARM_UP`, then half a cosine down to 0."""
     rise = max(1, round(WARM_UP * steps))
     return peak * min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def check_steps(steps: int, n: int, *, early: bool) -> set[int]:
-    """After which steps a training is validated, the last one included.
+def check_steps(steps: int, n: int, *, early: bool, rounds: int = 1) -> set[int]:
+    """After which steps a training is validated, the last one of each round included.
 
     Evenly spaced, or (`early`) from the 5th step on in a geometric series: with a handful of
     labels, a network is at its best after a few dozen steps and learns them by heart after that.
     """
     if not early:
-        return {round(steps * (i + 1) / n) for i in range(n)} - {0}
+        ends = {sum(round_of(step, steps, rounds)[1:]) for step in range(steps)}
+        return {round(steps * (i + 1) / n) for i in range(n)} - {0} | ends
     first = min(5, steps)
     return {round(first * (steps / first) ** (i / max(n - 1, 1))) for i in range(n)} | {steps}
 
@@ -96,8 +111,10 @@ def train(
 
     Without `warm_start` this is the supervised warm start of `warm_start_steps` steps; with it,
     the remaining steps of an arm, supervised or with the unlabelled micrographs as well. The
-    returned weights are the exponential moving average at the best validation score (the last ones
-    when there are no validation labels), the warm start itself included.
+    labelling `objects` divides them into rounds: in each, the best network so far draws labels on
+    unlabelled micrographs, and a new network learns from them. The returned weights are the
+    exponential moving average at the best validation score, the warm start itself included; or the
+    last one, where there are no validation labels or `keep` says so.
 
     Parameters
     ----------
@@ -133,10 +150,10 @@ def train(
     return run.student.cpu(), pd.DataFrame(run.history, columns=_columns(run.history))
 
 
-def _new_network(hyperparameters: Mapping[str, Any], device: torch.device) -> UNet:
-    """A network with weights drawn by the seed, and without touching the global generator."""
+def _new_network(hyperparameters: Mapping[str, Any], device: torch.device, number: int = 0) -> UNet:
+    """The `number`-th network of a seed, drawn without touching the global generator."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(hyperparameters["seed"])
+        torch.manual_seed(hyperparameters["seed"] + NETWORKS_APART * number)
         network = UNet(**hyperparameters["model"])
     return _placed(network, device)
 
@@ -151,7 +168,7 @@ def _placed(network: UNet, device: torch.device) -> UNet:
 def _columns(history: list[dict[str, Any]]) -> list[str]:
     """Columns of the history; the first ones are there even when no step was left to do."""
     first = ["step", "phase", "loss", "loss_labelled", "loss_unlabelled", "lr"]
-    first += ["val_pick_f1", "val_threshold", "labelled_prevalence", "seconds"]
+    first += ["val_pick_f1", "val_threshold", "val_pixel_recall", "labelled_prevalence", "seconds"]
     return list(dict.fromkeys(first + [key for row in history for key in row]))
 
 
@@ -170,6 +187,7 @@ class _Run:
         self.phase = "warm_start" if warm_start is None else hyperparameters["method"]
         warm_steps = settings["warm_start_steps"]
         self.steps = warm_steps if warm_start is None else max(settings["steps"] - warm_steps, 0)
+        self.hyperparameters = hyperparameters
         self.device = device
         # Phases draw from streams of their own, so that none repeats the crops of another.
         seed = np.random.SeedSequence([hyperparameters["seed"], int(warm_start is not None)])
@@ -180,7 +198,7 @@ class _Run:
             self.student = _new_network(hyperparameters, device)
         else:
             self.student = _placed(copy.deepcopy(warm_start), device)
-        self.ema = Ema(self.student, settings["ema_decay"])
+        self._take(self.student)
         self.labelled = LabelledCrops(micrographs, settings["crop_size"])
         labelled_validation = [m for m in micrographs if m.split == "val" and m.windows]
         self.validation_set = labelled_validation[: settings["validation_micrographs"]]
@@ -197,7 +215,10 @@ class _Run:
                     device,
                 ),
             )
-        self.checks = check_steps(self.steps, settings["checks"], early=self.consistency is None)
+        self.rounds = self.consistency.rounds if self.consistency else 1
+        self.checks = check_steps(
+            self.steps, settings["checks"], early=self.consistency is None, rounds=self.rounds
+        )
         self.step = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
@@ -209,24 +230,36 @@ class _Run:
         self.best_f1 = self.start_f1 = self.validation.f1
         self.best = copy.deepcopy(self.ema.network.state_dict())
 
-        if self.consistency is not None and self.fixmatch is not None:
-            self.consistency.begin(self.ema.network, self.rng)
-            if self.fixmatch.get("restart"):
-                # The warm start knows its few labels by heart. A new network that learns from the
-                # labels it drew, thousands of them, does not inherit that.
-                self.student = _new_network(hyperparameters, device)
-                self.ema = Ema(self.student, settings["ema_decay"])
+    def _take(self, network: UNet) -> None:
+        """Make `network` the student, with an average and an optimiser that know nothing yet."""
+        self.student = network
+        self.ema = Ema(network, self.settings["ema_decay"])
         self.optimiser = torch.optim.AdamW(
-            self.student.parameters(),
-            lr=settings["learning_rate"],
-            weight_decay=settings["weight_decay"],
-            fused=device.type == "cuda",
+            network.parameters(),
+            lr=self.settings["learning_rate"],
+            weight_decay=self.settings["weight_decay"],
+            fused=self.device.type == "cuda",
         )
+
+    def _begin_round(self, number: int) -> None:
+        """The best network so far draws the labels that a new one learns from.
+
+        A network with a few labels learns them by heart, and whatever goes on from it inherits
+        that. A new one, which meets thousands of drawn particles, does not.
+        """
+        if self.consistency is None or not self.consistency.draws:
+            return
+        self.student.load_state_dict(self.best)
+        self.consistency.draw(self.student, self.rng)
+        self._take(_new_network(self.hyperparameters, self.device, number + 1))
 
     def advance(self) -> None:
         """One optimiser step, and now and then a validation and a row of history."""
         begin = time.monotonic()
-        rate = learning_rate(self.step, self.steps, self.settings["learning_rate"])
+        number, first, length = round_of(self.step, self.steps, self.rounds)
+        if self.step == first:
+            self._begin_round(number)
+        rate = learning_rate(self.step - first, length, self.settings["learning_rate"])
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.student.train()
@@ -247,7 +280,7 @@ class _Run:
                 )
                 diagnostics |= found
                 diagnostics["loss_unlabelled"] = unlabelled.item()
-                diagnostics["lambda"] = self._weight()
+                diagnostics["lambda"] = self._weight((self.step - first + 1) / length)
                 loss = loss + diagnostics["lambda"] * unlabelled
         self.last_loss = loss.item()
         if not math.isfinite(self.last_loss):
@@ -272,21 +305,21 @@ class _Run:
         else:
             self.seconds += time.monotonic() - begin
 
-    def _weight(self) -> float:
-        """Weight of the unlabelled loss: it rises linearly over the first `ramp` of the phase."""
+    def _weight(self, progress: float) -> float:
+        """Weight of the unlabelled loss: it rises linearly over the first `ramp` of a round."""
         assert self.fixmatch is not None
-        ramp = max(1.0, self.fixmatch["ramp"] * self.steps)
-        return self.lambda_scale * self.fixmatch["weight"] * min(1.0, (self.step + 1) / ramp)
+        rise = min(1.0, progress / self.fixmatch["ramp"]) if self.fixmatch["ramp"] else 1.0
+        return self.lambda_scale * self.fixmatch["weight"] * rise
 
     def _validate(self) -> Validation:
         if not self.validation_set:
-            return Validation(math.nan, math.nan)
+            return UNKNOWN_SCORE
         views = self.settings["validation_views"]
         return validate(self.ema.network, self.validation_set, self.device, views)
 
     def _keep_best(self) -> None:
         # Without validation labels the score is NaN and the last state is kept.
-        if not self.validation.f1 < self.best_f1:
+        if self.settings["keep"] == "last" or not self.validation.f1 < self.best_f1:
             self.best_f1 = self.validation.f1
             self.best = copy.deepcopy(self.ema.network.state_dict())
 
@@ -295,6 +328,7 @@ class _Run:
         self.recent = []  # plain floats from here on, which is what a checkpoint may hold
         row = {"step": self.step, "phase": self.phase, "lr": rate, "seconds": self.seconds}
         row |= {"val_pick_f1": self.validation.f1, "val_threshold": self.validation.threshold}
+        row |= {"val_pixel_recall": self.validation.pixel_recall}
         row |= {"labelled_prevalence": self.labelled.prevalence} | {
             str(name): float(value) for name, value in means.items()
         }
@@ -313,8 +347,10 @@ class _Run:
         ratio = self.history[-1].get("pseudo_positive_rate", math.nan) / self.labelled.prevalence
         doubt = 1 + 2 / math.sqrt(max(self.labelled.n_particles, 1))
         self.drifting = self.drifting + 1 if ratio < 0.5 / doubt or ratio > 2 * doubt else 0
-        # A restarted student begins below the warm start; it is given time to catch up.
-        early = self.fixmatch.get("restart") and self.step < GUARD_PATIENCE * self.steps
+        # A new student begins below the warm start; it is given time to catch up.
+        _, first, length = round_of(self.step, self.steps, self.rounds)
+        assert self.consistency is not None
+        early = self.consistency.draws and self.step - first < GUARD_PATIENCE * length
         fallen = self.validation.f1 < 0.9 * self.start_f1 and not early
         if self.drifting < GUARD_CHECKS and not fallen:
             return
@@ -331,8 +367,7 @@ class _Run:
         )
         self.drifting = 0
         self.student.load_state_dict(self.best)
-        self.ema = Ema(self.student, self.settings["ema_decay"])
-        self.optimiser.state.clear()
+        self._take(self.student)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -344,7 +379,7 @@ class _Run:
             "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(),
             "best": self.best,
-            "validation": [self.validation.f1, self.validation.threshold],
+            "validation": list(dataclasses.astuple(self.validation)),
             "recent": self.recent,
             "history": self.history,
             "counters": {name: getattr(self, name) for name in COUNTERS},

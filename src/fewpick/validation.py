@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fewpick.dataset import Micrograph, Window
+from fewpick.masks import PARTICLE
 from fewpick.matching import choose_threshold
 from fewpick.picking import find_peaks, predict
 
@@ -20,18 +22,33 @@ MATCH_RADIUS = 0.3
 
 @dataclass(frozen=True)
 class Validation:
-    """Best F1 over score thresholds, and the threshold that gives it."""
+    """Best F1 of the picks over score thresholds, and the threshold that gives it.
+
+    `pixel_recall` is the share of labelled particle pixels with a probability of 0.5 or more. The
+    F1 looks at the order of scores alone; the recall shows when all of them sink.
+    """
 
     f1: float
     threshold: float
+    pixel_recall: float
+
+
+UNKNOWN_SCORE = Validation(math.nan, math.nan, math.nan)
+
+
+def probability_of(
+    network: nn.Module, micrograph: Micrograph, device: torch.device, views: int
+) -> NDArray[np.float32]:
+    """Particle probability of one micrograph, (rows, columns) in the target frame."""
+    image = torch.from_numpy(np.asarray(micrograph.image, np.float32)).to(device)[None, None]
+    return predict(network, image, views)[0, 0].float().cpu().numpy()
 
 
 def peaks_of(
     network: nn.Module, micrograph: Micrograph, device: torch.device, views: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Picks of one micrograph in the target frame: xy (n, 2) and score (n,), best first."""
-    image = torch.from_numpy(np.asarray(micrograph.image, np.float32)).to(device)[None, None]
-    probability = predict(network, image, views)[0, 0].float().cpu().numpy()
+    probability = probability_of(network, micrograph, device, views)
     return find_peaks(probability, micrograph.radius, micrograph.area)
 
 
@@ -43,14 +60,19 @@ def validate(
     Picks and centres outside the windows are left out on both sides.
     """
     cases = []
+    found = particle = 0
     for micrograph in micrographs:
-        xy, score = peaks_of(network, micrograph, device, views)
+        probability = probability_of(network, micrograph, device, views)
+        labelled = micrograph.labels() == PARTICLE
+        found += int((probability[labelled] >= 0.5).sum())
+        particle += int(labelled.sum())
+        xy, score = find_peaks(probability, micrograph.radius, micrograph.area)
         diameter = 2 * micrograph.radius
         inside = in_windows(xy, micrograph.windows)
         truth = micrograph.points[in_windows(micrograph.points, micrograph.windows)]
         cases.append((xy[inside] / diameter, score[inside], truth / diameter))
     threshold, f1 = choose_threshold(cases, MATCH_RADIUS)
-    return Validation(float(f1), float(threshold))
+    return Validation(float(f1), float(threshold), found / particle if particle else math.nan)
 
 
 def in_windows(xy: NDArray[np.float64], windows: Sequence[Window]) -> NDArray[np.bool_]:

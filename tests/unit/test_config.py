@@ -166,6 +166,35 @@ def test_messages_name_the_key_the_value_and_the_cure(path: str, value: Any, mes
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms.topaz": {"method": "supervised"}}, "its rows are named topaz; rename arms.topaz"),
+        (
+            {"external_picks.topaz": {"dataset": "mine", "path": "there"}},
+            "its rows are named topaz; rename external_picks.topaz",
+        ),
+        (
+            {"baselines.topaz.ratios": [0.2, 0.1]},
+            "mine.yaml: baselines.topaz.ratios: 0.2 is not in splits.labeled_ratios",
+        ),
+        ({"splits.unit": "particle"}, "baselines.topaz.expected_particles is missing"),
+    ],
+)
+def test_what_topaz_cannot_be_asked(changes: dict[str, Any], message: str) -> None:
+    raw = edited("baselines.topaz", {"executable": "topaz"})
+    config.complete(raw, SCHEMA)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        node = raw
+        for key in parents:
+            node = node.setdefault(key, {})
+        node[last] = value
+    with pytest.raises(InputError) as caught:
+        config.complete(raw, SCHEMA, "mine.yaml")
+    assert message in str(caught.value)
+
+
 def test_an_arm_is_given_what_it_uses_and_nothing_else() -> None:
     assert "fixmatch" not in resolved(MINIMAL, "supervised")
     assert resolved(MINIMAL, "coupled")["fixmatch"]["pseudo_label_threshold"] == 0.7
@@ -222,6 +251,9 @@ def test_warm_start_is_shared_by_arms_and_depends_on_network_and_training() -> N
         assert config.warm_start_key(resolved(edited(path, value), "seed")) != keys["seed"]
     # Ratio and seed have folders of their own below the key.
     assert config.warm_start_key(resolved(MINIMAL, "seed", 0.1, 3)) == keys["seed"]
+    last = edited("arms.seed.training", {"keep": "last"})
+    assert config.warm_start_key(resolved(last, "seed")) == keys["seed"]
+    assert config.warm_start(resolved(last, "seed"))["training"]["keep"] == "best"
     assert config.warm_start(resolved(MINIMAL, "coupled")) == config.warm_start(
         resolved(MINIMAL, "supervised")
     )

@@ -131,25 +131,20 @@ def test_equal_keep_with_a_class_that_is_empty() -> None:
 def test_objects_draws_discs_rings_and_doubt() -> None:
     xy = np.array([[20.0, 20.0], [60.0, 20.0], [20.0, 60.0], [60.0, 60.0]])
     score = np.array([0.9, 0.8, 0.3, 0.1])
-    labels, n = labelling.objects(
-        (80, 80), xy, score, cut=0.5, doubt=0.5, keep_fraction=0.5, radius=10, disc=5
-    )
-    assert n == 1
+    labels = labelling.objects((80, 80), xy, score, cut=0.5, doubt=0.5, radius=10, disc=5)
     assert labels[20, 20] == 1
     assert labels[20, 25] == 1  # the edge of the disc
     assert labels[20, 26] == -1  # the ring up to 0.8 radii
     assert labels[20, 28] == -1
     assert labels[20, 29] == 0
-    assert labels[20, 60] == -1  # a particle, but not among the best half
+    assert labels[20, 60] == 1
     assert labels[60, 20] == -1  # doubtful: 0.3 >= 0.5 * 0.5
     assert labels[60, 60] == 0  # neither
 
 
 def test_objects_without_picks_is_background() -> None:
-    labels, n = labelling.objects(
-        (8, 8), np.empty((0, 2)), np.empty(0), cut=0.5, doubt=0.5, keep_fraction=1, radius=3, disc=2
-    )
-    assert n == 0
+    nothing = np.empty((0, 2)), np.empty(0)
+    labels = labelling.objects((8, 8), *nothing, cut=0.5, doubt=0.5, radius=3, disc=2)
     assert (labels == 0).all()
 
 

@@ -15,8 +15,9 @@ from fewpick.dataset import Micrograph
 from fewpick.errors import InputError
 from fewpick.geometry import frame_for
 from fewpick.masks import draw_mask
-from fewpick.train import Ema, _Run, check_steps, learning_rate, train
+from fewpick.train import Ema, _Run, check_steps, learning_rate, round_of, train
 from fewpick.unet import UNet
+from fewpick.validation import validate
 
 T = 128
 
@@ -37,6 +38,7 @@ HYPERPARAMETERS: dict[str, Any] = {
         "validation_micrographs": 2,
         "validation_views": 1,
         "checkpoint_steps": 3,
+        "keep": "best",
     },
     "fixmatch": {
         "labelling": "objects",
@@ -46,9 +48,8 @@ HYPERPARAMETERS: dict[str, Any] = {
         "weight": 1.0,
         "ramp": 0.2,
         "unlabeled_batch_size": 2,
-        "refresh_steps": 4,
+        "rounds": 2,
         "pool_size": 2,
-        "restart": True,
         "doubt": 0.5,
         "keep_fraction": 0.8,
         "cut_momentum": 0.9,
@@ -119,7 +120,7 @@ def test_same_seed_gives_the_same_bits(labelling: str) -> None:
         history.drop(columns="seconds"), history_again.drop(columns="seconds")
     )
     assert history["step"].iloc[-1] == 8
-    assert {"keep_particle", "keep_background", "pseudo_positive_rate"} <= set(history.columns)
+    assert {"keep_background", "pseudo_positive_rate"} <= set(history.columns)
 
 
 def test_another_seed_gives_another_network() -> None:
@@ -250,6 +251,72 @@ def test_guard_goes_back_and_never_ends_below_the_warm_start(
     hyperparameters["fixmatch"]["guard"] = False
     train(hyperparameters, sheets, warm_start=begin)
     assert "drift" not in caplog.text
+
+
+def test_each_round_starts_a_new_network_from_labels_of_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sheets = micrographs()
+    begin = warm(sheets)
+    run = _Run(with_fixmatch(rounds=2), sheets, begin, torch.device("cpu"))
+    teachers, students = [], []
+    assert run.consistency is not None
+    draw = run.consistency.draw
+
+    def watched(teacher: torch.nn.Module, rng: np.random.Generator) -> None:
+        teachers.append(copy.deepcopy(teacher))
+        assert same(teacher, with_weights(begin, run.best))
+        draw(teacher, rng)
+
+    monkeypatch.setattr(run.consistency, "draw", watched)
+    for step in range(run.steps):
+        run.advance()
+        if step in (0, run.steps // 2):
+            students.append(copy.deepcopy(run.student))
+    assert len(teachers) == 2
+    assert same(teachers[0], begin)
+    assert not same(students[0], students[1])
+
+
+def with_weights(network: UNet, weights: dict[str, torch.Tensor]) -> UNet:
+    copied = copy.deepcopy(network)
+    copied.load_state_dict(weights)
+    return copied
+
+
+def test_last_state_is_kept_on_demand() -> None:
+    """The best one may be the warm start itself; the last one is the average after all steps."""
+    sheets = micrographs()
+    begin = warm(sheets)
+    hyperparameters = with_fixmatch(labelling="unmasked", pseudo_label_threshold=0.999, guard=False)
+    hyperparameters["training"]["keep"] = "last"
+    run = _Run(hyperparameters, sheets, begin, torch.device("cpu"))
+    while run.step < run.steps:
+        run.advance()
+    network, _ = train(hyperparameters, sheets, warm_start=begin)
+    assert same(network, run.ema.network)
+
+
+def test_rounds_cover_all_steps() -> None:
+    assert [round_of(step, 7, 2) for step in (0, 2, 3, 6)] == [
+        (0, 0, 3),
+        (0, 0, 3),
+        (1, 3, 4),
+        (1, 3, 4),
+    ]
+    assert round_of(2, 3, 5)[1:] == (2, 1)
+    assert {3, 7} <= check_steps(7, 1, early=False, rounds=2)
+
+
+def test_recall_is_of_the_probabilities_and_not_of_their_order() -> None:
+    sheets = micrographs()
+    network = warm(sheets)
+    held_out = [s for s in sheets if s.split == "val"]
+    bias = network.head[0].bias
+    for shift, recall in ((40, 1.0), (-80, 0.0)):
+        with torch.no_grad():
+            bias += shift  # type: ignore[operator]
+        assert validate(network, held_out, torch.device("cpu"), 1).pixel_recall == recall
 
 
 def test_without_labels_there_is_nothing_to_train_on() -> None:

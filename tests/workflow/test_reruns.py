@@ -85,7 +85,7 @@ def test_comments_order_of_keys_and_touched_files(workspace: Workspace) -> None:
         ("fixmatch.pseudo_label_threshold", 0.6, {"seed"}),
         ("fixmatch.confidence_threshold", 0.8, {"seed", "coupled"}),
         ("arms.coupled.fixmatch.pseudo_label_threshold", 0.8, {"coupled"}),
-        ("fixmatch.keep_fraction", 0.6, {"fixmatch"}),
+        ("fixmatch.doubt", 0.6, {"fixmatch"}),
         ("fixmatch.weight", 0.5, {"fixmatch", "seed", "coupled"}),
     ],
 )
@@ -152,7 +152,7 @@ def test_one_more_micrograph(workspace: Workspace) -> None:
     preprocessed = {job for job in jobs if job.startswith("preprocess ")}
     assert len(preprocessed) == 1
     assert jobs - preprocessed == (
-        {"manifest dataset=mine", "split seed=0", "baselines seed=0"}
+        {"manifest dataset=mine", "shards dataset=mine", "split seed=0", "baselines seed=0"}
         | {f"masks {shard}" for shard in SHARDS}
         | labelled(workspace)
     )
@@ -160,7 +160,7 @@ def test_one_more_micrograph(workspace: Workspace) -> None:
 
 PICTURES = runs("figure_micrographs") | {"figure_training ratio=0.2 seed=0", "figure_scores"}
 READING = {f"{rule} {shard}" for rule in ("preprocess", "masks") for shard in SHARDS}
-READING |= {"manifest dataset=mine", "split seed=0", "baselines seed=0"}
+READING |= {"manifest dataset=mine", "shards dataset=mine", "split seed=0", "baselines seed=0"}
 # Module -> the jobs that an edit of it causes.
 EDITS: dict[str, Callable[[Workspace], set[str]]] = {
     "micrographs": lambda workspace: READING | labelled(workspace),
