@@ -11,6 +11,7 @@ include: "workflow/rules/masks.smk"
 include: "workflow/rules/splits.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/pick.smk"
+include: "workflow/rules/topaz.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 

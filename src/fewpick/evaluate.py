@@ -236,7 +236,7 @@ def score_run(
     split: Path,
     ratio: Path,
     candidates: Path,
-    pixels: Path,
+    pixels: Path | None,
     threshold: Path,
     history: Path,
     radii: Sequence[float],
@@ -253,7 +253,7 @@ def score_run(
     split, ratio: Path
         `split.tsv` and `ratio-{r}.tsv` of the seed.
     candidates, pixels: Path
-        `candidates.tsv` and `pixels.tsv` of the run.
+        `candidates.tsv` and `pixels.tsv` of the run; None for a program that gives no mask.
     threshold: Path
         `threshold.json`; its `threshold` makes picks of candidates.
     history: Path
@@ -282,7 +282,8 @@ def score_run(
     budget_rows = read_table(ratio)
     budget = pd.DataFrame([labelled_budget(budget_rows, d) for d in result.scores["dataset"]])
     scores = pd.concat([budget, result.scores], axis=1)
-    scores = scores.merge(pixel_scores(read_table(pixels)), on="dataset", how="left")
+    if pixels is not None:
+        scores = scores.merge(pixel_scores(read_table(pixels)), on="dataset", how="left")
     scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
     scores["threshold"] = cut
     histories = [read_table(path) for path in (warm_start, history) if path is not None]

@@ -20,7 +20,7 @@ from fewpick.geometry import Frame, particle_radius
 from fewpick.masks import valid_area
 from fewpick.micrographs import read_micrograph
 from fewpick.picks import find
-from fewpick.preprocess import preprocess_micrograph
+from fewpick.preprocess import in_pixels, preprocess_micrograph
 
 # The file beside a trained `model.safetensors` that holds what picking needs as well.
 NAME = "picker.safetensors"
@@ -35,6 +35,8 @@ def describe_use(
     *,
     threshold: Mapping[str, Any],
     picking: Mapping[str, Any],
+    normalise: str = "robust",
+    lowpass_angstrom: float | None = None,
 ) -> dict[str, Any]:
     """How to pick with a model as the workflow does, for `model.save`.
 
@@ -45,17 +47,20 @@ def describe_use(
     specs: data set -> its particle size and border, as configured
     threshold: as `picks.threshold` gives it
     picking: the section of the configuration
+    normalise, lowpass_angstrom: how the micrographs were preprocessed, as configured
 
     Returns
     -------
     JSON-ready dictionary
-        target_size (px), picking, threshold, particles (data set -> radius and border in px of
-        the original micrograph, its longer side in px, and its pixel size in angstrom or None),
-        and labels (how many the training had).
+        target_size (px), normalise, lowpass_angstrom, picking, threshold, particles (data set ->
+        radius and border in px of the original micrograph, its longer side in px, and its pixel
+        size in angstrom or None), and labels (how many the training had).
     """
     labelled = [m for m in micrographs if m.split == "train" and len(m.points)]
     return {
         "target_size": micrographs[0].image.shape[0],
+        "normalise": normalise,
+        "lowpass_angstrom": lowpass_angstrom,
         "picking": dict(picking),
         "threshold": dict(threshold),
         "particles": {name: _particle(specs[name], manifests[name]) for name in manifests},
@@ -152,7 +157,13 @@ class Picker:
         """
         pixels, pixel_size = read_micrograph(path)
         pixel_size = self._pixel_size or pixel_size
-        image, frame, _, _ = preprocess_micrograph(pixels, self.use["target_size"], path.name)
+        image, frame, _, _ = preprocess_micrograph(
+            pixels,
+            self.use["target_size"],
+            path.name,
+            normalise=self.use["normalise"],
+            lowpass=in_pixels(self.use["lowpass_angstrom"], pixel_size, path.name),
+        )
         radius = self._radius(path, frame, pixel_size)
         scaled = self.particle.border * max(frame.ny, frame.nx) / self.particle.longest
         border = scaled if self._border is None else self._border

@@ -63,6 +63,17 @@ def candidates(found: Sequence[Found]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def from_candidates(table: pd.DataFrame, micrographs: Iterable[Micrograph]) -> list[Found]:
+    """Peaks of another program from a table like that of `candidates`; it has no pixels."""
+    rows = dict(iter(table.groupby(["dataset", "micrograph"])))
+    found = []
+    for m in micrographs:
+        held = rows.get((m.dataset, m.name), table[:0])
+        xy = m.frame.to_target(held[["x", "y"]].to_numpy(np.float64))
+        found.append(Found(m, xy, held["score"].to_numpy(np.float64), pd.DataFrame()))
+    return found
+
+
 def threshold(found: Sequence[Found]) -> dict[str, object]:
     """Score threshold from labels that the final scores never see.
 

@@ -6,11 +6,12 @@ open them.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewpick.config import ratio_name, resolve_arm, warm_start, warm_start_key
+from fewpick.config import TOPAZ, ratio_name, resolve_arm, resolve_topaz, warm_start, warm_start_key
 from fewpick.errors import InputError
 from fewpick.micrographs import list_micrographs
 from fewpick.simulate import micrograph_names
@@ -51,6 +52,7 @@ class Plan:
     arms, ratios, seeds : as they are spelled in paths
     trainings : (arm, ratio, seed) -> hyperparameters
     warm_starts : ("warm_start/{key}", ratio, seed) -> hyperparameters
+    topaz : ("topaz", ratio, seed) -> hyperparameters
     """
 
     datasets: dict[str, DatasetFiles]
@@ -61,13 +63,17 @@ class Plan:
     seeds: list[str]
     trainings: dict[Run, dict[str, Any]]
     warm_starts: dict[Run, dict[str, Any]]
+    topaz: dict[Run, dict[str, Any]]
 
-    def shard_files(self, pattern: str) -> list[str]:
-        """Fill `{dataset}` and `{shard}` of a pattern with every shard there is."""
+    def shard_files(self, pattern: str, *names: str) -> list[str]:
+        """Fill `{dataset}` and `{shard}` of a pattern with the shards of the named data sets.
+
+        Without names, with every shard there is.
+        """
         return [
             pattern.format(dataset=name, shard=shard)
-            for name, dataset in self.datasets.items()
-            for shard in dataset.shards
+            for name in names or self.datasets
+            for shard in self.datasets[name].shards
         ]
 
     def dataset_files(self, pattern: str) -> list[str]:
@@ -114,6 +120,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         (f"warm_start/{warm_start_key(values)}", ratio, seed): warm_start(values)
         for (_, ratio, seed), values in trainings.items()
     }
+    topaz = config["baselines"].get(TOPAZ)
     return Plan(
         datasets,
         split_files,
@@ -123,12 +130,24 @@ def make_plan(config: dict[str, Any]) -> Plan:
         list(map(str, seeds)),
         trainings,
         warm_starts,
+        {
+            (TOPAZ, ratio_name(ratio), str(seed)): resolve_topaz(config, ratio, seed)
+            for ratio in sorted(topaz["ratios"] or ratios)
+            for seed in seeds
+        }
+        if topaz
+        else {},
     )
 
 
 def has_gpu() -> bool:
     """Whether this machine has an NVIDIA GPU; asking the driver's device file is instant."""
     return Path("/dev/nvidiactl").exists()
+
+
+def has_program(executable: str) -> bool:
+    """Whether a program can be run on this machine, by its path or by its name on the PATH."""
+    return shutil.which(executable) is not None
 
 
 def _dataset(name: str, config: dict[str, Any]) -> DatasetFiles:

@@ -26,6 +26,8 @@ CONSTRAINTS = {
     if line and not line.startswith("#")
     for requirement in [Requirement(line)]
 }
+# Programs that are called and not imported, and that are no part of the project.
+PROGRAMS = {"topaz-em"}
 PROVIDED = packages_distributions()  # module -> distributions
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 
@@ -51,7 +53,9 @@ def pinned(environment: Path) -> dict[NormalizedName, str]:
     """Package -> version specifier of the pip section."""
     parts = yaml.safe_load(environment.read_text())["dependencies"]
     requirements = map(Requirement, next(part["pip"] for part in parts if isinstance(part, dict)))
-    return {canonicalize_name(r.name): str(r.specifier) for r in requirements}
+    return {
+        canonicalize_name(r.name): str(r.specifier) for r in requirements if r.name not in PROGRAMS
+    }
 
 
 @cache

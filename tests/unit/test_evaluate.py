@@ -229,6 +229,16 @@ def test_score_run(files: Callable[..., dict[str, Any]]) -> None:
     assert result.micrographs["micrograph"].tolist() == ["a", "a", "b", "b"] * 2
 
 
+def test_a_program_without_masks_has_no_pixel_scores(files: Callable[..., dict[str, Any]]) -> None:
+    inputs = files([("a", "test", 51.0, 20.0, 0.9)])
+    datasets = inputs.pop("datasets")
+    whole = score_run(Key("topaz", 0.1, 0), datasets, **inputs).scores
+    scores = score_run(Key("topaz", 0.1, 0), datasets, **(inputs | {"pixels": None})).scores
+    pixels = {column for column in whole if "pixel" in str(column)}
+    assert len(pixels) == 5
+    pd.testing.assert_frame_equal(scores, whole.drop(columns=list(pixels)))
+
+
 def test_training_time_includes_the_warm_start(files: Callable[..., dict[str, Any]]) -> None:
     inputs = files([])
     datasets = inputs.pop("datasets")

@@ -84,6 +84,16 @@ def test_trainings_and_the_warm_starts_they_share(raw: dict[str, Any]) -> None:
     assert found.warm_starts[name, "0.1", "3"]["ratio"] == 0.1
 
 
+def test_topaz_is_trained_where_it_is_asked_for(raw: dict[str, Any]) -> None:
+    assert plan(raw).topaz == {}
+    found = plan(raw | {"baselines": {"topaz": {}}}).topaz
+    assert set(found) == {("topaz", ratio, seed) for ratio in ("0.1", "0.5") for seed in "13"}
+    some = plan(raw | {"baselines": {"topaz": {"ratios": [0.5], "executable": "there"}}}).topaz
+    assert set(some) == {("topaz", "0.5", "1"), ("topaz", "0.5", "3")}
+    # Where the program lies is no part of what is recorded.
+    assert some["topaz", "0.5", "1"] == found["topaz", "0.5", "1"]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [

@@ -1,12 +1,17 @@
 # What all rules share: the configuration, and what there is to do.
 # Parts of the project are found relative to the Snakefile; data and results relative to the
 # working directory (`--directory`).
+import json
+import os
+import re
 import shlex
 import sys
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod
 from snakemake.shell import shell
 
 PROJECT = Path(workflow.basedir)
@@ -22,7 +27,7 @@ from fewpick import codehash
 from fewpick.canonical import canonical
 from fewpick.config import complete
 from fewpick.errors import InputError
-from fewpick.plan import has_gpu, make_plan
+from fewpick.plan import has_gpu, has_program, make_plan
 
 if not workflow.overwrite_configfiles:
 
@@ -35,12 +40,31 @@ def code(script):
     return codehash.of(PROJECT / "workflow/scripts" / script, SOURCE)
 
 
+# A job on a cluster reads this file anew when it starts, perhaps hours after it was submitted. The
+# values that it was submitted with travel in its environment, so that an edit of the configuration
+# meanwhile changes nothing in it, and what is recorded of it stays true.
+FROZEN = "FEWPICK_CONFIG"
+# Conda brings other programs along.
+WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+
 try:
-    config = complete(
-        config,
-        yaml.safe_load((PROJECT / "workflow/schemas/config.schema.yaml").read_text()),
-        ", ".join(map(str, workflow.overwrite_configfiles or ["config/config.yaml"])),
-    )
+    if FROZEN in os.environ and not workflow.is_main_process:
+        config = json.loads(os.environ[FROZEN])
+    else:
+        config = complete(
+            config,
+            yaml.safe_load((PROJECT / "workflow/schemas/config.schema.yaml").read_text()),
+            ", ".join(map(str, workflow.overwrite_configfiles or ["config/config.yaml"])),
+        )
+        topaz = config["baselines"].get("topaz")
+        if topaz and not (WITH_CONDA or has_program(topaz["executable"])):
+            logger.warning(
+                "Topaz is left out of the comparison: baselines.topaz.executable is "
+                f"{topaz['executable']!r}, which is no program here. Install Topaz "
+                "(docs/formats.md), or give the path of the program."
+            )
+            del config["baselines"]["topaz"]
+        os.environ[FROZEN] = canonical(config)
     PLAN = make_plan(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -78,7 +102,8 @@ wildcard_constraints:
     shard=r"shard-\d+of\d+",
     # A model is that of an arm, or the warm start that arms share.
     model="(warm_start/)?[^/]+",
-    arm="[^/]+",
+    # None of the folders of other programs beside those of the arms.
+    arm="|".join(map(re.escape, PLAN.arms)),
     picker="[^/]+",
     ratio=r"[0-9.e-]+",
     seed=r"\d+",

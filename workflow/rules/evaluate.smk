@@ -8,7 +8,12 @@ rule evaluate:
         split="results/splits/seed-{seed}/split.tsv",
         ratio="results/splits/seed-{seed}/ratio-{ratio}.tsv",
         candidates="results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",
-        pixels="results/picks/{arm}/ratio-{ratio}/seed-{seed}/pixels.tsv",
+        # Topaz gives no mask.
+        pixels=lambda wildcards: (
+            "results/picks/{arm}/ratio-{ratio}/seed-{seed}/pixels.tsv".format(**wildcards)
+            if wildcards.arm in PLAN.arms
+            else []
+        ),
         threshold="results/models/{arm}/ratio-{ratio}/seed-{seed}/threshold.json",
         history="results/models/{arm}/ratio-{ratio}/seed-{seed}/history.tsv",
     output:
@@ -19,6 +24,8 @@ rule evaluate:
         "results/logs/evaluate/{arm}/ratio-{ratio}/seed-{seed}.log",
     benchmark:
         "results/benchmarks/evaluate/{arm}/ratio-{ratio}/seed-{seed}.tsv"
+    wildcard_constraints:
+        arm="[^/]+",
     conda:
         "../../envs/images.yaml"
     threads: 1

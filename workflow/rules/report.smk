@@ -11,6 +11,7 @@ RUNS = expand(
             ratio=PLAN.ratios,
             seed=PLAN.seeds,
         ),
+        *TOPAZ_RUNS,
         *expand("baselines/seed-{seed}", seed=PLAN.seeds),
         *expand("external/{picker}/seed-{seed}", picker=PLAN.external_picks, seed=PLAN.seeds),
     ],

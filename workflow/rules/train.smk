@@ -22,7 +22,9 @@ rule hyperparameters:
         runtime=5,
     params:
         values=lambda wildcards: canonical(
-            (PLAN.trainings | PLAN.warm_starts)[wildcards.model, wildcards.ratio, wildcards.seed]
+            (PLAN.trainings | PLAN.warm_starts | PLAN.topaz)[
+                wildcards.model, wildcards.ratio, wildcards.seed
+            ]
         ),
     script:
         "../scripts/hyperparameters.py"

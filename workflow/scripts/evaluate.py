@@ -22,7 +22,7 @@ def main() -> None:
         split=Path(files.split),
         ratio=Path(files.ratio),
         candidates=Path(files.candidates),
-        pixels=Path(files.pixels),
+        pixels=Path(files.pixels) if files.pixels else None,
         threshold=Path(files.threshold),
         history=Path(files.history),
         radii=settings["radii"],

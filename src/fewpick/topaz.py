@@ -1,0 +1,338 @@
+"""Topaz on the labels of a split. The program is called and never imported: its licence is the GPL.
+
+Topaz (Bepler et al. 2019, doi 10.1038/s41592-019-0575-8) learns from labelled particles and from
+all the rest as unlabelled. It is given the preprocessed micrographs, the very images that the arms
+see, at a size that its network is made for (particles some 20 px wide), and normalises them with
+its own mixture of two Gaussians. So every format that fewpick reads will do, whereas Topaz 0.3.20
+stops at JPG, and picks come back in the frame of the arms.
+
+Coordinates here are pixels of the target frame less the padding, x = column, y = row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fewpick.atomic import atomic_path
+from fewpick.coordinates import Picks, read_picks, write_picks
+from fewpick.errors import InputError
+from fewpick.geometry import Frame
+from fewpick.stacks import Stack, read_table, write_table
+
+log = logging.getLogger(__name__)
+
+# Pixels around a labelled centre that count as particle: Topaz's own default.
+RADIUS = 3
+_OFFSETS = range(-RADIUS, RADIUS + 1)
+DISC = sum(x * x + y * y <= RADIUS**2 for x in _OFFSETS for y in _OFFSETS)
+# Topaz 0.3 counts the pixels of a labelled particle once for each of these planes, as if the disc
+# stood in a volume, and takes that much too large share off the expected one.
+PLANES = {"0.3": 2 * RADIUS + 1}
+# Log-likelihood at which extraction ends. Topaz's default of -6 cuts the ranking of models that
+# have seen few labels, and with it their average precision.
+LOWEST_SCORE = -20
+TABLE = "images.tsv"
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Topaz:
+    """The program on this machine.
+
+    Attributes
+    ----------
+    executable : its path, or its name on the PATH
+    threads : CPU threads
+    gpu : whether to use the first GPU
+    """
+
+    executable: str
+    threads: int = 1
+    gpu: bool = False
+
+    def __call__(self, command: str, *arguments: object, cwd: Path, stdin: str = "") -> None:
+        """Run one of its commands on the device, and log what it says.
+
+        Raises
+        ------
+        InputError : the program is not here, or fails
+        """
+        device = ["--device", "0" if self.gpu else "-1", "--num-threads", str(self.threads)]
+        self._run([command, *device, *map(str, arguments)], cwd, stdin)
+
+    def planes(self) -> int:
+        """By how much this version overcounts the pixels of labelled particles."""
+        version = self._run(["--version"], Path.cwd())
+        found = re.search(r"\d+\.\d+", version)
+        return PLANES.get(found[0], 1) if found else 1
+
+    def _run(self, arguments: Sequence[str], cwd: Path, stdin: str = "") -> str:
+        program = shutil.which(self.executable)
+        if program is None:
+            raise InputError(
+                f"baselines.topaz.executable: {self.executable!r} is not a program on this "
+                "machine. Install Topaz, give its path, or remove baselines.topaz."
+            )
+        # The path to this package is not for a program of another environment.
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        environment["OMP_NUM_THREADS"] = str(self.threads)
+        log.info("%s", shlex.join([program, *arguments]))
+        done = subprocess.run(
+            [os.path.abspath(program), *arguments],
+            cwd=cwd,
+            env=environment,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        lines = [line for line in done.stdout.splitlines() if line.strip()]
+        for line in lines:
+            log.info("topaz: %s", line)
+        if done.returncode != 0:
+            raise InputError(
+                f"topaz {arguments[0]} ended with status {done.returncode}: "
+                f"{lines[-1] if lines else 'it said nothing'}. The log has all that it said."
+            )
+        return done.stdout
+
+
+def write_images(program: Topaz, stack: Path, folder: Path) -> None:
+    """Write the micrographs of one shard as Topaz wants them, and a table of what they are.
+
+    Parameters
+    ----------
+    program : Topaz
+    stack : `results/preprocessed/{dataset}/{shard}.mrcs`
+    folder : gets one MRC per micrograph, without padding, and `images.tsv` with the columns image
+        dataset micrograph and those of a `Frame`
+
+    Raises
+    ------
+    InputError : Topaz fails, or leaves out an image
+    """
+    shard = Stack(stack)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for image, row in zip(shard.images, shard.table.to_dict("records"), strict=True):
+            frame = Frame.from_row(row)
+            name = _image_name(stack.parent.name, row["micrograph"])
+            left, top = round(frame.pad_x), round(frame.pad_y)
+            picture = image[top : top + frame.height, left : left + frame.width]
+            mrcfile.write(Path(temporary, f"{name}.mrc"), np.asarray(picture, np.float32))
+            about = {"image": name, "dataset": stack.parent.name, "micrograph": row["micrograph"]}
+            rows.append(about | frame.to_row())
+        names = [f"{row['image']}.mrc" for row in rows]
+        program("normalize", "--destdir", folder.resolve(), *names, cwd=Path(temporary))
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"topaz normalize: wrote no {folder / missing[0]}. See the log.")
+    write_table(pd.DataFrame(rows), folder / TABLE)
+
+
+def train(
+    program: Topaz,
+    folders: Sequence[Path],
+    ratio_table: Path,
+    settings: Mapping[str, Any],
+    model: Path,
+) -> pd.DataFrame:
+    """Train on the labelled particles of a split, and keep the epoch that validates best.
+
+    All training micrographs take part, those without labels as unlabelled ones. The epoch is the
+    one with the best average precision of pixels on the labelled validation micrographs, which is
+    what Topaz prints and its users go by; without any, the last one.
+
+    Parameters
+    ----------
+    program : Topaz
+    folders : as `write_images` filled them
+    ratio_table : `results/splits/seed-{s}/ratio-{r}.tsv`
+    settings : `epochs`, `expected_particles` per micrograph (None: from the labels' density) and
+        `pretrained`, whether to begin with the weights that come with Topaz
+    model : path of the trained network
+
+    Returns
+    -------
+    table of one row per epoch: epoch, seconds (since the start), loss, val_average_precision
+
+    Raises
+    ------
+    InputError : Topaz fails or writes something else than is known of it
+    """
+    images = _join(folders, ratio_table)
+    images["points"] = pd.Series([_points(row) for row in images.to_dict("records")])
+    training = images[images["split"].isin(["train", "unannotated"])]
+    validation = images[(images["split"] == "val") & (images["labelled"] != "none")]
+    expected, observed = positive_shares(training, settings["expected_particles"])
+    share = expected + (program.planes() - 1) * observed
+    options = ["--pi", f"{share:.6g}", "--radius", RADIUS, "--num-epochs", settings["epochs"]]
+    options += ["--pretrained" if settings["pretrained"] else "--no-pretrained"]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        _hand_over(training, folder, "train")
+        options += ["--train-images", "train", "--train-targets", "train.txt"]
+        if len(validation):
+            _hand_over(validation, folder, "val")
+            options += ["--test-images", "val", "--test-targets", "val.txt"]
+        options += ["--save-prefix", "model", "--output", "curve.tsv"]
+        begin = time.time()
+        program("train", *options, cwd=folder)
+        history, saved = _epochs(folder, begin)
+        best = history["val_average_precision"]
+        epoch = history["epoch"].iloc[-1 if best.isna().all() else best.argmax()]
+        log.info("epoch %d of %d is kept", epoch, len(history))
+        with atomic_path(model) as path:
+            shutil.copyfile(saved[epoch], path)
+    return history
+
+
+def positive_shares(training: pd.DataFrame, per_micrograph: float | None) -> tuple[float, float]:
+    """Shares of the training pixels that belong to particles: expected, and labelled.
+
+    Computed here and not by Topaz, whose `--num-particles` gives seven times the share.
+
+    Parameters
+    ----------
+    training : rows of the training micrographs with dataset height width windows points
+    per_micrograph : particles to expect; None takes the density of the labelled windows of each
+        data set
+    """
+    expected = observed = pixels = 0.0
+    for _, rows in training.groupby("dataset"):
+        area = float((rows["height"] * rows["width"]).sum())
+        labelled = sum(map(len, rows["points"]))
+        if per_micrograph is None:
+            windows = [window for text in rows["windows"] for window in json.loads(text)]
+            expected += area * labelled / sum((y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in windows)
+        else:
+            expected += per_micrograph * len(rows)
+        observed += labelled
+        pixels += area
+    return expected * DISC / pixels, observed * DISC / pixels
+
+
+def extract(
+    program: Topaz, folders: Sequence[Path], ratio_table: Path, model: Path, nms_radius: float
+) -> pd.DataFrame:
+    """Pick every micrograph with a trained network.
+
+    Parameters
+    ----------
+    program, folders, ratio_table : as in `train`
+    model : the trained network
+    nms_radius : least distance between two picks in particle radii, as for the arms
+
+    Returns
+    -------
+    dataset micrograph split x y score, best first, x and y in pixels of the original micrograph;
+    nothing from the border without annotation
+
+    Raises
+    ------
+    InputError : Topaz fails
+    """
+    images = _join(folders, ratio_table)
+    images["reach"] = (nms_radius * images["radius"]).round().clip(lower=1).astype(int)
+    found: dict[str, Picks] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        output = Path(temporary, "picks.txt")
+        for reach, rows in images.groupby("reach"):
+            options = ["--model", model.resolve(), "--radius", reach, "--output", output]
+            options += ["--threshold", LOWEST_SCORE]
+            paths = "".join(f"{path}\n" for path in rows["path"])
+            program("extract", *options, cwd=Path(temporary), stdin=paths)
+            if len(output.read_text().splitlines()) > 1:  # else no pick at all
+                found |= read_picks(output, fmt="topaz")
+    parts = []
+    for row in images.to_dict("records"):
+        picks = found.get(row["image"], Picks(np.empty((0, 2)), np.empty(0)))
+        frame = Frame.from_row(row)
+        xy = picks.xy + np.array([frame.pad_x, frame.pad_y])
+        score = np.zeros(len(picks)) if picks.score is None else picks.score
+        y0, x0, y1, x1 = json.loads(row["area"])
+        inside = ((xy >= (x0, y0)) & (xy < (x1, y1))).all(axis=1)
+        part = pd.DataFrame(frame.to_original(xy[inside]), columns=["x", "y"])
+        part["score"] = score[inside]
+        for place, column in enumerate(("dataset", "micrograph", "split")):
+            part.insert(place, column, row[column])
+        parts.append(part.sort_values("score", ascending=False, kind="stable"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _image_name(dataset: str, micrograph: str) -> str:
+    """A name that no other micrograph has, that is no number and holds no space."""
+    return "m" + hashlib.sha256(f"{dataset}/{micrograph}".encode()).hexdigest()[:16]
+
+
+def _join(folders: Sequence[Path], ratio_table: Path) -> pd.DataFrame:
+    """Rows of the ratio table with those of the images, and the column path."""
+    tables = []
+    for folder in folders:
+        table = read_table(folder / TABLE)
+        table["path"] = [str((folder / f"{name}.mrc").resolve()) for name in table["image"]]
+        tables.append(table)
+    keys = ["dataset", "micrograph"]
+    return read_table(ratio_table).merge(pd.concat(tables), on=keys, validate="one_to_one")
+
+
+def _points(row: Mapping[Any, Any]) -> Points:
+    """Labelled centres (n, 2) of one micrograph, on whole pixels inside its image."""
+    xy = np.asarray(json.loads(row["points"]), np.float64).reshape(-1, 2)
+    xy = np.floor(xy - (row["pad_x"], row["pad_y"]) + 0.5)
+    clipped: Points = xy.clip(0, (row["width"] - 1, row["height"] - 1))
+    return clipped
+
+
+def _hand_over(images: pd.DataFrame, folder: Path, part: str) -> None:
+    """Put images into `folder/part` and the labelled centres of all of them into `part.txt`."""
+    (folder / part).mkdir()
+    for name, path in zip(images["image"], images["path"], strict=True):
+        (folder / part / f"{name}.mrc").symlink_to(path)
+    points = dict(zip(images["image"], images["points"], strict=True))
+    labels = {name: Picks(xy) for name, xy in points.items() if len(xy)}
+    write_picks(folder / f"{part}.txt", labels, fmt="topaz")
+
+
+def _epochs(folder: Path, begin: float) -> tuple[pd.DataFrame, dict[int, Path]]:
+    """Read what a training left: the table of its epochs, and the network after each."""
+    saved = {
+        int(path.stem.rpartition("epoch")[2]): path for path in folder.glob("model_epoch*.sav")
+    }
+    try:
+        curve = pd.read_csv(folder / "curve.tsv", sep="\t", na_values="-")
+        loss = curve[curve["split"] == "train"].groupby("epoch")["loss"].mean()
+        precision = curve[curve["split"] == "test"].set_index("epoch")["auprc"]
+        history = pd.DataFrame({"epoch": sorted(saved)})
+        history["seconds"] = [saved[epoch].stat().st_mtime - begin for epoch in history["epoch"]]
+        history["loss"] = history["epoch"].map(loss)
+        history["val_average_precision"] = history["epoch"].map(precision).astype(float)
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"topaz train: its output is not as expected ({error}). Use Topaz 0.2.5 to 0.3.20."
+        ) from None
+    if not saved:
+        raise InputError("topaz train: it wrote no network. See the log.")
+    return history, saved

@@ -1,0 +1,37 @@
+"""Choose the score threshold of Topaz by the labels that the arms use, and export the picks."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _stage import stage
+
+from fewpick import picks, shards
+from fewpick.atomic import atomic_path
+from fewpick.dataset import load
+from fewpick.export import export_picks
+from fewpick.stacks import read_table
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    settings = json.loads(snakemake.params.settings)
+    files, output = snakemake.input, snakemake.output
+    candidates = read_table(files.candidates)
+    micrographs = load(*shards.paths(files.shards), Path(files.ratio))
+    threshold = picks.threshold(picks.from_candidates(candidates, micrographs))
+    with atomic_path(output.threshold) as path:
+        path.write_text(json.dumps(threshold, indent=2) + "\n")
+    export_picks(
+        candidates[candidates["score"] >= threshold["threshold"]],
+        dict(zip(settings["datasets"], map(read_table, files.manifests), strict=True)),
+        star=Path(output.star),
+        csv=Path(output.csv),
+        folder=Path(output.micrographs),
+    )
+
+
+with stage(snakemake.log[0]):
+    main()
