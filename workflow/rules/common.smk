@@ -85,12 +85,9 @@ TRUTH = {
     name: {"spec": SPECS[name], "manifest": manifest, "coordinates": coordinates}
     for name, manifest, coordinates in zip(PLAN.datasets, MANIFESTS, COORDINATES, strict=True)
 }
-# What training reads: every shard of every data set. Their tables are made by the same jobs and
-# need no mention, which halves the work of planning for large data sets.
-TRAINING_DATA = {
-    "stacks": PLAN.shard_files("results/preprocessed/{dataset}/{shard}.mrcs"),
-    "masks": PLAN.shard_files("results/masks/{dataset}/{shard}.mrcs"),
-}
+# What training reads: every shard of every data set, listed in one table each. Hundreds of jobs
+# that named hundreds of files would make the planning of large data sets slow.
+SHARDS = PLAN.dataset_files("results/data/{dataset}/shards.tsv")
 
 DEVICE = config["resources"]["device"]
 # `auto` on a machine without a GPU asks for none, so that trainings may share its cores.

@@ -47,7 +47,7 @@ rule evaluate:
 
 rule baselines:
     input:
-        **TRAINING_DATA,
+        shards=SHARDS,
         manifests=MANIFESTS,
         coordinates=COORDINATES,
         split="results/splits/seed-{seed}/split.tsv",

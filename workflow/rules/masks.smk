@@ -1,4 +1,4 @@
-# Particles as discs, and what is not annotated.
+# Particles as discs, and what is not annotated; with them the shards are complete.
 
 
 rule masks:
@@ -30,3 +30,30 @@ rule masks:
         ),
     script:
         "../scripts/masks.py"
+
+
+# Its inputs are compared by content, and so is the table, which holds a fingerprint of each.
+rule shards:
+    input:
+        stacks=lambda wildcards: PLAN.shard_files(
+            "results/preprocessed/{dataset}/{shard}.mrcs", wildcards.dataset
+        ),
+        masks=lambda wildcards: PLAN.shard_files(
+            "results/masks/{dataset}/{shard}.mrcs", wildcards.dataset
+        ),
+    output:
+        "results/data/{dataset}/shards.tsv",
+    log:
+        "results/logs/shards/{dataset}.log",
+    benchmark:
+        "results/benchmarks/shards/{dataset}.tsv"
+    conda:
+        "../../envs/images.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code("shards.py"),
+    script:
+        "../scripts/shards.py"

@@ -3,7 +3,7 @@
 
 rule pick:
     input:
-        **TRAINING_DATA,
+        shards=SHARDS,
         manifests=MANIFESTS,
         ratio="results/splits/seed-{seed}/ratio-{ratio}.tsv",
         model="results/models/{arm}/ratio-{ratio}/seed-{seed}/model.safetensors",
@@ -22,7 +22,7 @@ rule pick:
         "../../envs/torch.yaml"
     threads: config["resources"]["train_threads"]
     resources:
-        mem_mb=8000,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=240,
         gpu=GPU,
         device=DEVICE,

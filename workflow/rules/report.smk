@@ -112,7 +112,7 @@ rule figure_micrographs:
     input:
         manifests=MANIFESTS,
         coordinates=COORDINATES,
-        stacks=TRAINING_DATA["stacks"],
+        shards=SHARDS,
         split="results/splits/seed-{seed}/split.tsv",
         micrographs="results/evaluation/{arm}/ratio-{ratio}/seed-{seed}/micrographs.tsv",
         candidates="results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",

@@ -32,7 +32,7 @@ rule hyperparameters:
 
 rule warm_start:
     input:
-        **TRAINING_DATA,
+        shards=SHARDS,
         ratio="results/splits/seed-{seed}/ratio-{ratio}.tsv",
         hyperparameters="results/models/warm_start/{key}/ratio-{ratio}/seed-{seed}/hyperparameters.json",
     output:
@@ -46,7 +46,7 @@ rule warm_start:
         "../../envs/torch.yaml"
     threads: config["resources"]["train_threads"]
     resources:
-        mem_mb=8000,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=240,
         gpu=GPU,
         device=DEVICE,
@@ -58,7 +58,7 @@ rule warm_start:
 
 rule train:
     input:
-        **TRAINING_DATA,
+        shards=SHARDS,
         ratio="results/splits/seed-{seed}/ratio-{ratio}.tsv",
         hyperparameters="results/models/{arm}/ratio-{ratio}/seed-{seed}/hyperparameters.json",
         warm_start=lambda wildcards: (
@@ -75,7 +75,7 @@ rule train:
         "../../envs/torch.yaml"
     threads: config["resources"]["train_threads"]
     resources:
-        mem_mb=8000,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=480,
         gpu=GPU,
         device=DEVICE,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
+from fewpick import shards
 from fewpick.baselines import score_baselines
 from fewpick.gather import by_dataset
 from fewpick.truth import Dataset
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files = snakemake.input
+    stacks, masks = shards.paths(files.shards)
     score_baselines(
         {name: Dataset(**source) for name, source in settings["datasets"].items()},
         split=Path(files.split),
-        stacks=by_dataset(files.stacks),
-        masks=by_dataset(files.masks),
+        stacks=by_dataset(stacks),
+        masks=by_dataset(masks),
         seed=int(snakemake.wildcards.seed),
         radii=settings["radii"],
     ).write(*map(Path, snakemake.output))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
+from fewpick import shards
 from fewpick.figures import draw_micrographs
 from fewpick.gather import by_dataset
 from fewpick.pictures import choose_micrographs
@@ -25,7 +26,7 @@ def main() -> None:
     draw_micrographs(
         [truths[key] for key in chosen],
         read_candidates(Path(files.candidates), threshold),
-        by_dataset(files.stacks),
+        by_dataset(shards.paths(files.shards)[0]),
         settings["radius"],
         f"{wildcards.arm}, labelled ratio {wildcards.ratio}, seed {wildcards.seed}",
         Path(snakemake.output[0]),

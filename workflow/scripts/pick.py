@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from _stage import stage
 
-from fewpick import model, picks
+from fewpick import model, picks, shards
 from fewpick.atomic import atomic_path
 from fewpick.dataset import load
 from fewpick.device import select_device
@@ -24,7 +24,7 @@ def main() -> None:
     files, output = snakemake.input, snakemake.output
     device = select_device(snakemake.resources.device)
     network = model.load(files.model, device).network
-    micrographs = load(map(Path, files.stacks), map(Path, files.masks), Path(files.ratio))
+    micrographs = load(*shards.paths(files.shards), Path(files.ratio))
     found = []
     with Progress(len(micrographs), "pick") as progress:
         for one in picks.find(network, micrographs, device, **settings["picking"]):

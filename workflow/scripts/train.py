@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick import model
+from fewpick import model, shards
 from fewpick.dataset import load
 from fewpick.progress import Progress
 from fewpick.stacks import write_table
@@ -27,7 +27,7 @@ def main() -> None:
     with Progress(steps, snakemake.rule) as progress:
         network, history = train(
             hyperparameters,
-            load(map(Path, files.stacks), map(Path, files.masks), Path(files.ratio)),
+            load(*shards.paths(files.shards), Path(files.ratio)),
             warm_start=begin,
             device=snakemake.resources.device,
             checkpoint=checkpoint(),
@@ -40,12 +40,11 @@ def main() -> None:
 def checkpoint() -> Path:
     """Where a stopped training is kept: not among the outputs, which are deleted before a job.
 
-    The name stands for the code and for the files that say what is learned, and from where.
+    The name stands for the code and for the content of all inputs.
     """
     digest = hashlib.sha256(snakemake.params.code.encode())
-    for name in ("hyperparameters", "ratio", "warm_start"):
-        if name in snakemake.input.keys():  # noqa: SIM118
-            digest.update(hashlib.sha256(Path(snakemake.input[name]).read_bytes()).digest())
+    for path in snakemake.input:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
     return Path("results/checkpoints", digest.hexdigest()[:16] + ".pt")
 
 
