@@ -6,13 +6,15 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-slurm bench lint clean
 
 help:
-	@echo "make demo   train, pick and compare on simulated micrographs; see results/comparison.md"
-	@echo "make test   run the tests"
-	@echo "make lint   check style, types and the workflow"
-	@echo "make clean  remove results and the installation"
+	@echo "make demo        train, pick and compare on simulated micrographs; see results/comparison.md"
+	@echo "make test        run the tests"
+	@echo "make test-slurm  run the workflow on a SLURM of one node; needs root and SLURM's packages"
+	@echo "make bench       measure against peers and limits; see docs/performance.md"
+	@echo "make lint        check style, types and the workflow"
+	@echo "make clean       remove results and the installation"
 
 demo: $(INSTALLED)
 	$(BIN)/snakemake --cores all $(ARGS)
@@ -20,6 +22,13 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/pytest
+
+test-slurm: $(INSTALLED)
+	$(BIN)/pytest -m slurm tests/cluster
+
+# For example: make bench ARGS="--topaz /opt/topaz/bin/topaz"
+bench: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

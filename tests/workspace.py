@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import mrcfile
 import numpy as np
@@ -33,7 +33,7 @@ class Workspace:
     directory: Path
 
     @classmethod
-    def create(cls, folder: Path) -> Workspace:
+    def create(cls, folder: Path) -> Self:
         """Copy the project; the working directory is empty."""
         ignore = shutil.ignore_patterns("__pycache__")
         for part in PARTS:

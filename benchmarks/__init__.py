@@ -1,0 +1,1 @@
+"""Measured against peers and limits: `make bench`."""

@@ -1,0 +1,77 @@
+"""Measure, write one json, print one table.
+
+python -m benchmarks [--topaz PATH] [--only training picking ...] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from benchmarks import picking, preprocessing, scale, training
+from benchmarks.data import ROOT
+from benchmarks.measure import Figure, machine_name, save, table
+from fewpick.device import select_device
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--topaz", type=Path, help="executable of topaz, to compare with")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--rounds", type=int, default=9, help="of each comparison")
+    parser.add_argument("--only", nargs="*", help="parts to measure, all without it")
+    default = ROOT / "benchmarks/results" / f"{machine_name()}.json"
+    parser.add_argument("--output", type=Path, default=default, help="json to write")
+    options = parser.parse_args()
+    device = select_device(options.device)
+    # One thread, so that processor time is time; a GPU needs none.
+    torch.set_num_threads(1)
+
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "training": lambda: training.figures(device, options.rounds),
+        "preprocessing": lambda: preprocessing.figures(options.rounds),
+        "picking": lambda: picking.figures(device, options.rounds),
+        "planning": scale.planning,
+        "memory": scale.memory,
+    }
+    if options.topaz:
+        topaz = options.topaz
+        parts["topaz"] = lambda: [
+            preprocessing.against_topaz(topaz),
+            picking.against_topaz(topaz),
+        ]
+    else:
+        print("Topaz is not compared with: give its executable as --topaz PATH.", file=sys.stderr)
+    if device.type == "cuda":
+        parts["gpu"] = lambda: training.gpu_figures(device)
+    else:
+        print("No GPU: images/s and memory by batch size are not measured.", file=sys.stderr)
+
+    found: list[Figure] = []
+    for name in options.only or parts:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        found += parts[name]()
+    about = {
+        "date": date.today().isoformat(),
+        "commit": _commit(),
+        "device": str(device),
+        "clock": "processor time on one thread" if device.type == "cpu" else "wall clock",
+    }
+    save(found, about, options.output)
+    print(table(json.loads(options.output.read_text())))
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"
+
+
+main()

@@ -1,0 +1,72 @@
+"""What planning and jobs take when there are more micrographs."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from benchmarks.data import ROOT
+from benchmarks.measure import Figure, run
+
+NUMBERS = (100, 1_000, 10_000)
+# Micrographs of the runs whose memory is measured.
+SIZES = (16, 64, 256)
+CONFIG = {
+    "datasets": {
+        "large": {"micrographs": "micrographs", "coordinates": "p.star", "particle_radius": 50}
+    },
+    "splits": {"labeled_ratios": [0.01, 0.02, 0.05, 0.1, 0.2], "seeds": [0, 1, 2, 3, 4]},
+    "arms": {
+        "supervised": {"method": "supervised"},
+        "fixmatch": {"method": "fixmatch"},
+        **{
+            f"fixmatch_{rule}": {"method": "fixmatch", "labelling": rule}
+            for rule in ("prevalence", "seed", "unmasked")
+        },
+        "fixmatch_coupled": {
+            "method": "fixmatch",
+            "labelling": "seed",
+            "fixmatch": {"pseudo_label_threshold": 0.7},
+        },
+    },
+}
+
+
+def planning() -> list[Figure]:
+    """`snakemake --dry-run` with 5 ratios, 5 seeds and 6 arms. Names are all that counts here."""
+    found = []
+    for n in NUMBERS:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "micrographs").mkdir()
+            for index in range(n):
+                (folder / f"micrographs/FoilHole_{index:05d}_fractions.mrc").touch()
+            (folder / "p.star").touch()
+            (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+            command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1"]
+            command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml"]
+            seconds, peak = run(command, folder)
+        last = n == NUMBERS[-1]
+        title = f"dry-run with {n:,} micrographs"
+        found.append(Figure(title, seconds, "s", 20 if last else None))
+        found.append(Figure(f"{title}, peak memory", peak / 1024, "GiB", 1.5 if last else None))
+    return found
+
+
+def memory() -> list[Figure]:
+    """Peak memory of jobs, without the pages of the mapped files, which the system may drop."""
+    found = []
+    for job in ("preprocess", "train", "pick"):
+        used = {}
+        for n in SIZES:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "used.txt"
+                run([sys.executable, "-m", "benchmarks.job", job, str(n), folder, str(path)], ROOT)
+                used[n] = float(path.read_text())
+        growth = used[SIZES[-1]] - used[SIZES[0]]
+        title = f"{job}: memory that {SIZES[-1] - SIZES[0]} more micrographs take"
+        found.append(Figure(title, growth, "MiB", detail={"MiB by micrographs": used}))
+    return found
