@@ -31,14 +31,16 @@ COLUMNS = [
 ]
 HEAD = """# Results on real micrographs
 
-Written by `python docs/make_results.py` from the tables in docs/results/, which the runs named below \
-made (`snakemake --cores all --configfile config/NAME.yaml`). F1 and average precision are of \
-picks on test micrographs that neither training nor any choice saw, matched one to one within 0.3 \
-particle diameters, the border left out. Mean and standard deviation over seeds, each with \
-labels of its own; the gain is the paired difference to the supervised network with the same \
-labels, with its 95 % interval from a bootstrap over seeds and micrographs. Pixel recall is the share of \
-particle pixels that get a probability of 0.5 or more. Times are wall time of one training, warm \
-start left out, on one core of a machine that was busy with other work.
+Written by `python docs/make_results.py` from the tables in docs/results/, which these runs made:
+`snakemake --cores all --configfile config/NAME.yaml`.
+
+F1 and average precision are of picks on test micrographs that neither training nor any choice saw,
+matched one to one within 0.3 particle diameters, the border left out. They are means and standard
+deviations over seeds, each with labels of its own. The gain is the paired difference to the
+supervised network with the same labels; its 95 % interval is a bootstrap over seeds and
+micrographs. Pixel recall is the share of particle pixels that get a probability of 0.5 or more.
+Seconds are wall time of one training without the warm start, on one core of a machine that was busy
+with other work. Checkpoints and score thresholds come from fully labelled validation micrographs.
 """
 
 
@@ -59,10 +61,9 @@ def rows(table: pd.DataFrame) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     spread = table[table["seed"] == "sd"].set_index(["dataset", "arm", "labeled_ratio"])
-    means = table[table["seed"] == "mean"]
-    for ratio, group in means.groupby("labeled_ratio"):
-        if not ratio:
-            continue  # controls without learning
+    # Controls without learning have no time of training.
+    means = table[(table["seed"] == "mean") & table["train_seconds"].notna()]
+    for _, group in means.groupby("labeled_ratio"):
         for row in group.itertuples():
             around = spread.loc[(row.dataset, row.arm, row.labeled_ratio)]
             record = row._asdict() | dict(zip(means.columns, row[1:], strict=True))
