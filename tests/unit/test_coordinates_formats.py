@@ -384,6 +384,9 @@ def test_cryosparc_without_locations_or_with_pickles(tmp_path: Path) -> None:
     objects = np.array([({"a": 1},)], [("location/micrograph_path", "O")])
     with pytest.raises(InputError, match="not a cryoSPARC table"):
         read_picks(write_cs(tmp_path / "b.cs", objects))
+    (tmp_path / "d.cs").write_bytes(b"\x95CSDAT\x90\x01\x00\x00" + b'{"length": 4}')
+    with pytest.raises(InputError, match=r"d\.cs: in cryoSPARC's compressed form\. Save it"):
+        read_picks(tmp_path / "d.cs")
     content = write_cs(tmp_path / "c.cs", np.zeros(4, CS)).read_bytes()
     (tmp_path / "c.cs").write_bytes(content[:-7])
     with pytest.raises(InputError, match=r"c\.cs: not a cryoSPARC table"):

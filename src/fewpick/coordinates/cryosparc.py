@@ -19,6 +19,7 @@ from fewpick.errors import InputError
 NAME, SHAPE = "location/micrograph_path", "location/micrograph_shape"
 X, Y = "location/center_x_frac", "location/center_y_frac"
 SCORE = "pick_stats/ncc_score"
+COMPRESSED = b"\x95CSDAT"  # how the other form of the files begins, a stream of cryoSPARC's own
 
 
 def sniff(head: str) -> bool:
@@ -67,6 +68,12 @@ def read(path: Path, shapes: Mapping[str, tuple[int, int]] | None = None) -> dic
 
 
 def _load(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        if file.read(len(COMPRESSED)) == COMPRESSED:
+            raise InputError(
+                f"{path}: in cryoSPARC's compressed form. Save it as a numpy array with "
+                "cryosparc-tools (Dataset.load, then save), or export the particles as STAR."
+            )
     try:
         table = np.load(path, allow_pickle=False)
     except Exception as error:
