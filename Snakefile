@@ -21,4 +21,5 @@ rule all:
     input:
         "results/comparison.tsv",
         "results/comparison.md",
+        "results/report.html",
         FIGURES,

@@ -89,23 +89,22 @@ class Particle:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Candidates of one micrograph, best first, in its own pixels, and what they were found with.
+class Seen:
+    """A micrograph as the network sees it.
 
     Attributes
     ----------
-    picks: Picks
-        All candidates, with scores.
-    image: (T, T) float16 array, what the network saw
+    image: (T, T) float16 array
     frame: Frame
-    radius: particle radius in px of the micrograph
-    pixel_size: angstrom per px, None when unknown
+    radius: particle radius, px of `image`
+    area: y0, x0, y1, x1, half open: where picks may lie
+    pixel_size: angstrom per px of the micrograph, None when unknown
     """
 
-    picks: Picks
     image: NDArray[np.float16]
     frame: Frame
     radius: float
+    area: tuple[int, int, int, int]
     pixel_size: float | None
 
 
@@ -147,8 +146,8 @@ class Picker:
         self._size = {"particle_radius": radius, "particle_diameter_angstrom": diameter_angstrom}
         self._border, self._pixel_size = border, pixel_size
 
-    def find(self, path: Path) -> Found:
-        """Candidates of one micrograph.
+    def see(self, path: Path) -> Seen:
+        """Read and preprocess one micrograph.
 
         Raises
         ------
@@ -157,33 +156,43 @@ class Picker:
         """
         pixels, pixel_size = read_micrograph(path)
         pixel_size = self._pixel_size or pixel_size
+        size = self.use["target_size"]
         image, frame, _, _ = preprocess_micrograph(
             pixels,
-            self.use["target_size"],
+            size,
             path.name,
             normalise=self.use["normalise"],
             lowpass=in_pixels(self.use["lowpass_angstrom"], pixel_size, path.name),
         )
-        radius = self._radius(path, frame, pixel_size)
         scaled = self.particle.border * max(frame.ny, frame.nx) / self.particle.longest
         border = scaled if self._border is None else self._border
-        rows, columns = valid_area(frame, self.use["target_size"], border)
-        seen = Micrograph(
+        rows, columns = valid_area(frame, size, border)
+        return Seen(
+            image,
+            frame,
+            self._radius(path, frame, pixel_size) * frame.scale,
+            (rows.start, columns.start, rows.stop, columns.stop),
+            pixel_size,
+        )
+
+    def find(self, seen: Seen) -> Picks:
+        """All candidates, best first, in pixels of the micrograph."""
+        micrograph = Micrograph(
             dataset="",
-            name=path.name,
+            name="",
             split="unannotated",
-            image=image,
+            image=seen.image,
             mask=np.empty((0, 0), np.int8),
-            radius=radius * frame.scale,
+            radius=seen.radius,
             disc=0.0,
-            area=(rows.start, columns.start, rows.stop, columns.stop),
-            frame=frame,
+            area=seen.area,
+            frame=seen.frame,
             windows=(),
             points=np.empty((0, 2)),
         )
-        (found,) = find(self.network, [seen], self.device, **self.use["picking"])
-        picks = Picks(frame.to_original(found.xy), found.score, 2 * radius)
-        return Found(picks, image, frame, radius, pixel_size)
+        (found,) = find(self.network, [micrograph], self.device, **self.use["picking"])
+        diameter = 2 * seen.radius / seen.frame.scale
+        return Picks(seen.frame.to_original(found.xy), found.score, diameter)
 
     def trained_radius(self) -> float:
         """Particle radius of the training, px of the network's input."""

@@ -26,7 +26,10 @@ from fewpick.unet import UNet
 
 SPEC = {"particle_radius": 12.0, "border": 20.0}
 PICKING: dict[str, Any] = {"views": 2, "nms_radius": 1.2}
-HYPERPARAMETERS: dict[str, Any] = {"model": {"stem_stride": 4, "widths": [8, 8]}, "method": "supervised"}
+HYPERPARAMETERS: dict[str, Any] = {
+    "model": {"stem_stride": 4, "widths": [8, 8]},
+    "method": "supervised",
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_picks_are_those_of_the_workflow(project: Path) -> None:
     expected = read_table(project / "candidates.tsv")
     assert len(expected) > 20
     for name, rows in expected.groupby("micrograph"):
-        found = picker.find(project / "micrographs" / str(name)).picks
+        found = picker.find(picker.see(project / "micrographs" / str(name)))
         np.testing.assert_array_equal(found.xy, rows[["x", "y"]])
         np.testing.assert_array_equal(found.score, rows["score"])
         assert found.diameter == 24.0
@@ -94,6 +97,12 @@ def test_a_model_that_has_not_picked_is_refused(project: Path, tmp_path: Path) -
     assert resolve(copy) == copy
 
 
+def size(picker: Picker, path: Path) -> float:
+    """Particle radius, px of the micrograph."""
+    seen = picker.see(path)
+    return seen.radius / seen.frame.scale
+
+
 def test_particle_size_follows_the_pixel_size(project: Path, tmp_path: Path) -> None:
     """The same particle at half the pixel size covers twice the pixels."""
     fine = tmp_path / "fine.mrc"
@@ -101,13 +110,13 @@ def test_particle_size_follows_the_pixel_size(project: Path, tmp_path: Path) -> 
         mrc.set_data(np.random.default_rng(0).normal(size=(200, 260)).astype(np.float32))
         mrc.voxel_size = 1.0
     picker = Picker(project / "model", torch.device("cpu"))
-    assert picker.find(fine).radius == pytest.approx(24.0)
+    assert size(picker, fine) == pytest.approx(24.0)
     told = Picker(project / "model", torch.device("cpu"), diameter_angstrom=30.0)
-    assert told.find(fine).radius == pytest.approx(15.0)
+    assert size(told, fine) == pytest.approx(15.0)
     # Without pixel sizes, the share of the micrograph decides.
     picture = tmp_path / "half.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (100, 130), np.uint8)).save(picture)
-    assert picker.find(picture).radius == pytest.approx(6.0)
+    assert size(picker, picture) == pytest.approx(6.0)
 
 
 @pytest.mark.parametrize("fmt", ["star", "json", "cbox", "box", "csv", "topaz"])
@@ -118,7 +127,8 @@ def test_command_writes_every_format(project: Path, tmp_path: Path, fmt: str) ->
     held = {Path(name).stem: xy for name, xy in read_picks(out).items()}
     picker = Picker(project / "model", torch.device("cpu"))
     for index in range(4):
-        expected = kept(picker.find(project / f"micrographs/m{index}.mrc").picks, 0.09)
+        seen = picker.see(project / f"micrographs/m{index}.mrc")
+        expected = kept(picker.find(seen), 0.09)
         assert len(expected) > 0
         np.testing.assert_allclose(held[f"m{index}"].xy, expected.xy, atol=0.5)
 

@@ -13,7 +13,7 @@ import yaml
 from workspace import Workspace
 
 ARMS = ("supervised", "fixmatch", "seed", "coupled")
-TABLE = {"comparison", "figure_scores"}
+TABLE = {"comparison", "figure_scores", "report"}
 SHARDS = [f"dataset=mine shard=shard-00{i}of004" for i in range(4)]
 
 
@@ -173,6 +173,8 @@ EDITS: dict[str, Callable[[Workspace], set[str]]] = {
     "baselines": lambda workspace: {"baselines seed=0"} | TABLE,
     "table": lambda workspace: TABLE,
     "figures": lambda workspace: PICTURES,
+    "picker": lambda workspace: runs("pick") | scored(),
+    "report/page": lambda workspace: {"report"},
     "simulate": lambda workspace: set(),
     "plan": lambda workspace: set(),
     "codehash": lambda workspace: set(),

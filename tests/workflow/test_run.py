@@ -12,6 +12,7 @@ import starfile
 import yaml
 from workspace import CONFIG, ROOT, Workspace
 
+from fewpick import cli
 from fewpick.coordinates import read_picks
 from fewpick.stacks import Stack, read_table
 
@@ -90,6 +91,30 @@ def test_picks_are_written_for_other_programs(finished: Workspace) -> None:
     assert per_micrograph == {f"{p.stem}_autopick.star" for p in micrographs} | {"autopick.star"}
 
 
+def test_page_shows_every_training(finished: Workspace) -> None:
+    page = (finished.directory / "results/report.html").read_text()
+    data = json.loads(page.split('id="report-data">')[1].split("</script>")[0])
+    assert {run["arm"] for run in data["gallery"]["runs"]} == set(CONFIG["arms"])
+    assert {run["arm"] for run in data["trainings"]} == set(CONFIG["arms"])
+    # Warm start and arm are one curve: four steps, though each phase counts its own two.
+    assert all(run["step"] == [2, 4] for run in data["trainings"])
+    assert len(data["gallery"]["micrographs"]) >= 2
+    assert "&quot;steps&quot;: 4" in page
+    assert "NaN" not in page.split('id="report-data">')[1].split("</script>")[0]
+
+
+def test_model_picks_the_same_without_the_workflow(finished: Workspace, tmp_path: Path) -> None:
+    model = finished.directory / "results/models/fixmatch/ratio-0.2/seed-0"
+    micrographs = str(finished.directory / "micrographs")
+    assert cli.main(["pick", str(model), micrographs, "-o", str(tmp_path / "picks.csv")]) == 0
+    folder = finished.directory / "results/picks/fixmatch/ratio-0.2/seed-0"
+    workflow = {Path(name).name: held for name, held in read_picks(folder / "picks.csv").items()}
+    alone = read_picks(tmp_path / "picks.csv")
+    assert set(alone) == set(workflow)
+    for name, held in workflow.items():
+        np.testing.assert_array_equal(alone[name].xy, held.xy)
+
+
 def test_preprocessed_shards_hold_each_micrograph_once(finished: Workspace) -> None:
     results = finished.directory / "results"
     names = []
@@ -142,6 +167,7 @@ def test_other_pickers_are_scored_beside(workspace: Workspace) -> None:
         "external",
         "comparison",
         "figure_scores",
+        "report",
     }
     workspace.run()
     table = read_table(workspace.directory / "results/comparison.tsv")

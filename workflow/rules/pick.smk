@@ -14,6 +14,7 @@ rule pick:
         csv="results/picks/{arm}/ratio-{ratio}/seed-{seed}/picks.csv",
         micrographs=directory("results/picks/{arm}/ratio-{ratio}/seed-{seed}/micrographs"),
         threshold="results/models/{arm}/ratio-{ratio}/seed-{seed}/threshold.json",
+        picker="results/models/{arm}/ratio-{ratio}/seed-{seed}/picker.safetensors",
     log:
         "results/logs/pick/{arm}/ratio-{ratio}/seed-{seed}.log",
     benchmark:
@@ -28,6 +29,16 @@ rule pick:
         device=DEVICE,
     params:
         code=code("pick.py"),
-        settings=canonical({"picking": config["picking"], "datasets": list(PLAN.datasets)}),
+        settings=canonical(
+            {
+                "picking": config["picking"],
+                "datasets": list(PLAN.datasets),
+                # What `fewpick pick` has to know of micrographs that the workflow does not see.
+                "specs": SPECS,
+                "preprocess": {
+                    key: config["preprocess"][key] for key in ("normalise", "lowpass_angstrom")
+                },
+            }
+        ),
     script:
         "../scripts/pick.py"

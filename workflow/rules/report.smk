@@ -134,3 +134,63 @@ rule figure_micrographs:
         settings=canonical({"datasets": TRUTH, "radius": config["evaluation"]["match_radii"][0]}),
     script:
         "../scripts/figure_micrographs.py"
+
+
+# The page shows pictures of one seed; its counts of trainings and scores are those of all.
+SHOWN_SEED = PLAN.seeds[0]
+TRAININGS = [
+    (arm, ratio, seed) for arm in ORDERED_ARMS for ratio in PLAN.ratios for seed in PLAN.seeds
+]
+SHOWN_RUNS = [(arm, ratio) for arm, ratio, seed in [*TRAININGS, *PLAN.topaz] if seed == SHOWN_SEED]
+
+
+rule report:
+    input:
+        table="results/comparison.tsv",
+        micrographs=[f"{run}/micrographs.tsv" for run in RUNS],
+        curves=[f"{run}/curve.tsv" for run in RUNS],
+        warm_starts=[f"{PLAN.warm_start_folder(*run)}/history.tsv" for run in TRAININGS],
+        histories=[
+            f"results/models/{arm}/ratio-{ratio}/seed-{seed}/history.tsv"
+            for arm, ratio, seed in TRAININGS
+        ],
+        manifests=MANIFESTS,
+        coordinates=COORDINATES,
+        shards=SHARDS,
+        split=f"results/splits/seed-{SHOWN_SEED}/split.tsv",
+        candidates=[
+            f"results/picks/{arm}/ratio-{ratio}/seed-{SHOWN_SEED}/candidates.tsv"
+            for arm, ratio in SHOWN_RUNS
+        ],
+        thresholds=[
+            f"results/models/{arm}/ratio-{ratio}/seed-{SHOWN_SEED}/threshold.json"
+            for arm, ratio in SHOWN_RUNS
+        ],
+        chosen_by=f"{RUNS[0]}/micrographs.tsv",
+    output:
+        "results/report.html",
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    conda:
+        "../../envs/images.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("report.py"),
+        settings=canonical(
+            {
+                "reference": REFERENCE,
+                "datasets": TRUTH,
+                "trainings": TRAININGS,
+                "runs": SHOWN_RUNS,
+                "seed": int(SHOWN_SEED),
+                "radius": config["evaluation"]["match_radii"][0],
+                "config": {key: value for key, value in config.items() if key != "resources"},
+            }
+        ),
+    script:
+        "../scripts/report.py"

@@ -12,8 +12,10 @@ from fewpick.atomic import atomic_path
 from fewpick.dataset import load
 from fewpick.device import select_device
 from fewpick.export import export_picks
+from fewpick.picker import describe_use
 from fewpick.progress import Progress
 from fewpick.stacks import read_table, write_table
+from fewpick.versions import versions
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -23,11 +25,11 @@ def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files, output = snakemake.input, snakemake.output
     device = select_device(snakemake.resources.device)
-    network = model.load(files.model, device).network
+    trained = model.load(files.model, device)
     micrographs = load(*shards.paths(files.shards), Path(files.ratio))
     found = []
     with Progress(len(micrographs), "pick") as progress:
-        for one in picks.find(network, micrographs, device, **settings["picking"]):
+        for one in picks.find(trained.network, micrographs, device, **settings["picking"]):
             found.append(one)
             progress.update()
     candidates, threshold = picks.candidates(found), picks.threshold(found)
@@ -35,9 +37,20 @@ def main() -> None:
     write_table(pd.concat([one.pixels for one in found]), output.pixels)
     with atomic_path(output.threshold) as path:
         path.write_text(json.dumps(threshold, indent=2) + "\n")
+    manifests = dict(zip(settings["datasets"], map(read_table, files.manifests), strict=True))
+    use = describe_use(
+        micrographs,
+        manifests,
+        settings["specs"],
+        threshold=threshold,
+        picking=settings["picking"],
+        **settings["preprocess"],
+    )
+    use["versions"] = versions(("torch", "numpy", "scipy"))
+    model.save(output.picker, trained.network, trained.hyperparameters, use)
     export_picks(
         candidates[candidates["score"] >= threshold["threshold"]],
-        dict(zip(settings["datasets"], map(read_table, files.manifests), strict=True)),
+        manifests,
         star=Path(output.star),
         csv=Path(output.csv),
         folder=Path(output.micrographs),

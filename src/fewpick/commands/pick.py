@@ -101,21 +101,21 @@ def _pick(arguments: argparse.Namespace) -> int:
     with Progress(len(paths), "pick") as progress:
         for path in paths:
             try:
-                found = picker.find(path)
+                seen = picker.see(path)
             except InputError as error:
                 # One broken file of thousands does not stop the others, nor is it forgotten.
                 failures.append(str(error))
                 progress.update()
                 continue
-            chosen = picks[path.name] = kept(found.picks, threshold)
-            sizes.add(found.pixel_size)
-            ratio = found.radius * found.frame.scale / picker.trained_radius()
+            chosen = picks[path.name] = kept(picker.find(seen), threshold)
+            sizes.add(seen.pixel_size)
+            ratio = seen.radius / picker.trained_radius()
             other_size += not 1 / SAME_SIZE <= ratio <= SAME_SIZE
             if arguments.overlay is not None:
                 draw_circles(
-                    found.image[: found.frame.height, : found.frame.width],
-                    [(found.frame.to_target(chosen.xy), FOUND)],
-                    found.radius * found.frame.scale,
+                    seen.image[: seen.frame.height, : seen.frame.width],
+                    [(seen.frame.to_target(chosen.xy), FOUND)],
+                    seen.radius,
                     arguments.overlay / f"{stem(path.name)}.png",
                 )
             progress.update()

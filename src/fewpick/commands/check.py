@@ -1,0 +1,343 @@
+"""`fewpick check`: find what would stop or spoil a run, before it begins."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fewpick.commands.shared import run
+
+EPILOG = """\
+Reads the configuration, the headers of all micrographs, all coordinates and a few images; trains
+nothing and writes nothing. It ends with status 0 when a run can start (read the warnings all the
+same), with 2 when it cannot. Run it where you run snakemake: paths count from there.
+"""
+
+# Bytes per pixel of the preprocessed micrograph (float16) and its mask (int8).
+BYTES_PER_PIXEL = 3
+# Bytes of a model with its picks and tables, generously.
+BYTES_PER_TRAINING = 20e6
+# Micrographs whose masks are drawn to see how much of them is particle.
+DRAWN = 8
+# Seconds to read and preprocess a megapixel, and to score or draw a run; rough.
+SECONDS_PER_MEGAPIXEL, SECONDS_PER_JOB = 0.06, 6.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return run(_parser(), argv, _check)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fewpick check",
+        description="Check a configuration and its data before a run.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="configuration file (yaml)")
+    parser.add_argument(
+        "--cores", type=int, default=None, help="cores of the run (default: all of this machine)"
+    )
+    parser.add_argument("--no-timing", action="store_true", help="do not measure how long it takes")
+    return parser
+
+
+class Findings(logging.Handler):
+    """Lines as they are found; warnings of the library are among them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.warnings: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.warn(record.getMessage())
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+        print(f"  warning: {line}")
+
+
+@contextmanager
+def listening() -> Iterator[Findings]:
+    """Collect what the library warns of."""
+    findings, log = Findings(), logging.getLogger("fewpick")
+    propagate, log.propagate = log.propagate, False
+    log.addHandler(findings)
+    try:
+        yield findings
+    finally:
+        log.removeHandler(findings)
+        log.propagate = propagate
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    import yaml
+
+    from fewpick.config import complete
+    from fewpick.device import select_device
+    from fewpick.errors import InputError
+    from fewpick.plan import make_plan
+    from fewpick.schema import load_schema
+
+    source = str(arguments.config)
+    try:
+        read = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise InputError(f"{source}: not YAML: {where}") from None
+    if not isinstance(read, dict):
+        raise InputError(f"{source}: holds no keys. fewpick init writes an example.")
+    config = complete(read, load_schema(), source)
+    plan = make_plan(config)
+    device = select_device(config["resources"]["device"])
+    with listening() as findings:
+        manifests, points = {}, {}
+        for name, spec in config["datasets"].items():
+            print(f"data set {name}")
+            if "simulate" in spec:
+                print(f"  {spec['simulate']['n_micrographs']} micrographs, to be simulated")
+                continue
+            manifests[name], points[name] = _check_dataset(spec, plan.datasets[name].micrographs)
+            _check_masks(config, spec, manifests[name], points[name], findings)
+        _check_external(config, manifests)
+        if len(manifests) == len(config["datasets"]):
+            _check_labels(config, manifests, points, findings)
+        _check_disk(config, plan, findings)
+        print(f"device: {device.type}" + _gpu_name(device))
+        _say_plan(config, plan, device, manifests, arguments)
+    many = len(findings.warnings)
+    print(f"\n{source} can run" + (f", with {many} warning{'s' * (many > 1)}" if many else ""))
+    print(f"  snakemake --cores all --configfile {source}")
+    return 0
+
+
+def _check_dataset(
+    spec: Mapping[str, Any], micrographs: Mapping[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Headers, names, coordinates and frame, by what the workflow itself does first."""
+    from fewpick.manifest import build_manifest
+
+    manifest, points = build_manifest(spec, list(map(Path, micrographs.values())))
+    annotated = int((manifest["annotated"] == "true").sum())
+    sizes = (manifest["nx"].astype(str) + " x " + manifest["ny"].astype(str)).unique()
+    print(f"  {len(manifest)} micrographs of {', '.join(sizes[:3])} px; every header was read")
+    print(f"  {annotated} annotated, with {len(points):,} particles")
+    print(f"  frame of the coordinates: {manifest['orientation'].iloc[0]}")
+    return manifest, points
+
+
+def _check_masks(
+    config: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    manifest: pd.DataFrame,
+    points: pd.DataFrame,
+    findings: Findings,
+) -> None:
+    """Draw a few masks, to see what share of them is particle."""
+    import numpy as np
+
+    from fewpick.gather import particle_radii
+    from fewpick.geometry import frame_for
+    from fewpick.masks import HIGH_PREVALENCE, draw_mask
+
+    size, scale = config["preprocess"]["target_size"], config["masks"]["radius_scale"]
+    radii = particle_radii(spec, manifest)
+    annotated = manifest[manifest["annotated"] == "true"]
+    shares = []
+    for row in annotated.iloc[:: max(1, len(annotated) // DRAWN)].to_dict("records"):
+        name, frame = row["micrograph"], frame_for(row["ny"], row["nx"], size)
+        xy = points.loc[points["micrograph"] == name, ["x", "y"]].to_numpy()
+        mask = draw_mask(frame, size, xy, radii[name], scale, spec["border"])
+        shares.append(float((mask == 1).sum() / max((mask >= 0).sum(), 1)))
+    seen = [
+        radius * frame_for(ny, nx, size).scale
+        for radius, ny, nx in zip(radii.values(), manifest["ny"], manifest["nx"], strict=True)
+    ]
+    print(
+        f"  particle radius {np.median(list(radii.values())):.3g} px, {np.median(seen):.3g} px "
+        f"after scaling to {size}"
+    )
+    if shares:
+        print(f"  particle discs cover {np.mean(shares):.1%} of the annotated area")
+        if max(shares) > HIGH_PREVALENCE:
+            findings.warn(
+                f"discs cover up to {max(shares):.0%} of a micrograph. Is the particle size in "
+                "px of the original micrograph? Lower it, or masks.radius_scale."
+            )
+    if np.median(seen) < 5:
+        findings.warn(
+            f"particles are {2 * np.median(seen):.0f} px wide after scaling, too few to see "
+            "much. Raise preprocess.target_size."
+        )
+
+
+def _check_external(config: Mapping[str, Any], manifests: Mapping[str, pd.DataFrame]) -> None:
+    """Picks of other programs can be read and match."""
+    from fewpick.external import read_external
+
+    for name, spec in config["external_picks"].items():
+        if spec["dataset"] in manifests:
+            table = read_external(
+                spec["path"],
+                manifests[spec["dataset"]],
+                fmt=spec["format"],
+                y_axis=spec["y_axis"],
+                scale=spec["scale"],
+            )
+            n = table["micrograph"].nunique()
+            print(f"picks of {name}: {len(table):,} on {n} micrographs")
+
+
+def _check_labels(
+    config: Mapping[str, Any],
+    manifests: Mapping[str, pd.DataFrame],
+    points: Mapping[str, pd.DataFrame],
+    findings: Findings,
+) -> None:
+    """Draw the splits and labels, as the workflow will, and say how many particles they hold."""
+    from fewpick.gather import particle_radii
+    from fewpick.geometry import frame_for
+    from fewpick.splits import label_subset, split_micrographs
+
+    keys, size = config["splits"], config["preprocess"]["target_size"]
+    print("labels (first seed)")
+    for name, manifest in manifests.items():
+        spec = config["datasets"][name]
+        geometry = pd.DataFrame(
+            [
+                {"micrograph": row["micrograph"]} | frame_for(row["ny"], row["nx"], size).to_row()
+                for row in manifest.to_dict("records")
+            ]
+        )
+        annotated = (manifest["annotated"] == "true").tolist()
+        for seed in keys["seeds"]:
+            split = split_micrographs(
+                name,
+                manifest["micrograph"].tolist(),
+                annotated,
+                seed=seed,
+                val_fraction=keys["val_fraction"],
+                test_fraction=keys["test_fraction"],
+                split_file=spec["split_file"],
+            )
+            for ratio in keys["labeled_ratios"]:
+                table = label_subset(
+                    name,
+                    split,
+                    geometry,
+                    points[name],
+                    ratio=ratio,
+                    seed=seed,
+                    particle_radius=particle_radii(spec, manifest),
+                    border=spec["border"],
+                    unit=keys["unit"],
+                    tile_size=keys["tile_size"],
+                    validation=keys["validation"],
+                )
+                if seed == keys["seeds"][0]:
+                    held = table.groupby("split")["n_labeled_particles"].sum()
+                    print(
+                        f"  {name}, ratio {ratio:g}: {held.get('train', 0):,} particles to train, "
+                        f"{held.get('val', 0):,} to validate"
+                    )
+        parts = split["split"].value_counts()
+        print(
+            f"  {name}: {parts.get('train', 0)} micrographs to train, {parts.get('val', 0)} to "
+            f"validate, {parts.get('test', 0)} to test, {parts.get('unannotated', 0)} unlabelled"
+        )
+        if parts.get("test", 0) < 3:
+            findings.warn(
+                f"{parts.get('test', 0)} test micrographs give wide or misleading intervals. "
+                "Annotate more, or raise splits.test_fraction."
+            )
+    if len(keys["seeds"]) < 3:
+        findings.warn("fewer than three seeds; a difference between arms may be chance.")
+
+
+def _check_disk(config: Mapping[str, Any], plan: Any, findings: Findings) -> None:
+    from fewpick.errors import InputError
+
+    n = sum(len(files.micrographs) for files in plan.datasets.values())
+    needed = n * config["preprocess"]["target_size"] ** 2 * BYTES_PER_PIXEL
+    needed += (len(plan.trainings) + len(plan.warm_starts)) * BYTES_PER_TRAINING
+    free = shutil.disk_usage(Path()).free
+    print(f"disk: results take about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+    if needed > free:
+        raise InputError(
+            f"{Path().absolute()}: results need about {needed / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB are free. Run elsewhere with snakemake --directory."
+        )
+    if needed > free / 2:
+        findings.warn("the results take more than half of the free disk space.")
+
+
+def _gpu_name(device: Any) -> str:
+    import torch
+
+    return f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+
+
+def _say_plan(
+    config: Mapping[str, Any],
+    plan: Any,
+    device: Any,
+    manifests: Mapping[str, pd.DataFrame],
+    arguments: argparse.Namespace,
+) -> None:
+    """Numbers of jobs, and their time on this machine."""
+    import os
+
+    from fewpick import estimate
+
+    n_images = sum(len(files.micrographs) for files in plan.datasets.values())
+    print(
+        f"to do: {len(plan.arms)} arms ({', '.join(plan.arms)}) x {len(plan.ratios)} labelled "
+        f"ratios x {len(plan.seeds)} seeds = {len(plan.trainings)} trainings, after "
+        f"{len(plan.warm_starts)} shared warm starts"
+    )
+    if arguments.no_timing:
+        return
+    cores = arguments.cores or os.cpu_count() or 1
+    side_by_side = 1 if device.type == "cuda" else cores // config["resources"]["train_threads"]
+    size = config["preprocess"]["target_size"]
+    n_validation = max(1, round(config["splits"]["val_fraction"] * n_images))
+    rates: dict[str, estimate.Rates] = {}
+    seconds = 0.0
+    for values in [*plan.trainings.values(), *plan.warm_starts.values()]:
+        key = str((values["model"], values["training"]))
+        if key not in rates:
+            rates[key] = estimate.measure(values, size, device)
+        if "method" in values:
+            seconds += estimate.training_seconds(values, rates[key], n_validation)
+            seconds += n_images * config["picking"]["views"] * rates[key].look
+        else:
+            seconds += estimate.warm_start_seconds(values, rates[key], n_validation)
+    megapixels = sum((m["ny"] * m["nx"]).sum() for m in manifests.values()) / 1e6
+    rest = megapixels * SECONDS_PER_MEGAPIXEL + len(plan.trainings) * SECONDS_PER_JOB
+    total = seconds / max(side_by_side, 1) + rest / cores
+    print(
+        f"time: about {_words(total)} on {cores} cores, by timing a few steps now"
+        + ("" if device.type == "cuda" else "; a GPU is many times faster")
+    )
+
+
+def _words(seconds: float) -> str:
+    """A time as one would say it."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

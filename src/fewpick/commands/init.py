@@ -1,0 +1,233 @@
+"""`fewpick init`: look at micrographs and coordinates, and write a commented configuration."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from fewpick.commands.shared import positive, run
+from fewpick.survey import Survey
+
+EPILOG = """\
+example:
+  fewpick init data/micrographs data/particles.star --pixel-size 1.05 -o config/mine.yaml
+
+Coordinates may be a file or a folder: RELION STAR, cryoSPARC .cs, EMAN box, crYOLO cbox, Topaz
+txt, csv (CryoPPP), json. Micrographs without any count as not annotated and are used unlabelled.
+The images tell how large the particles are and whether y counts from the top or the bottom; look
+at the warnings, and correct what you know better. Nothing but the configuration is written.
+"""
+
+TEXT = """\
+# Written by fewpick init. Every key left out is at its default; config/README.md lists them all.
+#
+{seen}
+{warnings}
+datasets:
+  {name}:
+    micrographs: {micrographs}
+    coordinates: {coordinates}
+{extra}    # down: y counts rows from the first of the image's array; up: from the last.
+    # {orientation}
+    y_axis: {y_axis}
+    # px of the micrograph, {radius_source}.
+    particle_radius: {radius:g}
+{pixel_size}{border}
+splits:
+  # Shares of the training data to label, one training each{ratio_note}.
+  labeled_ratios: {ratios}
+{unit}  # Repetitions with other splits and first weights; one alone proves little.
+  seeds: {seeds}
+{test}
+# The rows of the table. fixmatch learns from the unlabelled micrographs as well.
+arms:
+  supervised: {{method: supervised}}
+  fixmatch: {{method: fixmatch}}
+
+# Picks of other programs, scored by the same rules; remove the signs to use it.
+# external_picks:
+#   topaz: {{dataset: {name}, path: path/to/picks, format: topaz}}
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return run(_parser(), argv, _init)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fewpick init",
+        description="Look at micrographs and particle coordinates, and write a configuration.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "micrographs", nargs="?", metavar="MICROGRAPHS", help="folder or glob; asked for if missing"
+    )
+    parser.add_argument(
+        "coordinates", nargs="?", metavar="COORDINATES", help="file or folder; asked for if missing"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: config/NAME.yaml"
+    )
+    parser.add_argument("--name", help="of the data set (default: that of the folder)")
+    parser.add_argument(
+        "--pixel-size", type=positive, metavar="A", help="angstrom per px, if the files do not say"
+    )
+    parser.add_argument(
+        "--diameter", type=positive, metavar="PX", help="particle diameter in px of the micrographs"
+    )
+    parser.add_argument(
+        "--diameter-angstrom", type=positive, metavar="A", help="particle diameter in angstrom"
+    )
+    parser.add_argument(
+        "--scale",
+        type=positive,
+        default=1.0,
+        help="px of the micrographs per unit of the coordinates, for picks on smaller images",
+    )
+    parser.add_argument("--format", metavar="NAME", help="of the coordinates, if it is not told")
+    parser.add_argument("--force", action="store_true", help="write over an existing file")
+    return parser
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    import yaml
+
+    from fewpick.atomic import atomic_path
+    from fewpick.config import complete
+    from fewpick.errors import InputError
+    from fewpick.schema import load_schema
+    from fewpick.survey import look
+
+    micrographs = arguments.micrographs or _ask("folder or glob of micrographs")
+    coordinates = arguments.coordinates or _ask("file or folder of particle coordinates")
+    name = arguments.name or _name(micrographs)
+    output = arguments.output or Path("config", f"{name}.yaml")
+    if output.exists() and not arguments.force:
+        raise InputError(f"{output}: is there already. Give another -o, or --force.")
+    survey = look(
+        micrographs,
+        coordinates,
+        radius=None if arguments.diameter is None else arguments.diameter / 2,
+        pixel_size=arguments.pixel_size,
+        diameter_angstrom=arguments.diameter_angstrom,
+        scale=arguments.scale,
+        fmt=arguments.format,
+    )
+    text = compose(
+        survey,
+        name,
+        micrographs,
+        coordinates,
+        pixel_size=arguments.pixel_size,
+        scale=arguments.scale,
+        fmt=arguments.format,
+    )
+    complete(yaml.safe_load(text), load_schema(), str(output))
+    with atomic_path(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print("\n".join(_seen(survey)))
+    for warning in survey.warnings:
+        print(f"warning: {warning}")
+    print(f"\nWritten: {output}. Read it, then:\n  fewpick check {output}")
+    return 0
+
+
+def compose(
+    survey: Survey,
+    name: str,
+    micrographs: str,
+    coordinates: str,
+    *,
+    pixel_size: float | None = None,
+    scale: float = 1.0,
+    fmt: str | None = None,
+) -> str:
+    """The configuration as YAML text with comments.
+
+    Parameters
+    ----------
+    survey: what was seen
+    name: of the data set
+    micrographs, coordinates: as given
+    pixel_size: as given; None leaves it to the headers
+    scale, fmt: as given
+    """
+    splits = survey.splits
+    extra = ""
+    if fmt is not None:
+        extra += f"    format: {fmt}\n"
+    if scale != 1:
+        extra += f"    scale: {scale:g} # px of the micrograph per unit of the coordinates\n"
+    unit = ""
+    if splits.get("unit") == "tile":
+        unit = (
+            "  # There are few micrographs, so that single tiles are labelled; their edge in px\n"
+            "  # of the image after scaling to preprocess.target_size (768).\n"
+            f"  unit: tile\n  tile_size: {splits['tile_size']}\n"
+        )
+    test = splits.get("test_fraction")
+    return TEXT.format(
+        seen="\n".join(f"# {line}" for line in _seen(survey)),
+        warnings="".join(f"# WARNING: {line}\n" for line in survey.warnings),
+        name=name,
+        micrographs=_quoted(micrographs),
+        coordinates=_quoted(coordinates),
+        extra=extra,
+        orientation=survey.orientation,
+        y_axis=survey.y_axis,
+        radius=survey.radius,
+        radius_source=survey.radius_source,
+        pixel_size=f"    pixel_size: {pixel_size:g}\n" if pixel_size else "",
+        border=f"    # No point lies closer to an edge.\n    border: {survey.border}\n"
+        if survey.border
+        else "",
+        ratio_note=": about 1, 4 and 16 tiles" if unit else "",
+        ratios=json.dumps(splits.get("labeled_ratios", [0.05, 0.1])),
+        unit=unit,
+        seeds=json.dumps(splits.get("seeds", [0])),
+        test=f"  # So that more than one or two are scored.\n  test_fraction: {test:g}\n"
+        if test
+        else "",
+    )
+
+
+def _seen(survey: Survey) -> list[str]:
+    sizes = ", ".join(f"{nx} x {ny}" for ny, nx in sorted(survey.shapes)[:3])
+    pixel = f"{survey.pixel_size:g} angstrom" if survey.pixel_size else "not known"
+    return [
+        f"{survey.n_micrographs} micrographs of {sizes} px, pixel size {pixel}",
+        f"{survey.n_annotated} annotated, with {survey.n_particles:,} particles",
+        f"particle diameter {2 * survey.radius:g} px ({survey.radius_source})",
+        f"frame: {survey.orientation}",
+    ]
+
+
+def _name(micrographs: str) -> str:
+    """A name for the data set: of the folder, or of the one above `micrographs`."""
+    parts = [p for p in Path(micrographs).absolute().parts if not set(p) & set("*?[")]
+    parts = [p for p in parts if p.lower() not in ("micrographs", "images", "mrc", "raw", "/")]
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", parts[-1]).strip("_.-") if parts else ""
+    return name if name and name != "all" else "mine"
+
+
+def _quoted(text: str) -> str:
+    """As YAML takes it, whatever it holds; JSON strings are YAML."""
+    return text if re.fullmatch(r"[A-Za-z0-9_./-]+", text) else json.dumps(text)
+
+
+def _ask(what: str) -> str:
+    from fewpick.errors import InputError
+
+    if not sys.stdin.isatty():
+        raise InputError(f"{what}: not given. See fewpick init --help.")
+    return input(f"{what}: ").strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""`fewpick suggest`: which micrographs or tiles are worth labelling next."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from fewpick.commands.shared import add_device, add_model_size, run
+
+EPILOG = """\
+example, with the three seeds of one arm as voters:
+  fewpick suggest micrographs/ results/models/fixmatch/ratio-0.05/seed-* \\
+      --labelled particles.star -o suggested
+
+Writes suggested/suggestions.tsv (rank, micrograph, the area in its pixels, how many particles are
+in dispute there and how many are seen), and suggested/suggestions.png to look at: blue circles are
+picks that the voters agree on, vermilion ones are disputed. Several models, such as the seeds of
+one arm, make better voters than one, which votes with its eight rotations and flips.
+"""
+
+NAMES = ("suggestions.tsv", "suggestions.png")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return run(_parser(), argv, _suggest)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fewpick suggest",
+        description="Say where further labels would help most: where trained models disagree, and "
+        "where micrographs differ from each other.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("micrographs", metavar="MICROGRAPHS", help="folder or glob to choose from")
+    parser.add_argument(
+        "models", nargs="+", type=Path, metavar="MODEL", help="model files, or their folders"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("suggested"),
+        metavar="FOLDER",
+        help="folder to write to (default: suggested)",
+    )
+    parser.add_argument(
+        "-n", type=_count, default=10, metavar="N", help="how many to suggest (default: 10)"
+    )
+    parser.add_argument(
+        "--unit",
+        choices=("tile", "micrograph"),
+        default="tile",
+        help="what is labelled at once (default: tile)",
+    )
+    parser.add_argument(
+        "--tile-size",
+        type=_count,
+        default=96,
+        metavar="PX",
+        help="edge of a tile, px of the scaled image, as splits.tile_size (default: 96)",
+    )
+    parser.add_argument(
+        "--labelled",
+        metavar="COORDINATES",
+        help="file or folder of labels there are; its micrographs are left out",
+    )
+    add_model_size(parser)
+    add_device(parser)
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def read_shape(path: Path) -> tuple[int, int]:
+    """Rows and columns of a micrograph."""
+    from fewpick.micrographs import read_header
+
+    header = read_header(path)
+    return header.ny, header.nx
+
+
+def _suggest(arguments: argparse.Namespace) -> int:
+    from fewpick import suggest
+    from fewpick.coordinates import match_names, read_picks
+    from fewpick.device import select_device
+    from fewpick.errors import InputError
+    from fewpick.micrographs import list_micrographs
+    from fewpick.picker import Picker
+    from fewpick.progress import Progress
+    from fewpick.stacks import write_table
+    from fewpick.suggestions import draw_sheet, tabulate
+
+    device = select_device(arguments.device)
+    pickers = [
+        Picker(
+            model,
+            device,
+            dataset=arguments.dataset,
+            radius=None if arguments.diameter is None else arguments.diameter / 2,
+            diameter_angstrom=arguments.diameter_angstrom,
+            pixel_size=arguments.pixel_size,
+        )
+        for model in arguments.models
+    ]
+    sizes = {picker.use["target_size"] for picker in pickers}
+    if len(sizes) > 1:
+        raise InputError(f"the models see images of {sorted(sizes)} px; give models of one run.")
+    paths = {path.name: path for path in list_micrographs(arguments.micrographs)}
+    if arguments.labelled is not None:
+        shapes = {name: read_shape(path) for name, path in paths.items()}
+        known = match_names(list(paths), read_picks(arguments.labelled, shapes=shapes)).matched
+        paths = {name: path for name, path in paths.items() if name not in set(known.values())}
+        if not paths:
+            raise InputError(f"{arguments.labelled}: every micrograph is labelled already.")
+    tile_size = arguments.tile_size if arguments.unit == "tile" else None
+    candidates: list[suggest.Area] = []
+    with Progress(len(paths), "suggest") as progress:
+        for path in paths.values():
+            candidates += suggest.areas(pickers, path, tile_size)[2]
+            progress.update()
+    chosen = suggest.choose(candidates, arguments.n)
+    if not chosen:
+        raise InputError(
+            f"--tile-size {arguments.tile_size}: no tile fits into a micrograph of {max(sizes)} px."
+        )
+    table = tabulate(chosen, {area.path: pickers[0].see(area.path).frame for area in chosen})
+    write_table(table, arguments.output / NAMES[0])
+    draw_sheet(chosen, pickers, arguments.output / NAMES[1])
+    print(table.to_string(index=False))
+    print(f"\n{arguments.output / NAMES[0]} and {NAMES[1]}: label these first.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
