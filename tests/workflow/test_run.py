@@ -103,6 +103,18 @@ def test_page_shows_every_training(finished: Workspace) -> None:
     assert "NaN" not in page.split('id="report-data">')[1].split("</script>")[0]
 
 
+def test_snakemakes_own_report_has_captions(workspace: Workspace) -> None:
+    workspace.run("--report", "snakemake.html")
+    text = (workspace.directory / "snakemake.html").read_text()
+    for said in (
+        "Picks of fixmatch with labelled ratio 0.2",
+        "gain over supervised and its 95 % interval",
+        '"Micrographs": {',
+        '"Training": {',
+    ):
+        assert said in text
+
+
 def test_model_picks_the_same_without_the_workflow(finished: Workspace, tmp_path: Path) -> None:
     model = finished.directory / "results/models/fixmatch/ratio-0.2/seed-0"
     micrographs = str(finished.directory / "micrographs")

@@ -38,7 +38,9 @@ rule comparison:
         scores=[f"{run}/scores.tsv" for run in RUNS],
         micrographs=[f"{run}/micrographs.tsv" for run in RUNS],
     output:
-        table="results/comparison.tsv",
+        table=report(
+            "results/comparison.tsv", caption="../report/comparison.rst", category="Comparison"
+        ),
         text="results/comparison.md",
     log:
         "results/logs/comparison.log",
@@ -62,8 +64,14 @@ rule figure_scores:
         table="results/comparison.tsv",
         curves=[f"{run}/curve.tsv" for run in RUNS],
     output:
-        scores="results/figures/scores.png",
-        curves="results/figures/precision_recall.png",
+        scores=report(
+            "results/figures/scores.png", caption="../report/scores.rst", category="Comparison"
+        ),
+        curves=report(
+            "results/figures/precision_recall.png",
+            caption="../report/precision_recall.rst",
+            category="Comparison",
+        ),
     log:
         "results/logs/figures/scores.log",
     benchmark:
@@ -90,7 +98,12 @@ rule figure_training:
             "results/models/{arm}/ratio-{{ratio}}/seed-{{seed}}/history.tsv", arm=ORDERED_ARMS
         ),
     output:
-        "results/figures/training/ratio-{ratio}/seed-{seed}.png",
+        report(
+            "results/figures/training/ratio-{ratio}/seed-{seed}.png",
+            caption="../report/training.rst",
+            category="Training",
+            labels={"labelled ratio": "{ratio}", "seed": "{seed}"},
+        ),
     log:
         "results/logs/figures/training/ratio-{ratio}/seed-{seed}.log",
     benchmark:
@@ -118,7 +131,12 @@ rule figure_micrographs:
         candidates="results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",
         threshold="results/models/{arm}/ratio-{ratio}/seed-{seed}/threshold.json",
     output:
-        "results/figures/micrographs/{arm}/ratio-{ratio}/seed-{seed}.png",
+        report(
+            "results/figures/micrographs/{arm}/ratio-{ratio}/seed-{seed}.png",
+            caption="../report/micrographs.rst",
+            category="Micrographs",
+            labels={"arm": "{arm}", "labelled ratio": "{ratio}", "seed": "{seed}"},
+        ),
     log:
         "results/logs/figures/micrographs/{arm}/ratio-{ratio}/seed-{seed}.log",
     benchmark:
@@ -168,7 +186,7 @@ rule report:
         ],
         chosen_by=f"{RUNS[0]}/micrographs.tsv",
     output:
-        "results/report.html",
+        report("results/report.html", caption="../report/page.rst", category="Comparison"),
     log:
         "results/logs/report.log",
     benchmark:
