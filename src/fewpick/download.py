@@ -19,7 +19,7 @@ from fewpick.errors import InputError
 
 log = logging.getLogger(__name__)
 
-AGENT = "fewpick (https://pypi.org/project/fewpick)"
+AGENT = "fewpick"
 TIMEOUT = 60.0  # seconds without a byte
 RETRIES = 6  # attempts in a row that bring nothing new
 PAUSE = 1.0  # seconds before the second attempt, doubled for each further one
