@@ -42,3 +42,31 @@ rule pick:
         ),
     script:
         "../scripts/pick.py"
+
+
+# The picks as other programs read them, on request:
+# `snakemake --cores 1 results/picks/fixmatch/ratio-0.05/seed-0/box`, for example.
+rule convert:
+    input:
+        star="results/picks/{arm}/ratio-{ratio}/seed-{seed}/picks.star",
+        manifests=MANIFESTS,
+    output:
+        directory("results/picks/{arm}/ratio-{ratio}/seed-{seed}/{format}"),
+    log:
+        "results/logs/convert/{arm}/ratio-{ratio}/seed-{seed}/{format}.log",
+    benchmark:
+        "results/benchmarks/convert/{arm}/ratio-{ratio}/seed-{seed}/{format}.tsv"
+    wildcard_constraints:
+        arm="[^/]+",
+        format="box|cbox|topaz|json",
+    conda:
+        "../../envs/images.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code("convert.py"),
+        specs=canonical(SPECS),
+    script:
+        "../scripts/convert.py"
