@@ -73,7 +73,8 @@ def vote(pickers: Sequence[Picker], seen: Seen) -> tuple[NDArray[np.float64], Fl
     for picker in pickers:
         image = torch.from_numpy(np.asarray(seen.image, np.float32)).to(picker.device)[None, None]
         views = VIEWS if len(pickers) == 1 else FEWER_VIEWS
-        cut = math.log(picker.threshold / (1 - picker.threshold))
+        threshold = min(max(picker.threshold, FLOOR), 1 - FLOOR)
+        cut = math.log(threshold / (1 - threshold))
         answers = []
         for k in range(views):
             view = torch.rot90(image, k % 4, (-2, -1))

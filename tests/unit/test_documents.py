@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from fewpick import cli, reference
+from fewpick.coordinates import FORMATS, Format, Picks, read_picks, write_picks
+from fewpick.errors import InputError
 from fewpick.schema import load_schema
 
 ROOT = Path(__file__).parents[2]
@@ -64,5 +69,36 @@ def test_keys_named_in_documents_exist() -> None:
     sections = "|".join(schema["properties"])
     for document in DOCUMENTS:
         for key in re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)`", document.read_text()):
-            if not key.endswith((".tsv", ".yaml", ".md", ".json")):
+            if not key.endswith((".tsv", ".yaml", ".md", ".json", ".safetensors")):
                 assert key in known or any(k.startswith(key + ".") for k in known), (document, key)
+
+
+def blocks(document: str) -> list[str]:
+    """Python examples of a document."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / document).read_text(), re.DOTALL)
+
+
+def test_the_labelling_rule_of_the_example_works() -> None:
+    rule = blocks("extending.md")[0]
+    assert len(rule.splitlines()) <= 20
+    space: dict[str, Any] = {"Tensor": torch.Tensor}
+    exec(rule, space)
+    labels, weights = space["entropy_weighted"](torch.tensor([0.5, 0.0, 1.0, 0.7]), 0.5)
+    assert labels.tolist() == [1, 0, 1, 1]
+    assert weights.tolist() == pytest.approx([0, 1, 1, 0.1187], abs=1e-3)
+
+
+def test_the_format_of_the_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = blocks("extending.md")[1]
+    assert len(module.splitlines()) <= 45
+    space: dict[str, Any] = {}
+    exec(module, space)
+    form = Format((".jsonl",), space["sniff"], space["read"], space["write"])
+    monkeypatch.setattr("fewpick.coordinates.FORMATS", {"jsonl": form, **FORMATS})
+    picks = {"a.mrc": Picks(np.array([[1.5, 2.5], [3.0, 4.0]]), np.array([0.9, 0.1]))}
+    write_picks(tmp_path / "p.jsonl", picks)
+    held = read_picks(tmp_path / "p.jsonl")
+    np.testing.assert_array_equal(held["a.mrc"].xy, picks["a.mrc"].xy)
+    (tmp_path / "p.jsonl").write_text('{"micrograph": "a", "x": 1}')
+    with pytest.raises(InputError, match="Write it again"):
+        read_picks(tmp_path / "p.jsonl")
