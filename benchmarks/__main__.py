@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--topaz", type=Path, help="executable of topaz, to compare with")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--rounds", type=int, default=9, help="of each comparison")
+    parser.add_argument("--rounds", type=int, default=15, help="of each comparison")
     parser.add_argument("--only", nargs="*", help="parts to measure, all without it")
     default = ROOT / "benchmarks/results" / f"{machine_name()}.json"
     parser.add_argument("--output", type=Path, default=default, help="json to write")
