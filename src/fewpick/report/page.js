@@ -34,9 +34,10 @@ Chart.register({
     chart.data.datasets.forEach((dataset, index) => {
       if (!chart.isDatasetVisible(index)) return;
       if (dataset.name) {
-        ctx.fillStyle = "#5b6470";
-        ctx.font = `12px ${Chart.defaults.font.family}`;
-        ctx.fillText(dataset.name, chartArea.left + 6, y.getPixelForValue(dataset.data[0].y) - 4);
+        const at = [dataset.name, chartArea.right - 6, y.getPixelForValue(dataset.data[0].y) + 14];
+        Object.assign(ctx, { font: `12px ${Chart.defaults.font.family}`, textAlign: "right", lineWidth: 4, strokeStyle: "#fff", fillStyle: "#5b6470" });
+        ctx.strokeText(...at);
+        ctx.fillText(...at);
       }
       if (!dataset.intervals) return;
       const known = dataset.data.map((point, i) => [point, dataset.intervals[i]]).filter((pair) => pair[1]);
@@ -148,7 +149,7 @@ function scoreChart(chart) {
       borderColor: colourOf(arm), backgroundColor: colourOf(arm), pointStyle: markOf(arm), pointRadius: 5, borderWidth: 2,
     };
   });
-  const budgets = unique(chart.points.map((point) => point.x)).sort((a, b) => a - b);
+  const budgets = unique(chart.points.map((point) => Math.round(point.x))).sort((a, b) => a - b);
   const [first, last] = [budgets[0] / 1.5, budgets.at(-1) * 1.5];
   const dashes = [[6, 4], [2, 3], [8, 3, 2, 3], [1, 4]];
   chart.levels.forEach((level, index) => datasets.push({
@@ -164,7 +165,7 @@ function scoreChart(chart) {
         x: axis("labelled particles", {
           type: "logarithmic", min: first, max: last,
           afterBuildTicks(scale) { scale.ticks = budgets.map((value) => ({ value })); },
-          ticks: { callback: (value) => Math.round(value).toLocaleString("en") },
+          ticks: { callback: (value) => value.toLocaleString("en") },
         }),
         y: axis("", { min: 0, max: share ? 1 : undefined, suggestedMax: 1.1 * Math.max(...chart.points.map((point) => point.high ?? point.y)) }),
       },

@@ -132,10 +132,10 @@ def _score(column: str, row: Mapping[Any, Any], spread: Mapping[Any, Any] | None
         return _cell(f"{value / 60:.1f}", value)
     if column.startswith("delta_"):
         low, high = row["delta_low"], row["delta_high"]
-        interval = f" [{low:+.3f}, {high:+.3f}]" if pd.notna(low) else ""
-        return _cell(f"{value:+.3f}{interval}", value)
+        interval = f"[{low:+.3f}, {high:+.3f}]" if pd.notna(low) else ""
+        return _cell(f"{value:+.3f}", value, below=interval)
     deviation = math.nan if spread is None else spread[column]
-    return _cell(f"{value:.3f}" + (f" ± {deviation:.3f}" if pd.notna(deviation) else ""), value)
+    return _cell(f"{value:.3f}", value, below=f"± {deviation:.3f}" if pd.notna(deviation) else "")
 
 
 def _table(
@@ -148,9 +148,9 @@ def _table(
     return f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>"
 
 
-def _cell(text: str, value: float | None = None, *, head: bool = False) -> str:
-    """A cell; `value` is what sorting goes by."""
+def _cell(text: str, value: float | None = None, *, head: bool = False, below: str = "") -> str:
+    """A cell; `value` is what sorting goes by, `below` stands under the text, smaller."""
+    tag, scope = ("th", ' scope="row"') if head else ("td", "")
     sort = "" if value is None or pd.isna(value) else f' data-value="{float(value)!r}"'
-    return (
-        f'<th scope="row"{sort}>{escape(text)}</th>' if head else f"<td{sort}>{escape(text)}</td>"
-    )
+    more = f" <small>{escape(below)}</small>" if below else ""
+    return f"<{tag}{scope}{sort}>{escape(text)}{more}</{tag}>"
