@@ -73,11 +73,17 @@ def rows(table: pd.DataFrame) -> list[str]:
                 gain = f"{record['delta_pick_f1_0.3']:+.3f} [{low:+.3f}, {high:+.3f}]"
             lines.append(
                 f"| {record['n_labeled_particles']:.0f} | {record['arm']} "
-                f"| {record['pick_f1_0.3']:.3f} ± {around['pick_f1_0.3']:.3f} | {gain} "
-                f"| {record['average_precision']:.3f} ± {around['average_precision']:.3f} "
+                f"| {with_spread(record, around, 'pick_f1_0.3')} | {gain} "
+                f"| {with_spread(record, around, 'average_precision')} "
                 f"| {record['pixel_recall']:.3f} | {record['train_seconds']:.0f} |"
             )
     return lines
+
+
+def with_spread(mean: dict[str, float], spread: pd.Series, column: str) -> str:
+    """Mean and standard deviation, or the one value where there is one seed."""
+    value = f"{mean[column]:.3f}"
+    return value if pd.isna(spread[column]) else f"{value} ± {spread[column]:.3f}"
 
 
 def page() -> str:
