@@ -40,7 +40,8 @@ deviations over seeds, each with labels of its own. The gain is the paired diffe
 supervised network with the same labels; its 95 % interval is a bootstrap over seeds and
 micrographs. Pixel recall is the share of particle pixels that get a probability of 0.5 or more.
 Seconds are wall time of one training without the warm start, on one core of a machine that was busy
-with other work. Checkpoints and score thresholds come from fully labelled validation micrographs.
+with other work. Crops have been drawn faster, and in another random order, since these runs, which
+changes single runs within their spread. Checkpoints and score thresholds come from fully labelled validation micrographs.
 """
 
 

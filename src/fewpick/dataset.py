@@ -165,25 +165,39 @@ def cut(
     -------
     (n, 1, size, size) float32 tensor
     """
-    reach = max(view.reach(size) for view in views)
-    windows = np.empty((len(views), 2 * reach, 2 * reach), np.float32)
-    offsets = []
-    for window, image, view in zip(windows, images, views, strict=True):
-        top, left = int(np.floor(view.y)) - reach + 1, int(np.floor(view.x)) - reach + 1
-        rows = np.arange(top, top + 2 * reach)
-        columns = np.arange(left, left + 2 * reach)
-        height, width = image.shape
-        window[...] = image[np.ix_(_mirrored(rows, height), _mirrored(columns, width))]
-        if isinstance(fill, int):
-            window[(rows < 0) | (rows >= height)] = fill
-            window[:, (columns < 0) | (columns >= width)] = fill
-        offsets.append((top, left))
-    return sample(
-        torch.from_numpy(windows)[:, None],
-        [view.moved(-top, -left) for view, (top, left) in zip(views, offsets, strict=True)],
-        size,
-        nearest=isinstance(fill, int),
-    )
+    crops = torch.empty(len(views), 1, size, size)
+    for crop, image, view in zip(crops, images, views, strict=True):
+        turns = view.quarter_turns(size)
+        extent = size if turns is not None else 2 * view.reach(size)
+        top = math.ceil(view.y - (extent - 1) / 2)
+        left = math.ceil(view.x - (extent - 1) / 2)
+        window = _window(image, top, left, extent, fill)
+        if turns is not None:
+            turned = np.rot90(window, turns)
+            crop[0] = torch.from_numpy((turned[:, ::-1] if view.mirrored else turned).copy())
+        else:
+            crop[:] = sample(
+                torch.from_numpy(window)[None, None],
+                [view.moved(-top, -left)],
+                size,
+                nearest=isinstance(fill, int),
+            )[0]
+    return crops
+
+
+def _window(
+    image: NDArray[np.generic], top: int, left: int, extent: int, fill: str | int
+) -> NDArray[np.float32]:
+    """Square of an image that may reach beyond its edges, continued there as `cut` says."""
+    height, width = image.shape
+    if top >= 0 and left >= 0 and top + extent <= height and left + extent <= width:
+        return image[top : top + extent, left : left + extent].astype(np.float32)
+    rows, columns = np.arange(top, top + extent), np.arange(left, left + extent)
+    window = image[np.ix_(_mirrored(rows, height), _mirrored(columns, width))].astype(np.float32)
+    if isinstance(fill, int):
+        window[(rows < 0) | (rows >= height)] = fill
+        window[:, (columns < 0) | (columns >= width)] = fill
+    return window
 
 
 def _mirrored(index: NDArray[np.int64], n: int) -> NDArray[np.int64]:

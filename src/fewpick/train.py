@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from fewpick.atomic import atomic_path
 from fewpick.canonical import canonical
@@ -44,6 +45,10 @@ NETWORKS_APART = 1_000_003
 COUNTERS = (*("step", "seconds", "last_loss", "lambda_scale", "drifting", "best_f1", "start_f1"),)
 
 
+class Stopped(Exception):
+    """A training was asked to stop, and did so; the same call goes on from its checkpoint."""
+
+
 class Ema:
     """Exponential moving average of a network, parameters and buffers, always in eval mode.
 
@@ -59,8 +64,9 @@ class Ema:
     def update(self, network: UNet) -> None:
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 10))
-        for mean, value in zip(self.network.parameters(), network.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
+        means: list[Tensor] = list(self.network.parameters())
+        values: list[Tensor] = list(network.parameters())
+        torch._foreach_lerp_(means, values, 1 - decay)
         for kept, current in zip(self.network.buffers(), network.buffers(), strict=True):
             if kept.is_floating_point():
                 kept.lerp_(current, 1 - decay)
@@ -105,7 +111,8 @@ def train(
     warm_start: UNet | None = None,
     device: str = "auto",
     checkpoint: Path | None = None,
-    on_step: Callable[..., None] = lambda **values: None,
+    on_step: Callable[..., None] = lambda n, **values: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[UNet, pd.DataFrame]:
     """Train one network.
 
@@ -124,7 +131,9 @@ def train(
     device: auto, cpu or cuda
     checkpoint: file to save the state in now and then and to resume from; removed at the end.
         A checkpoint of other hyperparameters is ignored.
-    on_step: called after each step with the current validation score
+    on_step: called after each step with the number of steps done since the last call (more than
+        one after resuming) and the current validation score
+    stop: asked after each step; when true, the state is saved and the training ends early
 
     Returns
     -------
@@ -134,16 +143,25 @@ def train(
     ------
     InputError
         If no training micrograph is labelled, or the loss is no longer finite.
+    Stopped
+        If `stop` said so before the last step.
     """
     run = _Run(hyperparameters, micrographs, warm_start, select_device(device))
     key = canonical([dict(hyperparameters), warm_start is not None])
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint, key)
+    logger.info("%d of %d steps to do, on %s", run.steps - run.step, run.steps, run.device)
+    told = 0
     while run.step < run.steps:
         run.advance()
-        on_step(val_f1=run.validation.f1, loss=run.last_loss)
-        if checkpoint is not None and run.step % run.settings["checkpoint_steps"] == 0:
+        on_step(run.step - told, val_f1=run.validation.f1, loss=run.last_loss)
+        told = run.step
+        stopping = run.step < run.steps and stop()
+        due = stopping or run.step % run.settings["checkpoint_steps"] == 0
+        if checkpoint is not None and due:
             run.save(checkpoint, key)
+        if stopping:
+            raise Stopped(f"stopped after step {run.step} of {run.steps}")
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     run.student.load_state_dict(run.best)
@@ -238,7 +256,7 @@ class _Run:
             network.parameters(),
             lr=self.settings["learning_rate"],
             weight_decay=self.settings["weight_decay"],
-            fused=self.device.type == "cuda",
+            fused=True,
         )
 
     def _begin_round(self, number: int) -> None:
@@ -265,9 +283,9 @@ class _Run:
         self.student.train()
         images, labels = self.labelled.draw(self.settings["batch_size"], self.rng)
         images, labels = images.to(self.device), labels.to(self.device)
-        altered = strong(images, self.rng, self.generator)
-        weak = torch.as_tensor(self.rng.random(len(images)) >= STRONG_FRACTION, device=self.device)
-        images = torch.where(weak.view(-1, 1, 1, 1), images, altered)
+        chosen = self.rng.random(len(images)) < STRONG_FRACTION
+        if chosen.any():
+            images[chosen] = strong(images[chosen], self.rng, self.generator)
 
         diagnostics: Diagnostics = {"loss_unlabelled": 0.0}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -290,7 +308,7 @@ class _Run:
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM, foreach=True)
         self.optimiser.step()
         self.ema.update(self.student)
         self.step += 1

@@ -42,6 +42,13 @@ class View:
         """Source pixels that the crop may need on each side of its centre."""
         return math.ceil(size / 2 * math.sqrt(2) * self.zoom) + 2
 
+    def quarter_turns(self, size: int) -> int | None:
+        """Number of quarter turns if pixels of the crop fall on pixels of the source, else None."""
+        turns = 2 * self.angle / math.pi
+        fraction = (size - 1) / 2 % 1
+        aligned = (self.y - fraction) % 1 == 0 and (self.x - fraction) % 1 == 0
+        return int(turns) % 4 if aligned and turns == int(turns) and self.zoom == 1 else None
+
     def moved(self, dy: float, dx: float) -> View:
         return replace(self, y=self.y + dy, x=self.x + dx)
 
@@ -86,15 +93,19 @@ def sample(images: Tensor, views: Sequence[View], size: int, *, nearest: bool = 
     (n, c, size, size) tensor; beyond the edges the nearest pixel is repeated
     """
     height, width = images.shape[-2:]
-    steps = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    rows, columns = torch.meshgrid(steps, steps, indexing="ij")
+    half = (size - 1) / 2
+    corners = torch.tensor([[0.0, 0.0], [0.0, half], [half, 0.0]], dtype=torch.float64)
+    along = torch.linspace(-1, 1, size, dtype=torch.float64)[:, None]
     grids = []
     for view in views:
-        y, x = view.map(rows, columns)
-        grids.append(torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1))
+        # The map is affine, so three points give it, here in the units of grid_sample.
+        y, x = view.map(*corners.T)
+        centre, right, down = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], 1)
+        rows, columns = centre + along * (down - centre), along * (right - centre)
+        grids.append(rows.to(images)[:, None] + columns.to(images)[None])
     return functional.grid_sample(
         images,
-        torch.stack(grids).to(images),
+        torch.stack(grids),
         mode="nearest" if nearest else "bilinear",
         padding_mode="border",
         align_corners=True,

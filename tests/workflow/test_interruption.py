@@ -94,3 +94,24 @@ def test_killed_trainings_end_in_the_same_bits(training: Callable[[int], Trainin
         again, history_again = run.finish(name)
         assert again == model, trial
         pd.testing.assert_frame_equal(history_again, history)
+
+
+def test_sigterm_saves_at_once_and_the_next_run_goes_on(
+    training: Callable[[int], Training],
+) -> None:
+    """With a checkpoint every 1000 steps there is none but that which the signal asks for."""
+    run = training(1000)
+    model, _ = run.finish("whole")
+    process = run.begin("stopped")
+    while "steps to do" not in run.log("stopped"):
+        assert process.exitcode is None, run.log("stopped")
+        time.sleep(0.005)
+    process.terminate()
+    process.join()
+    assert process.exitcode == 1
+    assert "stopped after step" in run.log("stopped")
+    assert not (run.folder / "stopped/model.safetensors").exists()
+    assert len(run.checkpoints()) == 1
+    again, _ = run.finish("stopped")
+    assert "resumed at step" in run.log("stopped")
+    assert again == model

@@ -1,10 +1,12 @@
-"""What every script shares: its log, and a clean end when the user's input cannot be used."""
+"""What every script shares: its log, and a clean end when the input is bad or time is up."""
 
 import logging
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from fewpick.errors import InputError
 
@@ -32,3 +34,21 @@ def stage(log: str) -> Iterator[None]:
     except Exception:
         logging.exception("stopped by a fault of the program")
         sys.exit(1)
+
+
+def stop_request() -> Callable[[], bool]:
+    """From now on a request to stop is only noted; the result tells whether there was one.
+
+    SIGTERM is what a cluster sends before it takes a job's node away or its time is up, SIGINT is
+    Ctrl-C. The second one ends the process at once.
+    """
+    asked = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+    return lambda: asked

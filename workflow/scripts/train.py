@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _stage import stage
+from _stage import stage, stop_request
 
 from fewpick import model, shards
 from fewpick.dataset import load
 from fewpick.progress import Progress
 from fewpick.stacks import write_table
-from fewpick.train import train
+from fewpick.train import Stopped, train
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -32,6 +34,7 @@ def main() -> None:
             device=snakemake.resources.device,
             checkpoint=checkpoint(),
             on_step=progress.update,
+            stop=stop_request(),
         )
     model.save(snakemake.output.model, network, hyperparameters)
     write_table(history, snakemake.output.history)
@@ -49,4 +52,8 @@ def checkpoint() -> Path:
 
 
 with stage(snakemake.log[0]):
-    main()
+    try:
+        main()
+    except Stopped as reason:
+        logging.warning("%s; the same command goes on from there", reason)
+        sys.exit(1)
