@@ -22,7 +22,9 @@ from fewpick.table import NOTES
 from fewpick.truth import Dataset, read_truths
 
 HERE = Path(__file__).parent
-PICTURES = 6  # micrographs in the gallery, over all data sets
+# Micrographs in the gallery, over all data sets; fewer where many runs have picked each, so that
+# the page stays small enough to be mailed.
+PICTURES, PICTURES_TIMES_RUNS = 6, 90
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ def embedded(data: object) -> str:
 
 
 def _gallery(comparison: Comparison) -> dict[str, Any]:
-    n = max(1, PICTURES // len(comparison.datasets))
+    pictures = min(PICTURES, PICTURES_TIMES_RUNS // max(len(comparison.runs), 1))
+    n = max(1, pictures // len(comparison.datasets))
     return build_gallery(
         read_truths(comparison.datasets, comparison.split, "test"),
         choose_micrographs(comparison.chosen_by, n),
