@@ -331,7 +331,7 @@ def _epochs(folder: Path, begin: float) -> tuple[pd.DataFrame, dict[int, Path]]:
         history["val_average_precision"] = history["epoch"].map(precision).astype(float)
     except (OSError, KeyError, ValueError) as error:
         raise InputError(
-            f"topaz train: its output is not as expected ({error}). Use Topaz 0.2.5 to 0.3.20."
+            f"topaz train: its output is not as expected ({error}). fewpick knows Topaz 0.3."
         ) from None
     if not saved:
         raise InputError("topaz train: it wrote no network. See the log.")
