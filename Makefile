@@ -9,7 +9,7 @@ ARGS ?=
 .PHONY: help demo test test-slurm bench lint clean
 
 help:
-	@echo "make demo        train, pick and compare on simulated micrographs; see results/comparison.md"
+	@echo "make demo        train, pick and compare on simulated micrographs; see results/report.html"
 	@echo "make test        run the tests"
 	@echo "make test-slurm  run the workflow on a SLURM of one node; needs root and SLURM's packages"
 	@echo "make bench       measure against peers and limits; see docs/performance.md"
@@ -18,7 +18,8 @@ help:
 
 demo: $(INSTALLED)
 	$(BIN)/snakemake --cores all $(ARGS)
-	@echo && cat results/comparison.md
+	@test ! -e results/comparison.md || { echo; cat results/comparison.md; echo; \
+		echo "The same with plots and pictures: results/report.html"; }
 
 test: $(INSTALLED)
 	$(BIN)/pytest
