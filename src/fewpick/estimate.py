@@ -14,6 +14,8 @@ from fewpick.picking import predict
 from fewpick.unet import UNet
 
 REPEATS = 3
+# A step also draws, turns and alters its views, and updates weights and their mean.
+OVERHEAD = 1.15
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def training_seconds(hyperparameters: Mapping[str, Any], rates: Rates, n_validat
         views += fixmatch["unlabeled_batch_size"]
         teacher = fixmatch.get("pool_size", 0) * fixmatch.get("rounds", 1)
         teacher *= fixmatch["teacher_views"]
-    return steps * views * rates.learn + (_checks(settings, n_validation) + teacher) * rates.look
+    learning = steps * views * rates.learn * OVERHEAD
+    return learning + (_checks(settings, n_validation) + teacher) * rates.look
 
 
 def warm_start_seconds(
@@ -75,14 +78,14 @@ def warm_start_seconds(
 ) -> float:
     """Seconds of the warm start that arms share."""
     settings = hyperparameters["training"]
-    steps = settings["warm_start_steps"] * settings["batch_size"] * rates.learn
+    steps = settings["warm_start_steps"] * settings["batch_size"] * rates.learn * OVERHEAD
     return float(steps + _checks(settings, n_validation) * rates.look)
 
 
 def _checks(settings: Mapping[str, Any], n_validation: int) -> int:
-    """Looks at micrographs that the checks of one training take."""
+    """Looks at micrographs that the checks of one training take, and one before the first step."""
     looked_at = min(settings["validation_micrographs"], n_validation)
-    return int(settings["checks"] * looked_at * settings["validation_views"])
+    return int((settings["checks"] + 1) * looked_at * settings["validation_views"])
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from fewpick.evaluate import FLIPPED_ARM
 from fewpick.stacks import read_table
@@ -15,12 +15,14 @@ from fewpick.stacks import read_table
 GREY_REACH = 3.5
 # Low-pass of the pictures, in particle radii: grain goes, particles stay.
 PICTURE_SIGMA = 0.2
+# Side of the square whose mean is taken away, in particle radii: slopes of ice and light go.
+BACKGROUND = 10.0
 
 
 def smooth_levels(
     image: NDArray[np.generic], radius: float
 ) -> tuple[NDArray[np.float32], float, float]:
-    """Low-pass an image and find the grey levels to show it with.
+    """Band-pass an image and find the grey levels to show it with.
 
     Parameters
     ----------
@@ -33,6 +35,8 @@ def smooth_levels(
     black, white: levels for the ice and the particles; carbon and contamination may saturate
     """
     smooth = gaussian_filter(np.asarray(image, np.float32), max(PICTURE_SIGMA * radius, 0.7))
+    side = max(3, round(BACKGROUND * radius))
+    smooth -= uniform_filter(uniform_filter(smooth, side), side)
     middle = float(np.median(smooth))
     reach = GREY_REACH * 1.4826 * float(np.median(np.abs(smooth - middle))) or 1.0
     return smooth, middle - reach, middle + reach

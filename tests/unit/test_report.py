@@ -130,7 +130,36 @@ def test_answer_names_the_fewest_labels_that_suffice() -> None:
 def test_an_answer_needs_no_second_arm() -> None:
     rows = {"arm": ["supervised"], "pick_f1_0.3": [0.6], "delta_pick_f1_0.3": [np.nan]}
     (said,) = summary.answers(table(rows), "supervised")
-    assert "No smaller number of labels that was tried comes close" in said
+    assert "No other number of labels was tried" in said
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "said"),
+    [
+        (0.5, 0.9, "No smaller number of labels that was tried comes close"),
+        (0.9, 0.8, "These are the fewest that were tried; up to 100 did not do better"),
+        (0.89, 0.9, "10 labelled particles come within 0.02"),
+    ],
+)
+def test_answer_says_what_more_labels_brought(few: float, many: float, said: str) -> None:
+    rows = {
+        "arm": ["supervised", "supervised"],
+        "labeled_ratio": [0.01, 0.1],
+        "pick_f1_0.3": [few, many],
+        "delta_pick_f1_0.3": [np.nan, np.nan],
+    }
+    assert said in summary.answers(table(rows), "supervised")[0]
+
+
+def test_equal_picks_are_called_so() -> None:
+    rows = {
+        "arm": ["supervised", "fixmatch"],
+        "pick_f1_0.3": [0.9, 0.9],
+        "delta_pick_f1_0.3": [np.nan, 0.0],
+        "delta_low": [np.nan, 0.0],
+        "delta_high": [np.nan, 0.0],
+    }
+    assert "both have the same counts" in summary.answers(table(rows), "supervised")[1]
 
 
 @pytest.mark.parametrize(

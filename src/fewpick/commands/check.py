@@ -27,8 +27,10 @@ BYTES_PER_PIXEL = 3
 BYTES_PER_TRAINING = 20e6
 # Micrographs whose masks are drawn to see how much of them is particle.
 DRAWN = 8
-# Seconds to read and preprocess a megapixel, and to score or draw a run; rough.
-SECONDS_PER_MEGAPIXEL, SECONDS_PER_JOB = 0.06, 6.0
+# Seconds to read and preprocess a megapixel, and to start a job; rough.
+SECONDS_PER_MEGAPIXEL, SECONDS_PER_JOB = 0.06, 4.0
+# Jobs per training (settings, training, picks, scores, picture), per data set and in all.
+JOBS = (5, 6, 10)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -322,7 +324,8 @@ def _say_plan(
         else:
             seconds += estimate.warm_start_seconds(values, rates[key], n_validation)
     megapixels = sum((m["ny"] * m["nx"]).sum() for m in manifests.values()) / 1e6
-    rest = megapixels * SECONDS_PER_MEGAPIXEL + len(plan.trainings) * SECONDS_PER_JOB
+    jobs = JOBS[0] * len(plan.trainings) + JOBS[1] * len(plan.datasets) + JOBS[2]
+    rest = megapixels * SECONDS_PER_MEGAPIXEL + jobs * SECONDS_PER_JOB
     total = seconds / max(side_by_side, 1) + rest / cores
     print(
         f"time: about {_words(total)} on {cores} cores, by timing a few steps now"

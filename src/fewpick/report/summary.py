@@ -48,13 +48,7 @@ def answers(table: pd.DataFrame, reference: str) -> list[str]:
         least = enough.iloc[0]
         said.append(
             f"{where}The best picks reach an F1 of {best[headline]:.2f} ({best['arm']}, "
-            f"{_particles(best)}). "
-            + (
-                "No smaller number of labels that was tried comes close."
-                if round(least["n_labeled_particles"]) >= round(best["n_labeled_particles"])
-                else f"{_particles(least)} come within {EQUAL:g} of it "
-                f"({least['arm']}, {least[headline]:.2f})."
-            )
+            f"{_particles(best)}). {_fewest(rows, best, least, headline)}"
         )
         for _, part in rows.groupby("labeled_ratio"):
             said += [where + line for line in _gain(part, headline, reference)]
@@ -165,6 +159,21 @@ def health(run: Mapping[str, Any], history: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _fewest(rows: pd.DataFrame, best: Any, least: Any, headline: str) -> str:
+    """What the best picks needed, against what fewer or more labels gave."""
+    fewest, most = rows["n_labeled_particles"].min(), rows["n_labeled_particles"].max()
+    if round(least["n_labeled_particles"]) < round(best["n_labeled_particles"]):
+        return (
+            f"{_particles(least)} come within {EQUAL:g} of it "
+            f"({least['arm']}, {least[headline]:.2f})."
+        )
+    if round(best["n_labeled_particles"]) > round(fewest):
+        return "No smaller number of labels that was tried comes close."
+    if round(most) > round(fewest):
+        return f"These are the fewest that were tried; up to {most:,.0f} did not do better."
+    return "No other number of labels was tried."
+
+
 def _gain(part: pd.DataFrame, headline: str, reference: str) -> Iterator[str]:
     """The best other arm against the reference, at one labelled ratio."""
     base = part[part["arm"] == reference]
@@ -178,7 +187,9 @@ def _gain(part: pd.DataFrame, headline: str, reference: str) -> Iterator[str]:
         f"{arm['arm']} reaches {arm[headline]:.2f} and {reference} {base[headline].iloc[0]:.2f}: "
         f"{arm[f'delta_{headline}']:+.3f}"
     )
-    if pd.isna(low):
+    if low == high == 0:
+        yield said + ": on every test micrograph both have the same counts."
+    elif pd.isna(low):
         yield said + ", with no interval to judge it by."
     elif low > 0 or high < 0:
         yield said + f" [{low:+.3f}, {high:+.3f}], a difference beyond chance by this interval."
