@@ -105,6 +105,15 @@ def test_what_speaks_against_trust_is_said(example: Example) -> None:
     assert "One seed" not in cautions
 
 
+def test_facts_of_a_data_set_are_said_once(example: Example) -> None:
+    page = example.page.read_text()
+    facts = dict(re.findall(r'<th scope="row">([^<]+)</th><td>([^<]*)</td></tr>', page))
+    assert facts["image size"] == "512 x 400 px"
+    assert facts["particle diameter"] == "40 px, 80 Å"
+    assert facts["micrographs"] == "4 (4 annotated)"
+    assert facts["pixels that are particle"] == "60.0%"
+
+
 def table(columns: dict[str, Any]) -> pd.DataFrame:
     rows = pd.DataFrame({"dataset": "d", "seed": "mean", "labeled_ratio": 0.1} | columns)
     return rows.assign(n_labeled_particles=1000 * rows["labeled_ratio"])

@@ -35,9 +35,7 @@ def describe(name: str, dataset: Dataset, masks: Iterable[Path], split: Path) ->
     manifest = read_table(dataset.manifest)
     annotated = manifest["annotated"].astype(str).str.lower() == "true"
     radii = np.array([*particle_radii(dataset.spec, manifest).values()])
-    sizes = pd.Series(
-        [f"{nx} x {ny}" for nx, ny in zip(manifest["nx"], manifest["ny"], strict=True)]
-    )
+    sizes = (manifest["nx"].astype(str) + " x " + manifest["ny"].astype(str)).unique()
     drawn = pd.concat(map(read_table, masks))
     prevalence = drawn["prevalence"].mean()
     rows = read_table(split)
