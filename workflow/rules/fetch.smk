@@ -9,7 +9,7 @@ localrules:
 # a transfer that broke off has to stay.
 rule fetch:
     output:
-        config["fetch"]["folder"] + "/{source}-{entry}/config.yaml",
+        f"{config['fetch']['folder']}/{{source}}-{{entry}}/config.yaml",
     log:
         "results/logs/fetch/{source}-{entry}.log",
     benchmark:
