@@ -26,10 +26,12 @@ def make_data(folder: Path, n: int = 6, *, flip: bool = False, named: str = "m")
     for part in ("micrographs", "coordinates"):
         (folder / part).mkdir(parents=True)
     for index in range(n):
-        steps_x = np.arange(MARGIN, NX - MARGIN, 2.6 * RADIUS)
-        steps_y = np.arange(MARGIN, NY - MARGIN, 2.6 * RADIUS)
-        xy = np.stack(np.meshgrid(steps_x, steps_y), -1).reshape(-1, 2)
-        xy = xy[rng.random(len(xy)) < 0.6] + rng.uniform(0, 3, 2)
+        # Scattered, not on a grid: a grid turned upside down still lies on particles.
+        placed: list[list[float]] = []
+        for x, y in rng.uniform(MARGIN, (NX - MARGIN, NY - MARGIN), (600, 2)).tolist():
+            if all(np.hypot(x - a, y - b) > 2.2 * RADIUS for a, b in placed):
+                placed.append([x, y])
+        xy = np.array(placed)
         image = rng.normal(0, 1, (NY, NX))
         for x, y in xy:
             r = np.hypot(columns - x, rows - y)
@@ -178,7 +180,8 @@ def test_check_counts_the_labels_that_a_run_would_use(
     assert cli.main(["check", str(out), "--no-timing"]) == 0
     said = capsys.readouterr().out
     lines = [line for line in said.splitlines() if "ratio 1:" in line]
-    parts = [int(word.replace(",", "")) for word in lines[0].split() if word[0].isdigit()]
+    numbers = lines[0].split(": ", 1)[1].split()
+    parts = [int(word.replace(",", "")) for word in numbers if word[0].isdigit()]
     total = sum(len(p.read_text().splitlines()) - 1 for p in (data / "coordinates").iterdir())
     # All but the test micrographs; none of the points lies in the border.
     assert 0 < sum(parts) < total
