@@ -41,7 +41,8 @@ supervised network with the same labels; its 95 % interval is a bootstrap over s
 micrographs. Pixel recall is the share of particle pixels that get a probability of 0.5 or more.
 Seconds are wall time of one training without the warm start, on one core of a machine that was busy
 with other work. Crops have been drawn faster, and in another random order, since these runs, which
-changes single runs within their spread. Checkpoints and score thresholds come from fully labelled validation micrographs.
+changes single runs within their spread. Checkpoints and score thresholds come from fully labelled
+validation micrographs.
 """
 
 
