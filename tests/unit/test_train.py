@@ -264,6 +264,7 @@ def test_each_round_starts_a_new_network_from_labels_of_the_best(
     draw = run.consistency.draw
 
     def watched(teacher: torch.nn.Module, rng: np.random.Generator) -> None:
+        assert isinstance(teacher, UNet)
         teachers.append(copy.deepcopy(teacher))
         assert same(teacher, with_weights(begin, run.best))
         draw(teacher, rng)
@@ -313,9 +314,10 @@ def test_recall_is_of_the_probabilities_and_not_of_their_order() -> None:
     network = warm(sheets)
     held_out = [s for s in sheets if s.split == "val"]
     bias = network.head[0].bias
+    assert isinstance(bias, torch.Tensor)
     for shift, recall in ((40, 1.0), (-80, 0.0)):
         with torch.no_grad():
-            bias += shift  # type: ignore[operator]
+            bias += shift
         assert validate(network, held_out, torch.device("cpu"), 1).pixel_recall == recall
 
 
