@@ -8,12 +8,12 @@ from typing import Any
 import mrcfile
 import numpy as np
 import pandas as pd
-import yaml
 
 from fewpick.config import complete, resolve_arm
 from fewpick.dataset import Micrograph
 from fewpick.geometry import frame_for
 from fewpick.masks import draw_mask
+from fewpick.schema import load_schema
 from fewpick.stacks import Stack, write_stack, write_table
 
 ROOT = Path(__file__).parents[1]
@@ -24,9 +24,8 @@ PARTICLES = 120  # per micrograph
 
 def hyperparameters(**arm: Any) -> dict[str, Any]:
     """Those of an arm, all else at the defaults of the schema."""
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     dataset = {"simulate": {}, "particle_diameter_angstrom": 180}
-    config = complete({"datasets": {"d": dataset}, "arms": {"supervised": arm}}, schema)
+    config = complete({"datasets": {"d": dataset}, "arms": {"supervised": arm}}, load_schema())
     return resolve_arm(config, "supervised", 0.1, 0)
 
 

@@ -44,12 +44,20 @@ def predict(network: nn.Module, images: Tensor, views: int = 4) -> Tensor:
     network.eval()
     total = torch.zeros_like(images)
     for k in range(views):
-        seen = torch.rot90(images, k % 4, (-2, -1))
-        seen = seen.flip(-1) if k >= 4 else seen
-        p = torch.sigmoid(network(seen))
-        p = p.flip(-1) if k >= 4 else p
-        total += torch.rot90(p, -(k % 4), (-2, -1))
+        total += turned_back(torch.sigmoid(network(turned(images, k))), k)
     return total / views
+
+
+def turned(images: Tensor, k: int) -> Tensor:
+    """The k-th of the eight rotations and flips of (..., h, w) images; the first is the image."""
+    images = torch.rot90(images, k % 4, (-2, -1))
+    return images.flip(-1) if k >= 4 else images
+
+
+def turned_back(images: Tensor, k: int) -> Tensor:
+    """The inverse of `turned`."""
+    images = images.flip(-1) if k >= 4 else images
+    return torch.rot90(images, -(k % 4), (-2, -1))
 
 
 def find_peaks(

@@ -13,8 +13,8 @@ from torch import nn
 
 from fewpick.dataset import Micrograph
 from fewpick.matching import choose_threshold
-from fewpick.picking import find_peaks, predict
-from fewpick.validation import MATCH_RADIUS, in_windows
+from fewpick.picking import find_peaks
+from fewpick.validation import MATCH_RADIUS, in_windows, probability_of
 
 # Bins of the histogram of probabilities.
 BINS = 100
@@ -42,8 +42,7 @@ def find(
 ) -> Iterator[Found]:
     """Peaks and pixel histogram, one micrograph at a time."""
     for micrograph in micrographs:
-        image = torch.from_numpy(np.asarray(micrograph.image, np.float32)).to(device)[None, None]
-        probability = predict(network, image, views)[0, 0].float().cpu().numpy()
+        probability = probability_of(network, micrograph, device, views)
         xy, score = find_peaks(
             probability, micrograph.radius, micrograph.area, nms_radius=nms_radius
         )

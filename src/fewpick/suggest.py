@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewpick.picker import Picker, Seen
-from fewpick.picking import find_peaks
+from fewpick.picking import find_peaks, turned, turned_back
 
 FloatArray = NDArray[np.float64]
 
@@ -77,11 +77,8 @@ def vote(pickers: Sequence[Picker], seen: Seen) -> tuple[NDArray[np.float64], Fl
         cut = math.log(threshold / (1 - threshold))
         answers = []
         for k in range(views):
-            view = torch.rot90(image, k % 4, (-2, -1))
-            view = view.flip(-1) if k >= 4 else view
-            logits, deep = _look(picker, view)
-            logits = logits.flip(-1) if k >= 4 else logits
-            answers.append(torch.sigmoid(torch.rot90(logits, -(k % 4), (-2, -1)) - cut)[0, 0])
+            logits, deep = _look(picker, turned(image, k))
+            answers.append(torch.sigmoid(turned_back(logits, k) - cut)[0, 0])
             if k == 0:
                 features.append(deep[0])
         held = torch.stack(answers)
@@ -98,9 +95,7 @@ def disagreement(votes: FloatArray) -> FloatArray:
     return np.maximum(_entropy(p.mean(0)) - _entropy(p).mean(0), 0.0)
 
 
-def areas(
-    pickers: Sequence[Picker], path: Path, tile_size: int | None
-) -> tuple[Seen, FloatArray, list[Area]]:
+def areas(pickers: Sequence[Picker], path: Path, tile_size: int | None) -> list[Area]:
     """All areas of one micrograph with what speaks for each.
 
     Parameters
@@ -108,12 +103,6 @@ def areas(
     pickers: models
     path: of the micrograph
     tile_size: edge of a tile, px of the network's input; None takes the micrograph as one
-
-    Returns
-    -------
-    seen: the preprocessed micrograph
-    mean: (T, T) float64 array, the voters' mean probability
-    areas: list of Area
     """
     seen = pickers[0].see(path)
     votes, features = vote(pickers, seen)
@@ -140,7 +129,7 @@ def areas(
                 np.concatenate([part.mean((1, 2)), part.std((1, 2))]),
             )
         )
-    return seen, mean, found
+    return found
 
 
 def choose(candidates: Sequence[Area], n: int) -> list[Area]:

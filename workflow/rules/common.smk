@@ -8,7 +8,6 @@ import shlex
 import sys
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
@@ -28,6 +27,7 @@ from fewpick.canonical import canonical
 from fewpick.config import complete
 from fewpick.errors import InputError
 from fewpick.plan import has_gpu, has_program, make_plan
+from fewpick.schema import load_schema
 
 if not workflow.overwrite_configfiles:
 
@@ -53,7 +53,7 @@ try:
     else:
         config = complete(
             config,
-            yaml.safe_load((PROJECT / "workflow/schemas/config.schema.yaml").read_text()),
+            load_schema(),
             ", ".join(map(str, workflow.overwrite_configfiles or ["config/config.yaml"])),
         )
         topaz = config["baselines"].get("topaz")

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from fewpick.commands.shared import positive, run
+from fewpick.commands.shared import add_diameter, positive, run
 from fewpick.survey import Survey
 
 EPILOG = """\
@@ -78,12 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pixel-size", type=positive, metavar="A", help="angstrom per px, if the files do not say"
     )
-    parser.add_argument(
-        "--diameter", type=positive, metavar="PX", help="particle diameter in px of the micrographs"
-    )
-    parser.add_argument(
-        "--diameter-angstrom", type=positive, metavar="A", help="particle diameter in angstrom"
-    )
+    add_diameter(parser)
     parser.add_argument(
         "--scale",
         type=positive,

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fewpick.commands.shared import add_device, add_model_size, positive, run
+from fewpick.commands.shared import add_device, add_model_size, model_size, positive, run
 from fewpick.coordinates import FORMATS
 
 EPILOG = """\
@@ -87,11 +87,8 @@ def _pick(arguments: argparse.Namespace) -> int:
     picker = Picker(
         arguments.model,
         select_device(arguments.device),
-        dataset=arguments.dataset,
-        radius=None if arguments.diameter is None else arguments.diameter / 2,
-        diameter_angstrom=arguments.diameter_angstrom,
         border=arguments.border,
-        pixel_size=arguments.pixel_size,
+        **model_size(arguments),
     )
     threshold = picker.threshold if arguments.threshold is None else arguments.threshold
     picks: dict[str, Picks] = {}

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from typing import Any
 
 
 def run(parser: argparse.ArgumentParser, argv: list[str] | None, work: Callable[..., int]) -> int:
@@ -38,6 +39,15 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_diameter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--diameter", type=positive, metavar="PX", help="particle diameter in px of the micrographs"
+    )
+    parser.add_argument(
+        "--diameter-angstrom", type=positive, metavar="A", help="particle diameter in angstrom"
+    )
+
+
 def add_model_size(parser: argparse.ArgumentParser) -> None:
     """Particle size and pixel size, where they differ from those of the training."""
     parser.add_argument(
@@ -45,18 +55,23 @@ def add_model_size(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the training's data set that the micrographs are like, if it had several",
     )
-    parser.add_argument(
-        "--diameter", type=positive, metavar="PX", help="particle diameter in px of the micrographs"
-    )
-    parser.add_argument(
-        "--diameter-angstrom", type=positive, metavar="A", help="particle diameter in angstrom"
-    )
+    add_diameter(parser)
     parser.add_argument(
         "--pixel-size",
         type=positive,
         metavar="A",
         help="angstrom per px, where the files do not say or say wrongly",
     )
+
+
+def model_size(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `add_model_size` was told, as keywords of `Picker`."""
+    return {
+        "dataset": arguments.dataset,
+        "radius": None if arguments.diameter is None else arguments.diameter / 2,
+        "diameter_angstrom": arguments.diameter_angstrom,
+        "pixel_size": arguments.pixel_size,
+    }
 
 
 def positive(text: str) -> float:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fewpick.commands.shared import add_device, add_model_size, run
+from fewpick.commands.shared import add_device, add_model_size, model_size, run
 
 EPILOG = """\
 example, with the three seeds of one arm as voters:
@@ -100,17 +100,7 @@ def _suggest(arguments: argparse.Namespace) -> int:
     from fewpick.suggestions import draw_sheet, tabulate
 
     device = select_device(arguments.device)
-    pickers = [
-        Picker(
-            model,
-            device,
-            dataset=arguments.dataset,
-            radius=None if arguments.diameter is None else arguments.diameter / 2,
-            diameter_angstrom=arguments.diameter_angstrom,
-            pixel_size=arguments.pixel_size,
-        )
-        for model in arguments.models
-    ]
+    pickers = [Picker(model, device, **model_size(arguments)) for model in arguments.models]
     sizes = {picker.use["target_size"] for picker in pickers}
     if len(sizes) > 1:
         raise InputError(f"the models see images of {sorted(sizes)} px; give models of one run.")
@@ -125,7 +115,7 @@ def _suggest(arguments: argparse.Namespace) -> int:
     candidates: list[suggest.Area] = []
     with Progress(len(paths), "suggest") as progress:
         for path in paths.values():
-            candidates += suggest.areas(pickers, path, tile_size)[2]
+            candidates += suggest.areas(pickers, path, tile_size)
             progress.update()
     chosen = suggest.choose(candidates, arguments.n)
     if not chosen:
