@@ -73,8 +73,8 @@ def equal_keep(probability: Tensor, cut: float, keep_fraction: float) -> tuple[T
     for chosen, order in ((labels, probability), (~labels, -probability)):
         values = order[chosen]
         if values.numel():
-            rank = max(1, round(values.numel() * (1 - keep_fraction)))
-            floor = torch.kthvalue(values, rank).values
+            n_kept = max(1, round(values.numel() * keep_fraction))
+            floor = torch.kthvalue(values, values.numel() - n_kept + 1).values
             weights[chosen] = (values >= floor).to(weights.dtype)
     return labels.to(probability.dtype), weights
 
