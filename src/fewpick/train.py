@@ -39,6 +39,10 @@ STRONG_FRACTION = 0.5
 GUARD_CHECKS = 2
 # Share of a round that a new student is given before its score is judged.
 GUARD_PATIENCE = 0.5
+# Where no validation labels tell when to stop, supervised training ends after so many steps for
+# each labelled particle: a network learns five particles by heart after some fifty steps, and has
+# not learned twenty-five by heart after two hundred (docs/experiments.md, entry 13).
+STEPS_PER_PARTICLE = 10
 # Networks of one training have seeds this far apart, further than any two seeds of a configuration.
 NETWORKS_APART = 1_000_003
 # Plain numbers of a run that a checkpoint holds.
@@ -121,7 +125,8 @@ def train(
     labelling `objects` divides them into rounds: in each, the best network so far draws labels on
     unlabelled micrographs, and a new network learns from them. The returned weights are the
     exponential moving average at the best validation score, the warm start itself included; or the
-    last one, where there are no validation labels or `keep` says so.
+    last one, where `keep` says so. Without validation labels they are the last one too, but those
+    of a supervised training end after `STEPS_PER_PARTICLE` for each labelled particle.
 
     Parameters
     ----------
@@ -205,6 +210,7 @@ class _Run:
         self.phase = "warm_start" if warm_start is None else hyperparameters["method"]
         warm_steps = settings["warm_start_steps"]
         self.steps = warm_steps if warm_start is None else max(settings["steps"] - warm_steps, 0)
+        self.supervised_before = 0 if warm_start is None else warm_steps
         self.hyperparameters = hyperparameters
         self.device = device
         # Phases draw from streams of their own, so that none repeats the crops of another.
@@ -336,8 +342,14 @@ class _Run:
         return validate(self.ema.network, self.validation_set, self.device, views)
 
     def _keep_best(self) -> None:
-        # Without validation labels the score is NaN and the last state is kept.
-        if self.settings["keep"] == "last" or not self.validation.f1 < self.best_f1:
+        if self.settings["keep"] == "best" and self.validation_set:
+            keep = not self.validation.f1 < self.best_f1
+        elif self.settings["keep"] == "best" and self.consistency is None:
+            enough = STEPS_PER_PARTICLE * self.labelled.n_particles
+            keep = self.supervised_before + self.step <= enough
+        else:
+            keep = True
+        if keep:
             self.best_f1 = self.validation.f1
             self.best = copy.deepcopy(self.ema.network.state_dict())
 

@@ -298,6 +298,40 @@ def test_last_state_is_kept_on_demand() -> None:
     assert same(network, run.ema.network)
 
 
+def test_supervised_training_ends_in_time_without_validation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The network of the last check within the bound, in the warm start and after it."""
+    sheets = [replace(sheet, split="train", windows=()) for sheet in micrographs() if sheet.windows]
+    sheets[0] = micrographs()[0]
+    n = len(sheets[0].points)
+    hyperparameters = copy.deepcopy(HYPERPARAMETERS)
+    hyperparameters["training"] |= {"warm_start_steps": 40, "steps": 60, "checks": 8}
+    assert not any(sheet.split == "val" for sheet in sheets)
+    checks = sorted(check_steps(40, 8, early=True))
+
+    def kept(steps_per_particle: float) -> UNet:
+        monkeypatch.setattr("fewpick.train.STEPS_PER_PARTICLE", steps_per_particle)
+        return train(hyperparameters, sheets)[0]
+
+    def state_at(step: int) -> UNet:
+        run = _Run(hyperparameters, sheets, None, torch.device("cpu"))
+        while run.step < step:
+            run.advance()
+        return run.ema.network
+
+    assert same(kept(checks[2] / n), state_at(checks[2]))
+    assert same(kept((checks[3] - 0.5) / n), state_at(checks[2]))
+    whole = kept(40 / n)
+    assert same(whole, state_at(40))
+    supervised = hyperparameters | {"method": "supervised", "fixmatch": None}
+    after, _ = train(supervised, sheets, warm_start=whole)
+    assert same(after, whole)
+    monkeypatch.setattr("fewpick.train.STEPS_PER_PARTICLE", 60)
+    after, _ = train(supervised, sheets, warm_start=whole)
+    assert not same(after, whole)
+
+
 def test_rounds_cover_all_steps() -> None:
     assert [round_of(step, 7, 2) for step in (0, 2, 3, 6)] == [
         (0, 0, 3),
