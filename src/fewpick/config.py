@@ -104,7 +104,7 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
 def resolve_topaz(config: Config, ratio: float, seed: int) -> Config:
     """Hyperparameters of one training of Topaz; where the program lies is none of them."""
     given = config["baselines"][TOPAZ]
-    values = {key: given[key] for key in ("epochs", "expected_particles", "pretrained")}
+    values = {key: given[key] for key in ("epochs", "pretrained")}
     return {"method": TOPAZ, "ratio": float(ratio), "seed": int(seed), **values}
 
 
@@ -308,8 +308,10 @@ def _check_topaz(topaz: Config, config: Config, where: str) -> None:
             f"{where}.ratios: {min(strangers):g} is not in splits.labeled_ratios; add it there, or "
             "remove it here"
         )
-    if splits["unit"] == "particle" and topaz["expected_particles"] is None:
-        raise InputError(
-            f"{where}.expected_particles is missing; clicked particles (splits.unit) say nothing "
-            "about their number, so give about how many a micrograph has"
-        )
+    for name, spec in config["datasets"].items():
+        if splits["unit"] == "particle" and spec["expected_particles"] is None:
+            raise InputError(
+                f"{where}: datasets.{name}.expected_particles is missing; clicked particles "
+                "(splits.unit) say nothing about their number, so give about how many a "
+                "micrograph has"
+            )

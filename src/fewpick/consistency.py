@@ -25,6 +25,7 @@ from fewpick.losses import bce_dice, class_normalised_bce, masked_bce
 from fewpick.masks import UNKNOWN
 from fewpick.picking import predict
 from fewpick.sampling import LabelledCrops, unlabelled_views
+from fewpick.thresholds import without_validation
 from fewpick.validation import peaks_of, validate
 from fewpick.views import random_view, strong
 
@@ -68,13 +69,15 @@ class Pool:
     ----------
     micrographs: unlabelled and labelled training micrographs
     validation: micrographs whose labels choose thresholds, never gradients; may be empty
-    labelled: the labelled crops, for their prevalence and density
+    labelled: the labelled crops, for their prevalence
+    annotated: micrographs with labels of any kind, for the density of particles
     batch_size, crop_size: of the unlabelled batch
     """
 
     micrographs: Sequence[Micrograph]
     validation: Sequence[Micrograph]
     labelled: LabelledCrops
+    annotated: Sequence[Micrograph]
     batch_size: int
     crop_size: int
     device: torch.device
@@ -84,6 +87,15 @@ def make_consistency(settings: Mapping[str, Any], pool: Pool) -> Consistency:
     """The rule that `fixmatch.labelling` names."""
     kind = ObjectRule if settings["labelling"] == "objects" else PixelRule
     return kind(settings, pool)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the teacher sees in one micrograph: peaks (n, 2) in the target frame, scores (n,)."""
+
+    micrograph: Micrograph
+    xy: NDArray[np.float64]
+    score: NDArray[np.float64]
 
 
 class PixelRule:
@@ -167,16 +179,19 @@ class ObjectRule:
         n = min(settings["pool_size"], len(pool.micrographs))
         chosen = sorted(int(i) for i in rng.choice(len(pool.micrographs), n, replace=False))
         views = settings["teacher_views"]
-        found = [peaks_of(teacher, pool.micrographs[i], pool.device, views) for i in chosen]
-        threshold = self._threshold(teacher, chosen, [score for _, score in found])
+        found = [
+            Seen(sheet, *peaks_of(teacher, sheet, pool.device, views))
+            for sheet in (pool.micrographs[i] for i in chosen)
+        ]
+        threshold = self._threshold(teacher, found)
         self.drawn = []
         totals = np.zeros(6)
-        for index, (xy, score) in zip(chosen, found, strict=True):
-            sheet = pool.micrographs[index]
+        for index, seen in zip(chosen, found, strict=True):
+            sheet = seen.micrograph
             labels = labelling.objects(
                 sheet.mask.shape,
-                xy,
-                score,
+                seen.xy,
+                seen.score,
                 cut=threshold,
                 doubt=settings["doubt"],
                 radius=sheet.radius,
@@ -214,22 +229,19 @@ class ObjectRule:
         agreement = ((logits > 0) == (labels > 0))[labels >= 0].float().mean()
         return bce_dice(logits, labels), self.summary | {"agreement": agreement.item()}
 
-    def _threshold(
-        self, teacher: nn.Module, chosen: Sequence[int], scores: Sequence[NDArray[np.float64]]
-    ) -> float:
-        """Score of the faintest pick that counts as a particle.
-
-        The score threshold of the validation labels, as every arm's final picks have it; without
-        validation labels, the score that makes the picks as dense as the labels.
-        """
-        pool = self.pool
+    def _threshold(self, teacher: nn.Module, found: Sequence[Seen]) -> float:
+        """Score of the faintest pick that counts as a particle, chosen as for the final picks."""
+        pool, views = self.pool, self.settings["teacher_views"]
         if pool.validation:
-            views = self.settings["teacher_views"]
             return validate(teacher, pool.validation, pool.device, views).threshold
-        area = sum(int(_area(pool.micrographs[i]).sum()) for i in chosen)
-        expected = max(1, round(pool.labelled.density * area))
-        pooled = np.sort(np.concatenate(scores))[::-1]
-        return float(pooled[min(expected, len(pooled)) - 1]) if len(pooled) else 1.0
+        # Clicked particles set the threshold by their own scores, wherever they lie.
+        drawn = {id(f.micrograph) for f in found}
+        clicked = [
+            Seen(m, *peaks_of(teacher, m, pool.device, views))
+            for m in pool.annotated
+            if m.clicked and m.expected is None and m.split == "train" and id(m) not in drawn
+        ]
+        return without_validation([*found, *clicked], pool.annotated)[0]
 
     def state(self) -> dict[str, Any]:
         drawn = [(index, torch.from_numpy(labels)) for index, labels in self.drawn]

@@ -48,6 +48,8 @@ class Micrograph:
         Labelled particle centres, x, y.
     clicked: bool
         The points are clicked particles, and nothing is said about the rest.
+    expected: float or None
+        About how many particles the user expects in `area`.
     """
 
     dataset: str
@@ -62,6 +64,7 @@ class Micrograph:
     windows: tuple[Window, ...]
     points: NDArray[np.float64]
     clicked: bool = False
+    expected: float | None = None
 
     def labels(self) -> NDArray[np.int8]:
         """The mask as training may see it: (T, T) int8, -1 where it may not.
@@ -143,6 +146,7 @@ def load(stacks: Iterable[Path], masks: Iterable[Path], ratio_table: Path) -> li
                 windows,
                 points,
                 clicked=len(points) > 0 and not windows,
+                expected=None if math.isnan(row["expected"]) else float(row["expected"]),
             )
         )
     return micrographs

@@ -45,7 +45,7 @@ def describe_use(
     micrographs: those that the model has picked
     manifests: data set -> its manifest
     specs: data set -> its particle size and border, as configured
-    threshold: as `picks.threshold` gives it
+    threshold: as `thresholds.choose` gives it
     picking: the section of the configuration
     normalise, lowpass_angstrom: how the micrographs were preprocessed, as configured
 

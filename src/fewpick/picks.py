@@ -1,4 +1,4 @@
-"""Apply a trained network to every micrograph, and decide which peaks are picks."""
+"""Apply a trained network to every micrograph."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fewpick.dataset import Micrograph
-from fewpick.matching import choose_threshold
 from fewpick.picking import find_peaks
-from fewpick.validation import MATCH_RADIUS, in_windows, probability_of
+from fewpick.validation import probability_of
 
 # Bins of the histogram of probabilities.
 BINS = 100
-# Without labelled areas, the threshold keeps this share of the clicked particles.
-CLICKED_RECALL = 0.9
 
 
 @dataclass(frozen=True)
@@ -71,54 +68,6 @@ def from_candidates(table: pd.DataFrame, micrographs: Iterable[Micrograph]) -> l
         xy = m.frame.to_target(held[["x", "y"]].to_numpy(np.float64))
         found.append(Found(m, xy, held["score"].to_numpy(np.float64), pd.DataFrame()))
     return found
-
-
-def threshold(found: Sequence[Found]) -> dict[str, object]:
-    """Score threshold from labels that the final scores never see.
-
-    From the validation labels, the score of the best F1 at 0.3 diameters (`source: validation`).
-    Without any, the score that makes the picks on training micrographs as dense as their labels
-    (`source: prevalence`); with clicked particles only, the score that 90 % of them reach
-    (`source: labelled`).
-
-    Returns
-    -------
-    threshold, source, and for validation the F1 reached there and the number of labels
-    """
-    validation = [f for f in found if f.micrograph.split == "val" and f.micrograph.windows]
-    if validation:
-        cases = []
-        for f in validation:
-            m, diameter = f.micrograph, 2 * f.micrograph.radius
-            inside = in_windows(f.xy, m.windows)
-            truth = m.points[in_windows(m.points, m.windows)]
-            cases.append((f.xy[inside] / diameter, f.score[inside], truth / diameter))
-        value, f1 = choose_threshold(cases, MATCH_RADIUS)
-        labels = sum(len(truth) for *_, truth in cases)
-        reached = {"pick_f1": float(f1), "n_labeled_particles": labels}
-        return {"threshold": float(value), "source": "validation", "validation": reached}
-    training = [f for f in found if f.micrograph.split == "train"]
-    windows = [f for f in training if f.micrograph.windows]
-    if windows:
-        labelled = sum(
-            (y1 - y0) * (x1 - x0) for f in windows for y0, x0, y1, x1 in f.micrograph.windows
-        )
-        density = sum(len(f.micrograph.points) for f in windows) / labelled
-        area = sum(
-            (y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in (f.micrograph.area for f in training)
-        )
-        scores = np.sort(np.concatenate([f.score for f in training]))[::-1]
-        rank = min(max(1, round(density * area)), len(scores)) - 1
-        value = float(scores[rank]) if len(scores) else 1.0
-        return {"threshold": value, "source": "prevalence"}
-    nearest = [_score_at(f, xy) for f in training for xy in f.micrograph.points]
-    return {"threshold": float(np.quantile(nearest, 1 - CLICKED_RECALL)), "source": "labelled"}
-
-
-def _score_at(found: Found, xy: NDArray[np.float64]) -> float:
-    """Score of the best peak within the match radius of a clicked particle, or 0."""
-    near = np.hypot(*(found.xy - xy).T) <= MATCH_RADIUS * 2 * found.micrograph.radius
-    return float(found.score[near].max(initial=0.0))
 
 
 def _histogram(micrograph: Micrograph, probability: NDArray[np.float32]) -> pd.DataFrame:

@@ -40,10 +40,9 @@ class LabelledCrops:
             labels = micrograph.labels()
             known += int(np.count_nonzero(labels != UNKNOWN))
             positive += int(np.count_nonzero(labels == PARTICLE))
-        # Of the labelled area: share of particle pixels, and particles per pixel.
+        # Share of particle pixels in the labelled area.
         self.prevalence = positive / known
         self.n_particles = sum(len(m.points) for m in labelled)
-        self.density = self.n_particles / known
 
     def draw(self, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """n views: images (n, 1, s, s) float32 and labels (n, 1, s, s) of 1, 0, -1."""

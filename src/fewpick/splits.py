@@ -95,6 +95,7 @@ def label_subset(
     unit: str = "micrograph",
     tile_size: int = 96,
     validation: str = "full",
+    expected_particles: float | None = None,
 ) -> pd.DataFrame:
     """Choose what of a data set is labelled.
 
@@ -113,6 +114,7 @@ def label_subset(
         area and holds a particle, counted against all tiles; or one clicked `particle`, which
         says nothing about the rest
     tile_size : edge of a tile, target pixels
+    expected_particles : about how many particles a micrograph has, as far as known
     validation : `full` labels all validation micrographs, `matched` as many units of them as of
         the training micrographs, `none` none
 
@@ -127,6 +129,7 @@ def label_subset(
     area : JSON [y0, x0, y1, x1], half open, target pixels: the image without padding and border
     windows : JSON list of such areas: where the mask is known
     points : JSON list of [x, y], target frame: the labelled particles
+    expected : particles to expect, NaN when nothing was said
 
     Raises
     ------
@@ -192,6 +195,7 @@ def label_subset(
                 "area": json.dumps(m.area),
                 "windows": json.dumps([label.window for label in labels if label.window]),
                 "points": json.dumps(points.round(4).tolist()),
+                "expected": math.nan if expected_particles is None else expected_particles,
             }
         )
     return pd.DataFrame(rows)

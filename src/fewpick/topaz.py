@@ -170,8 +170,7 @@ def train(
     program : Topaz
     folders : as `write_images` filled them
     ratio_table : `results/splits/seed-{s}/ratio-{r}.tsv`
-    settings : `epochs`, `expected_particles` per micrograph (None: from the labels' density) and
-        `pretrained`, whether to begin with the weights that come with Topaz
+    settings : `epochs`, and `pretrained`, whether to begin with the weights that come with Topaz
     model : path of the trained network
 
     Returns
@@ -186,7 +185,7 @@ def train(
     images["points"] = pd.Series([_points(row) for row in images.to_dict("records")])
     training = images[images["split"].isin(["train", "unannotated"])]
     validation = images[(images["split"] == "val") & (images["labelled"] != "none")]
-    expected, observed = positive_shares(training, settings["expected_particles"])
+    expected, observed = positive_shares(training)
     share = expected + (program.planes() - 1) * observed
     options = ["--pi", f"{share:.6g}", "--radius", RADIUS, "--num-epochs", settings["epochs"]]
     options += ["--pretrained" if settings["pretrained"] else "--no-pretrained"]
@@ -209,26 +208,25 @@ def train(
     return history
 
 
-def positive_shares(training: pd.DataFrame, per_micrograph: float | None) -> tuple[float, float]:
+def positive_shares(training: pd.DataFrame) -> tuple[float, float]:
     """Shares of the training pixels that belong to particles: expected, and labelled.
 
     Computed here and not by Topaz, whose `--num-particles` gives seven times the share.
 
     Parameters
     ----------
-    training : rows of the training micrographs with dataset height width windows points
-    per_micrograph : particles to expect; None takes the density of the labelled windows of each
-        data set
+    training : rows of the training micrographs with dataset height width windows points expected;
+        where nothing is expected, the density of the labelled windows of the data set is taken
     """
     expected = observed = pixels = 0.0
     for _, rows in training.groupby("dataset"):
         area = float((rows["height"] * rows["width"]).sum())
         labelled = sum(map(len, rows["points"]))
-        if per_micrograph is None:
+        if rows["expected"].isna().all():
             windows = [window for text in rows["windows"] for window in json.loads(text)]
             expected += area * labelled / sum((y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in windows)
         else:
-            expected += per_micrograph * len(rows)
+            expected += rows["expected"].mean() * len(rows)
         observed += labelled
         pixels += area
     return expected * DISC / pixels, observed * DISC / pixels

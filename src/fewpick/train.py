@@ -25,7 +25,7 @@ from fewpick.errors import InputError
 from fewpick.losses import bce_dice
 from fewpick.sampling import LabelledCrops
 from fewpick.unet import UNet
-from fewpick.validation import UNKNOWN_SCORE, Validation, validate
+from fewpick.validation import UNKNOWN_SCORE, Validation, validate, validation_micrographs
 from fewpick.views import strong
 
 logger = logging.getLogger(__name__)
@@ -125,8 +125,8 @@ def train(
     labelling `objects` divides them into rounds: in each, the best network so far draws labels on
     unlabelled micrographs, and a new network learns from them. The returned weights are the
     exponential moving average at the best validation score, the warm start itself included; or the
-    last one, where `keep` says so. Without validation labels they are the last one too, but those
-    of a supervised training end after `STEPS_PER_PARTICLE` for each labelled particle.
+    last one, where `keep` says so. Without enough validation labels they are the last ones too, but
+    those of a supervised training end after `STEPS_PER_PARTICLE` for each labelled particle.
 
     Parameters
     ----------
@@ -224,8 +224,9 @@ class _Run:
             self.student = _placed(copy.deepcopy(warm_start), device)
         self._take(self.student)
         self.labelled = LabelledCrops(micrographs, settings["crop_size"])
-        labelled_validation = [m for m in micrographs if m.split == "val" and m.windows]
-        self.validation_set = labelled_validation[: settings["validation_micrographs"]]
+        self.validation_set = validation_micrographs(micrographs)[
+            : settings["validation_micrographs"]
+        ]
         self.consistency = None
         if self.fixmatch is not None:
             self.consistency = make_consistency(
@@ -234,6 +235,7 @@ class _Run:
                     [m for m in micrographs if m.split in ("train", "unannotated")],
                     self.validation_set,
                     self.labelled,
+                    [m for m in micrographs if m.split in ("train", "val") and len(m.points)],
                     self.fixmatch["unlabeled_batch_size"],
                     settings["crop_size"],
                     device,

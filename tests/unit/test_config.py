@@ -178,7 +178,7 @@ def test_messages_name_the_key_the_value_and_the_cure(path: str, value: Any, mes
             {"baselines.topaz.ratios": [0.2, 0.1]},
             "mine.yaml: baselines.topaz.ratios: 0.2 is not in splits.labeled_ratios",
         ),
-        ({"splits.unit": "particle"}, "baselines.topaz.expected_particles is missing"),
+        ({"splits.unit": "particle"}, "datasets.mine.expected_particles is missing"),
     ],
 )
 def test_what_topaz_cannot_be_asked(changes: dict[str, Any], message: str) -> None:

@@ -20,7 +20,7 @@ from fewpick.topaz import DISC, Topaz, extract, positive_shares, train, write_im
 TARGET, SHAPE = 64, (300, 400)  # the image fills 48 rows of the target
 FRAME = frame_for(*SHAPE, TARGET)
 AREA = [4, 4, 44, 60]
-SETTINGS = {"epochs": 3, "expected_particles": None, "pretrained": False}
+SETTINGS = {"epochs": 3, "pretrained": False}
 # Data set and micrograph -> part, windows and points in the target frame. Names are numbers, and
 # the same in two data sets.
 SET: dict[Any, tuple[str, list[list[int]], list[list[float]]]] = {
@@ -82,6 +82,7 @@ def files(tmp_path: Path, program: Path) -> dict[str, Any]:
             "area": json.dumps(AREA),
             "windows": json.dumps(windows),
             "points": json.dumps(points),
+            "expected": float("nan"),
         }
         for (dataset, name), (part, windows, points) in SET.items()
     ]
@@ -174,9 +175,10 @@ def test_an_expected_number_of_particles_is_per_micrograph() -> None:
             "width": 50,
             "windows": "[]",
             "points": [[[1, 2]], []],
+            "expected": 20.0,
         }
     )
-    assert positive_shares(table, 20) == pytest.approx((20 * 29 / 5000, 29 / 10_000))
+    assert positive_shares(table) == pytest.approx((20 * 29 / 5000, 29 / 10_000))
 
 
 def test_picks_are_in_pixels_of_the_micrograph_and_leave_the_border_out(

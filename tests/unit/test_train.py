@@ -68,8 +68,8 @@ def micrographs(seed: int = 0) -> list[Micrograph]:
     area = (0, 0, T, T)
     made = []
     for index in range(6):
-        grid = np.stack(np.meshgrid(np.arange(16, T, 32), np.arange(16, T, 32)), -1).reshape(-1, 2)
-        points = grid + rng.uniform(-5, 5, grid.shape)
+        grid = np.stack(np.meshgrid(np.arange(14, T, 25), np.arange(14, T, 25)), -1).reshape(-1, 2)
+        points = grid + rng.uniform(-4, 4, grid.shape)
         mask = draw_mask(frame, T, points, 8.0)
         image = (rng.normal(size=(T, T)) - 2 * (mask == 1)).astype(np.float16)
         split = ["train", "train", "train", "unannotated", "val", "test"][index]

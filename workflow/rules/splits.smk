@@ -53,6 +53,10 @@ rule labelled:
         settings=canonical(
             {
                 "specs": SPECS,
+                "expected_particles": {
+                    name: spec.get("expected_particles")
+                    for name, spec in config["datasets"].items()
+                },
                 **{key: config["splits"][key] for key in ("unit", "tile_size", "validation")},
             }
         ),

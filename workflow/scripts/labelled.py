@@ -36,6 +36,7 @@ def main() -> None:
                 unit=settings["unit"],
                 tile_size=settings["tile_size"],
                 validation=settings["validation"],
+                expected_particles=settings["expected_particles"][dataset],
             )
         )
     write_table(pd.concat(parts), snakemake.output[0])

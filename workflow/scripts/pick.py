@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from _stage import stage
 
-from fewpick import model, picks, shards
+from fewpick import model, picks, shards, thresholds
 from fewpick.atomic import atomic_path
 from fewpick.dataset import load
 from fewpick.device import select_device
@@ -32,7 +32,7 @@ def main() -> None:
         for one in picks.find(trained.network, micrographs, device, **settings["picking"]):
             found.append(one)
             progress.update()
-    candidates, threshold = picks.candidates(found), picks.threshold(found)
+    candidates, threshold = picks.candidates(found), thresholds.choose(found)
     write_table(candidates, output.candidates)
     write_table(pd.concat([one.pixels for one in found]), output.pixels)
     with atomic_path(output.threshold) as path:

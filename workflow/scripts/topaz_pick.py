@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick import picks, shards
+from fewpick import picks, shards, thresholds
 from fewpick.atomic import atomic_path
 from fewpick.dataset import load
 from fewpick.export import export_picks
@@ -21,7 +21,7 @@ def main() -> None:
     files, output = snakemake.input, snakemake.output
     candidates = read_table(files.candidates)
     micrographs = load(*shards.paths(files.shards), Path(files.ratio))
-    threshold = picks.threshold(picks.from_candidates(candidates, micrographs))
+    threshold = thresholds.choose(picks.from_candidates(candidates, micrographs))
     with atomic_path(output.threshold) as path:
         path.write_text(json.dumps(threshold, indent=2) + "\n")
     export_picks(
