@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator, ValidationError
@@ -54,6 +55,10 @@ def complete(config: Mapping[str, Any], schema: Config, source: str = "config.ya
     ------
     InputError: an unknown key, a missing one, or a value that cannot be used
     """
+    for path, value in _numbers(config):
+        # Infinity is above, and NaN not below, whatever limit the schema sets.
+        if not math.isfinite(value):
+            raise InputError(f"{source}: {_dotted(path)} is {value}; give a finite number")
     error = best_match(Draft202012Validator(schema).iter_errors(config))
     if error is not None:
         raise InputError(f"{source}: {_explain(error)}")
@@ -152,6 +157,16 @@ def _fill(value: Any, schema: Config, root: Config, defaults: bool = True) -> An
     return value
 
 
+def _numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], float]]:
+    """All numbers with their places."""
+    if isinstance(value, float):
+        yield path, value
+    elif isinstance(value, Mapping | list):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, held in items:
+            yield from _numbers(held, (*path, key))
+
+
 def _resolve(reference: str, root: Config) -> Config:
     node = root
     for part in reference.removeprefix("#/").split("/"):
@@ -177,6 +192,7 @@ def _explain(error: ValidationError) -> str:
         return (
             f"{path + ': ' if path else ''}{value!r} is not a usable name; "
             "take letters, digits, '_', '-' and '.', beginning with a letter or digit"
+            + ("" if isinstance(value, str) else f', and quote it: "{value}"')
         )
     if error.validator == "uniqueItems":
         return f"{path} is {value!r}; give each value once"

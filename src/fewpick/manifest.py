@@ -9,16 +9,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from fewpick.coordinates.frame import read_in_frame
-from fewpick.coordinates.picks import Points
+from fewpick.coordinates.picks import Picks, Points
+from fewpick.coordinates.star import check_names
 from fewpick.errors import InputError
 from fewpick.geometry import particle_radius
-from fewpick.micrographs import read_header
+from fewpick.micrographs import Header, read_header
 from fewpick.orientation import measure_orientation
 
 log = logging.getLogger(__name__)
 
+SAME_PARTICLE = 0.5  # particle radii; no two particles lie that near
+PIXEL_SIZE_TOLERANCE = 0.05  # calibrations differ by less
+UNSET = 1.0  # angstrom, what programs write in place of a pixel size
 REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
 
 
@@ -48,12 +53,18 @@ def build_manifest(
     Raises
     ------
     InputError
-        When files cannot be used, names do not match, a coordinate lies outside its image, or the
-        images clearly contradict `y_axis`.
+        When files cannot be used, names do not match or cannot be written as STAR, a coordinate
+        lies outside its image, a particle is larger than it, or the images clearly contradict
+        `y_axis`.
     """
     headers = {path.name: read_header(path) for path in micrographs}
     paths = {path.name: path for path in micrographs}
-    points = {}
+    check_names(micrographs)
+    pixel_sizes = {
+        name: spec.get("pixel_size") or header.pixel_size for name, header in headers.items()
+    }
+    radii = _radii(spec, headers, pixel_sizes, paths)
+    points, picks = {}, {}
     if spec.get("coordinates"):
         picks = read_in_frame(
             spec["coordinates"],
@@ -63,12 +74,9 @@ def build_manifest(
             scale=spec.get("scale", 1.0),
         )
         points = {name: held.xy for name, held in picks.items()}
-    pixel_sizes = {
-        name: spec.get("pixel_size") or header.pixel_size for name, header in headers.items()
-    }
-    orientation = _check_orientation(
-        spec, {paths[name]: xy for name, xy in points.items()}, pixel_sizes
-    )
+        _doubt_neighbours(spec["coordinates"], points, radii)
+    _doubt_pixel_sizes(spec, headers, picks, paths)
+    orientation = _check_orientation(spec, {paths[name]: xy for name, xy in points.items()}, radii)
     manifest = pd.DataFrame(
         {
             "micrograph": list(headers),
@@ -93,16 +101,95 @@ def build_manifest(
     return manifest, coordinates
 
 
+def _radii(
+    spec: Mapping[str, Any],
+    headers: Mapping[str, Header],
+    pixel_sizes: Mapping[str, float | None],
+    paths: Mapping[str, Path],
+) -> dict[str, float]:
+    """Particle radius of each micrograph, px."""
+    radii = {}
+    for name, header in headers.items():
+        try:
+            radii[name] = particle_radius(spec, pixel_sizes[name])
+        except InputError as error:
+            raise InputError(f"{paths[name]}: {error}") from None
+        if 2 * radii[name] > min(header.ny, header.nx):
+            raise InputError(
+                f"{paths[name]}: a particle of radius {radii[name]:g} px does not fit into "
+                f"{header.nx} x {header.ny} px. Correct particle_radius, which counts px of the "
+                "original micrograph, or particle_diameter_angstrom and pixel_size; or remove the file."
+            )
+    return radii
+
+
+def _doubt_neighbours(
+    source: str, points: Mapping[str, Points], radii: Mapping[str, float]
+) -> None:
+    """Warn of particles on top of each other: two lists of the same particles, for example."""
+    doubled = {
+        name: len(cKDTree(xy).query_pairs(SAME_PARTICLE * radii[name]))
+        for name, xy in points.items()
+    }
+    if total := sum(doubled.values()):
+        worst = max(doubled, key=lambda name: doubled[name])
+        log.warning(
+            "%s: %d pairs of points are nearer than %g radii, most of them (%d) on %s. Were two "
+            "lists of the same particles put together? Remove the doubles.",
+            *(source, total, SAME_PARTICLE, doubled[worst], worst),
+        )
+
+
+def _doubt_pixel_sizes(
+    spec: Mapping[str, Any],
+    headers: Mapping[str, Header],
+    picks: Mapping[str, Picks],
+    paths: Mapping[str, Path],
+) -> None:
+    """Warn where headers, coordinates and configuration contradict each other."""
+    known = {name: header.pixel_size for name, header in headers.items() if header.pixel_size}
+    declared = spec.get("pixel_size")
+    for name, held in picks.items():
+        size, said = declared or known.get(name), held.pixel_size
+        if size and said and not _alike(size, said):
+            log.warning(
+                "%s: says %.4g angstrom per pixel for %s, which has %.4g. Were the points picked "
+                "on images of another size (set scale), or is the header wrong (set pixel_size)?",
+                *(spec["coordinates"], said, name, size),
+            )
+            break
+    if declared or not known:
+        return
+    least, most = (choose(known, key=lambda name: known[name]) for choose in (min, max))
+    if spec.get("particle_radius") and not _alike(known[least], known[most]):
+        log.warning(
+            "%s: pixel sizes go from %.4g to %.4g angstrom, and particle_radius is the same number "
+            "of px for all. Give particle_diameter_angstrom, or pixel_size if headers are wrong.",
+            *(paths[most], known[least], known[most]),
+        )
+    unset = [name for name, size in known.items() if size == UNSET]
+    if unset and spec.get("particle_diameter_angstrom"):
+        log.warning(
+            "%s: the header says exactly 1 angstrom per pixel, which programs write when they do "
+            "not know it (so in %d micrographs). Set pixel_size, be it to 1.",
+            *(paths[unset[0]], len(unset)),
+        )
+
+
+def _alike(one: float, other: float) -> bool:
+    return abs(one - other) <= PIXEL_SIZE_TOLERANCE * min(one, other)
+
+
 def _check_orientation(
     spec: Mapping[str, Any],
     points: Mapping[Path, Points],
-    pixel_sizes: Mapping[str, float | None],
+    radii: Mapping[str, float],
 ) -> str:
     """Return the verdict on the frame, having warned of a doubtful and refused a wrong one."""
     if not any(map(len, points.values())):
         return "unclear"
     first = next(path.name for path, xy in points.items() if len(xy))
-    found = measure_orientation(points, particle_radius(spec, pixel_sizes[first]))
+    found = measure_orientation(points, radii[first])
     log.info("orientation: %s", found.summary())
     if found.verdict == "flip_y suspected" and found.evidence["flip_y"] >= REFUSED:
         declared = spec.get("y_axis", "down")
@@ -124,5 +211,11 @@ def _check_orientation(
             "particles this hints at another scale or at other micrographs.",
             spec["coordinates"],
             found.summary(),
+        )
+    if found.inverted:
+        log.warning(
+            "%s: the particles have the opposite contrast of those of other micrographs (so on %d "
+            "of the %d that were looked at). Invert the micrograph, or leave it out.",
+            *(found.inverted[0], len(found.inverted), found.n_micrographs),
         )
     return found.verdict

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import glob
 import logging
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,9 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 IMAGE_SUFFIXES = MRC_SUFFIXES + TIFF_SUFFIXES + PICTURE_SUFFIXES
 
 MRC_MODES = (0, 1, 2, 6, 12)
+# Shares above which a warning is due: of rows with one value throughout, of pixels at one end of
+# the grey values.
+BLANK, CUT_OFF = 0.05, 0.1
 LARGEST_SIDE = 65_536  # px; above it a header is broken rather than a detector large
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow takes images as large as micrographs for attacks
@@ -71,20 +76,34 @@ def list_micrographs(source: str | Path) -> list[Path]:
         found = list(folder.iterdir())
     else:
         found = [Path(match) for match in glob.glob(str(source), recursive=True)]
+    for path in found:
+        if image_suffix(path.name) and path.is_symlink() and not path.exists():
+            raise InputError(
+                f"{path}: the link leads nowhere ({os.readlink(path)}). Mount what it leads to, or "
+                "remove the link."
+            )
     paths = sorted(
         (p for p in found if image_suffix(p.name) and not p.name.startswith(".") and p.is_file()),
         key=lambda path: (path.name, str(path)),
     )
     if not paths:
         what = "is not there" if not found and not folder.is_dir() else "holds no micrograph"
+        what += _others(found)
         raise InputError(
-            f"{source}: {what}. Give a folder or a glob of single images "
+            f"{source}: {what}. Give a folder or a glob of single, motion-corrected images "
             f"({', '.join(IMAGE_SUFFIXES)})."
         )
     seen: dict[str, Path] = {}
     for path in paths:
         if set(path.name) & set("\t\r\n"):
             raise InputError(f"{path}: the name {path.name!r} holds a tab or newline. Rename it.")
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{str(path).encode(errors='backslashreplace').decode()}: the name is not UTF-8 "
+                "text. Rename it (convmv -f latin1 -t utf8 does many)."
+            ) from None
         other = seen.setdefault(stem(path.name), path)
         if other is not path:
             raise InputError(
@@ -92,6 +111,15 @@ def list_micrographs(source: str | Path) -> list[Path]:
                 "Rename one, or narrow the glob."
             )
     return paths
+
+
+def _others(found: Sequence[Path]) -> str:
+    """Say which files there are instead of micrographs."""
+    suffixes = Counter(path.suffix for path in found if path.is_file())
+    if not suffixes:
+        return ""
+    suffix, many = suffixes.most_common(1)[0]
+    return f", but {many} files of {suffix or 'no suffix'}"
 
 
 def read_header(path: str | Path) -> Header:
@@ -145,6 +173,7 @@ def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
     with np.errstate(over="ignore"):
         image = np.ascontiguousarray(data, dtype=np.float32)
     _check_values(path, image)
+    _doubt_values(path, image)
     return image, pixel_size
 
 
@@ -176,6 +205,26 @@ def _check_values(path: Path, image: Image32) -> None:
         raise InputError(
             f"{path}: every pixel is {low:g}. Copy or process the micrograph again, or remove it."
         )
+
+
+def _doubt_values(path: Path, image: Image32) -> None:
+    """Warn of an image that may be incomplete or cut off; it can be used all the same."""
+    lows, highs = image.min(axis=1), image.max(axis=1)
+    blank = np.flatnonzero(lows == highs)
+    if len(blank) > BLANK * len(image):
+        log.warning(
+            "%s: %d of %d rows hold one value throughout, the first is row %d. The file may be "
+            "incomplete. Look at it, and copy or process it again.",
+            *(path, len(blank), len(image), blank[0]),
+        )
+        return
+    for word, value in (("highest", highs.max()), ("lowest", lows.min())):
+        if (share := float((image == value).mean())) > CUT_OFF:
+            log.warning(
+                "%s: %.0f %% of the pixels have the %s value, %g: grey values are cut off there. "
+                "Export the micrograph again with a wider range, or as 32-bit MRC.",
+                *(path, 100 * share, word, value),
+            )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 SAMPLED = 8  # micrographs looked at
 FEWEST = 10  # particles below which nothing is concluded
 CLEAR = 4.0  # evidence that noise does not reach
+OPPOSITE = -0.7  # correlation with the other micrographs below which contrast is inverted
 MARGIN = 3.0  # factor by which another frame must beat the declared one
 BINNED_RADIUS = 6.0  # px of the particle radius after binning
 NEAR, SHIFTS, WINDOW = 0.5, 4.0, 10.0  # offsets in radii: same place, searched, null
@@ -53,12 +54,15 @@ class Orientation:
         "ok", "unclear", "<frame> suspected" or "shift by ... suspected".
     evidence: dict
         Energy of the average patch per frame, relative to what noise may have.
+    inverted: tuple of paths
+        Micrographs whose particles have the opposite contrast of those of the others.
     """
 
     verdict: str
     evidence: dict[str, float]
     n_micrographs: int
     n_particles: int
+    inverted: tuple[Path, ...] = ()
 
     def summary(self) -> str:
         """Return the evidence on one line, the strongest first."""
@@ -92,6 +96,7 @@ def measure_orientation(points: Mapping[Path, Points], radius: float) -> Orienta
     reach = int(np.ceil(WINDOW * radius / binning))
     sums = {frame: np.zeros((2 * reach + 1, 2 * reach + 1)) for frame in FRAMES}
     counts = dict.fromkeys(FRAMES, 0)
+    declared: dict[Path, tuple[NDArray[np.float64], int]] = {}
     for path in sampled:
         image = flatten(read_micrograph(path)[0], binning, radius / binning)
         spectrum = fft.rfft2(image)
@@ -101,7 +106,30 @@ def measure_orientation(points: Mapping[Path, Points], radius: float) -> Orienta
             patch, count = _average_patch(image.shape, spectrum, *place(x, y, nx, ny), reach)
             sums[frame] += patch
             counts[frame] += count
-    return _judge(sums, counts, radius / binning, binning, len(sampled), n_particles)
+            if frame == "ok":
+                declared[path] = patch, count
+    found = _judge(sums, counts, radius / binning, binning, len(sampled), n_particles)
+    if found.verdict != "ok":
+        return found
+    return replace(found, inverted=_inverted(declared, sums["ok"], radius / binning))
+
+
+def _inverted(
+    patches: Mapping[Path, tuple[NDArray[np.float64], int]],
+    together: NDArray[np.float64],
+    radius: float,
+) -> tuple[Path, ...]:
+    """Micrographs whose average patch is clear, and the negative of that of the others."""
+    dx, dy, null, near = _offsets(together, radius)
+    particle = np.hypot(dx, dy) <= radius
+    found = []
+    for path, (patch, count) in patches.items():
+        energy, others = _energy(patch, count, radius), (together - patch)[particle]
+        clear = count >= FEWEST and energy[near].max() >= CLEAR * np.percentile(energy[null], 99)
+        likeness = (patch[particle] * others).sum() / np.linalg.norm(patch[particle])
+        if clear and likeness < OPPOSITE * np.linalg.norm(others):
+            found.append(path)
+    return tuple(found)
 
 
 def flatten(image: Image32, binning: int, radius: float) -> NDArray[np.float64]:
@@ -144,6 +172,26 @@ def _average_patch(
     return around[np.ix_(offsets % ny, offsets % nx)], int(inside.sum())
 
 
+def _offsets(
+    patch: NDArray[np.float64], radius: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Offsets x and y of a patch, those that stand for noise, and those in the same place."""
+    reach = len(patch) // 2
+    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    offset = np.hypot(dx, dy)
+    null = (offset > SHIFTS * radius) & (np.maximum(abs(dx), abs(dy)) < reach - radius)
+    return dx, dy, null, offset <= NEAR * radius
+
+
+def _energy(patch: NDArray[np.float64], count: int, radius: float) -> NDArray[np.float64]:
+    """Mean energy within a radius of each offset of a sum of `count` patches."""
+    cut = int(np.ceil(radius))
+    disc = np.hypot(*np.mgrid[-cut : cut + 1, -cut : cut + 1]) <= radius
+    # Divided by the count, noise has the same energy for any number of points.
+    energy: NDArray[np.float64] = ndimage.convolve(patch**2 / max(count, 1), disc / disc.sum())
+    return energy
+
+
 def _judge(
     sums: dict[str, NDArray[np.float64]],
     counts: dict[str, int],
@@ -152,20 +200,13 @@ def _judge(
     n_micrographs: int,
     n_particles: int,
 ) -> Orientation:
-    reach = len(sums["ok"]) // 2
-    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    offset = np.hypot(dx, dy)
-    cut = int(np.ceil(radius))
-    disc = np.hypot(*np.mgrid[-cut : cut + 1, -cut : cut + 1]) <= radius
+    dx, dy, null, near = _offsets(sums["ok"], radius)
     energy = {
-        # Divided by the count, noise has the same energy for any number of points.
-        frame: ndimage.convolve(patch**2 / max(counts[frame], 1), disc / disc.sum())
+        frame: _energy(patch, counts[frame], radius)
         for frame, patch in sums.items()
         if counts[frame] >= FEWEST
     }
-    null = (offset > SHIFTS * radius) & (np.maximum(abs(dx), abs(dy)) < reach - radius)
     noise = float(np.percentile([values[null] for values in energy.values()], 99)) or 1.0
-    near = offset <= NEAR * radius
     evidence = {frame: float(values[near].max()) / noise for frame, values in energy.items()}
 
     declared = evidence.get("ok", 0.0)
@@ -174,7 +215,7 @@ def _judge(
     if evidence[best] >= max(CLEAR, MARGIN * declared):
         verdict = "ok" if best == "ok" else f"{best} suspected"
     elif "ok" in energy:
-        searched = np.where(offset <= SHIFTS * radius, energy["ok"], 0) / noise
+        searched = np.where(np.hypot(dx, dy) <= SHIFTS * radius, energy["ok"], 0) / noise
         at = np.unravel_index(np.argmax(searched), searched.shape)
         if searched[at] >= max(CLEAR, MARGIN * declared):
             x, y = int(dx[at]) * binning, int(dy[at]) * binning

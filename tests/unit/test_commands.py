@@ -51,7 +51,7 @@ def make_data(folder: Path, n: int = 6, *, flip: bool = False, named: str = "m")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("commands") / "my set"
+    folder = tmp_path_factory.mktemp("commands") / "my+set"
     make_data(folder)
     return folder
 

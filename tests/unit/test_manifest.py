@@ -68,7 +68,7 @@ def test_columns_and_the_three_kinds_of_micrograph(micrographs: list[Path]) -> N
 
 
 def test_no_coordinates_means_no_labels(micrographs: list[Path]) -> None:
-    manifest, coordinates = build_manifest({"coordinates": None}, micrographs)
+    manifest, coordinates = build_manifest({"coordinates": None, "particle_radius": 6}, micrographs)
     assert manifest["annotated"].eq("false").all()
     assert coordinates.empty
     assert coordinates.columns.to_list() == ["micrograph", "x", "y"]
@@ -82,7 +82,7 @@ def test_the_configured_pixel_size_wins(micrographs: list[Path]) -> None:
 def test_pictures_have_no_pixel_size(tmp_path: Path) -> None:
     pixels = np.arange(NY * NX, dtype=np.uint16).reshape(NY, NX)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    manifest, _ = build_manifest({}, [tmp_path / "a.png"])
+    manifest, _ = build_manifest({"particle_radius": 6}, [tmp_path / "a.png"])
     assert manifest["pixel_size"].isna().all()
 
 

@@ -25,6 +25,7 @@ shell.prefix(f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASS
 from fewpick import codehash
 from fewpick.canonical import canonical
 from fewpick.config import complete
+from fewpick.config_file import read_config
 from fewpick.errors import InputError
 from fewpick.plan import has_gpu, has_program, make_plan
 from fewpick.schema import load_schema
@@ -51,6 +52,8 @@ try:
     if FROZEN in os.environ and not workflow.is_main_process:
         config = json.loads(os.environ[FROZEN])
     else:
+        for path in workflow.overwrite_configfiles:
+            read_config(path)  # more strictly than Snakemake has
         config = complete(
             config,
             load_schema(),

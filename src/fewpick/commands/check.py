@@ -82,23 +82,14 @@ def listening() -> Iterator[Findings]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    import yaml
-
     from fewpick.config import complete
+    from fewpick.config_file import read_config
     from fewpick.device import select_device
-    from fewpick.errors import InputError
     from fewpick.plan import make_plan
     from fewpick.schema import load_schema
 
     source = str(arguments.config)
-    try:
-        read = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        where = " ".join(str(error).split())
-        raise InputError(f"{source}: not YAML: {where}") from None
-    if not isinstance(read, dict):
-        raise InputError(f"{source}: holds no keys. fewpick init writes an example.")
-    config = complete(read, load_schema(), source)
+    config = complete(read_config(source), load_schema(), source)
     plan = make_plan(config)
     device = select_device(config["resources"]["device"])
     with listening() as findings:

@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 def _pick(arguments: argparse.Namespace) -> int:
     # Late, since they take seconds that --help and mistyped arguments need not wait for.
     from fewpick.coordinates import Picks, write_picks
+    from fewpick.coordinates.star import check_names
     from fewpick.device import select_device
     from fewpick.errors import InputError
     from fewpick.micrographs import list_micrographs, stem
@@ -84,6 +85,9 @@ def _pick(arguments: argparse.Namespace) -> int:
     from fewpick.progress import Progress
 
     paths = list_micrographs(arguments.micrographs)
+    output = arguments.output or _default_output(arguments.to or "star")
+    if (arguments.to or output.suffix.lstrip(".")) == "star":
+        check_names(paths)
     picker = Picker(
         arguments.model,
         select_device(arguments.device),
@@ -118,7 +122,6 @@ def _pick(arguments: argparse.Namespace) -> int:
             progress.update()
     for failure in failures:
         print(f"fewpick pick: {failure}", file=sys.stderr)
-    output = arguments.output or _default_output(arguments.to or "star")
     if picks:
         write_picks(
             output,

@@ -105,4 +105,4 @@ def _in_image(where: str, picks: Picks, shape: tuple[int, int], *, flip: bool) -
     if len(once) < len(xy):
         log.warning("%s: %d points given twice are used once.", where, len(xy) - len(once))
     score = None if picks.score is None else picks.score[once]
-    return Picks(xy[once], score, picks.diameter)
+    return Picks(xy[once], score, picks.diameter, picks.pixel_size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -140,7 +141,8 @@ def match_names(micrographs: Sequence[str], keys: Iterable[str]) -> Match:
 
 
 def _folded(spelling: Callable[[str], str]) -> Callable[[str], str]:
-    return lambda name: spelling(name).casefold()
+    # One name may be spelled with composed or with combining letters: macOS writes the latter.
+    return lambda name: unicodedata.normalize("NFC", spelling(name)).casefold()
 
 
 def _reason(key: str, micrographs: Sequence[str], ambiguous: dict[str, list[str]]) -> str:

@@ -27,11 +27,14 @@ class Picks:
         The picker's figure of merit; higher is better.
     diameter: float or None
         Box size or particle diameter in px, when the file gives one.
+    pixel_size: float or None
+        Angstrom per px of `xy`, when the file gives it.
     """
 
     xy: Points
     score: Points | None = None
     diameter: float | None = None
+    pixel_size: float | None = None
 
     def __len__(self) -> int:
         return len(self.xy)
@@ -39,7 +42,8 @@ class Picks:
     def scaled(self, factor: float) -> Picks:
         """Return the same picks in pixels that are `factor` times smaller."""
         diameter = None if self.diameter is None else self.diameter * factor
-        return Picks(self.xy * factor, self.score, diameter)
+        size = None if self.pixel_size is None else self.pixel_size / factor
+        return Picks(self.xy * factor, self.score, diameter, size)
 
 
 def make_picks(

@@ -7,7 +7,7 @@ https://relion.readthedocs.io/en/latest/Reference/Conventions.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from fewpick.micrographs import stem
 
 X, Y = "rlnCoordinateX", "rlnCoordinateY"
 SCORE = "rlnAutopickFigureOfMerit"
+GROUP, PIXEL_SIZE = "rlnOpticsGroup", "rlnMicrographPixelSize"
 NAME, FILE = "rlnMicrographName", "rlnMicrographCoordinates"
 NO_SCORE = -999.0  # RELION's own mark, as manual picks carry it
 
@@ -37,12 +38,12 @@ def is_index(path: Path) -> bool:
 
 def read(path: Path) -> dict[str, Picks]:
     """Read one file; micrograph names as written, or the file's stem where there is none."""
-    blocks = read_blocks(path, (X, Y, SCORE, NAME, FILE))
+    blocks = read_blocks(path, (X, Y, SCORE, NAME, FILE, GROUP, PIXEL_SIZE))
     tables = [block for block in blocks.values() if X in block and Y in block]
     if len(tables) > 1:
         raise InputError(f"{path}: holds {len(tables)} blocks with coordinates. Keep one.")
     if tables:
-        return _read_table(path, tables[0])
+        return _read_table(path, tables[0], _pixel_sizes(path, blocks.get("optics")))
     lists = [block for block in blocks.values() if NAME in block and FILE in block]
     if lists:
         return _read_listed(path, lists[0])
@@ -51,7 +52,16 @@ def read(path: Path) -> dict[str, Picks]:
     )
 
 
-def _read_table(path: Path, block: pd.DataFrame) -> dict[str, Picks]:
+def _pixel_sizes(path: Path, optics: pd.DataFrame | None) -> dict[str, float]:
+    """Optics group -> angstrom per px of its micrographs, where the file gives it."""
+    if optics is None or not {GROUP, PIXEL_SIZE} <= set(optics.columns):
+        return {}
+    return dict(zip(optics[GROUP], floats(path, optics, PIXEL_SIZE).tolist(), strict=True))
+
+
+def _read_table(
+    path: Path, block: pd.DataFrame, pixel_sizes: Mapping[str, float]
+) -> dict[str, Picks]:
     x, y = floats(path, block, X), floats(path, block, Y)
     score = None
     if SCORE in block and not (block[SCORE].isna().all() and len(block)):
@@ -70,9 +80,12 @@ def _read_table(path: Path, block: pd.DataFrame) -> dict[str, Picks]:
             f"{path}: holds no particle and so names no micrograph. Use the format json, or one "
             "file per micrograph, to say that micrographs are empty."
         )
+    groups = block[GROUP].to_list() if GROUP in block else [""] * len(names)
     return {
         name: Picks(
-            everything.xy[rows], None if everything.score is None else everything.score[rows]
+            everything.xy[rows],
+            None if everything.score is None else everything.score[rows],
+            pixel_size=pixel_sizes.get(groups[rows[0]]),
         )
         for name, rows in rows_by_name(names).items()
     }
@@ -100,6 +113,18 @@ def _find(index: Path, listed: Path) -> Path:
     if (index.parent / listed.name).is_file():
         return index.parent / listed.name
     raise InputError(f"{index}: lists {listed}, which is not there. Copy it beside this file.")
+
+
+def check_names(paths: Iterable[Path]) -> None:
+    """Refuse micrographs that STAR files cannot name, before the work of picking them.
+
+    Raises
+    ------
+    InputError
+        When a path holds a space, quote or comment mark.
+    """
+    for path in paths:
+        check_word(path, str(path))
 
 
 def write(

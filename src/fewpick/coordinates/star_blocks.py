@@ -97,6 +97,6 @@ def check_word(path: Path, value: str) -> str:
     if not re.fullmatch(r"[^\s\"'#]+", value):
         raise InputError(
             f"{path}: the name {value!r} holds a space, quote or '#', which STAR files cannot "
-            "carry. Rename the micrograph."
+            "carry. Rename it, or link it under another name (ln -s)."
         )
     return value

@@ -1,0 +1,62 @@
+"""The configuration as a file of YAML, read more strictly than YAML asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fewpick.errors import InputError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML lets the last of equal keys win in silence; here they are an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for at, ((key_node, _), key) in enumerate(zip(node.value, keys, strict=True)):
+            if key in keys[:at] and key != "<<":
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a configuration.
+
+    Raises
+    ------
+    InputError
+        When the file is not there, is not YAML in UTF-8, is empty, holds no keys, or a key twice.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        content = yaml.load(text, _Loader)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. Correct the path.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: byte {error.start} is not UTF-8 text. Save the file as UTF-8."
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise InputError(f"{path}: {where}{error.problem}. {_cure(text, mark)}") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not YAML ({reason}). Correct the file.") from None
+    if not isinstance(content, dict):
+        held = "is empty" if content is None else f"holds {content!r:.60} and no keys"
+        raise InputError(f"{path}: {held}. fewpick init writes a configuration to begin with.")
+    return content
+
+
+def _cure(text: str, mark: yaml.Mark | None) -> str:
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    if "\t" in line:
+        return "Indent with spaces, YAML allows no tabs."
+    return "Correct that line."

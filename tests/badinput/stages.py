@@ -1,0 +1,222 @@
+"""How far a case runs, in a process of its own, so that it sees what a user would see."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "workflow/scripts"
+COUNTS = "counts.json"
+
+IMPOSSIBLE = 77  # status of a process that cannot bring about what a case needs
+SECONDS = 120
+
+Host = Callable[[], None]
+
+# New processes are forked from a server that has imported what they need, which saves seconds each.
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(
+    ["fewpick.manifest", "fewpick.preprocess", "fewpick.masks", "fewpick.splits", "fewpick.plan"]
+)
+
+
+class Impossible(Exception):
+    """This machine cannot be brought into the state that a case needs."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is run in the project's folder, and how its messages are told from the rest.
+
+    Attributes
+    ----------
+    work : the run itself; its exit status is that of the process
+    error, warning : patterns whose group is the message
+    counts : whether it leaves counts behind
+    """
+
+    work: Callable[[], None]
+    error: str
+    warning: str
+    counts: bool
+
+    def messages(self, output: str) -> tuple[list[str], list[str]]:
+        """Errors and warnings."""
+        errors, warnings = (
+            [" ".join(held.split()) for held in re.findall(pattern, output, re.MULTILINE)]
+            for pattern in (self.error, self.warning)
+        )
+        return errors, warnings
+
+
+def in_process(run: Run, folder: Path, host: Host | None = None) -> tuple[int, str]:
+    """Run in `folder`; exit status, and what was printed.
+
+    Raises
+    ------
+    Impossible : `host` failed
+    """
+    process = _context.Process(target=_enter, args=(run.work, folder, host))
+    process.start()
+    process.join(SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    if process.exitcode == IMPOSSIBLE:
+        raise Impossible((folder / "output.txt").read_text())
+    assert process.exitcode is not None
+    return process.exitcode, (folder / "output.txt").read_text(errors="replace")
+
+
+def _enter(work: Callable[[], None], folder: Path, host: Host | None) -> None:
+    os.chdir(folder)
+    output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    if host is not None:
+        try:
+            host()
+        except Exception as error:
+            print(error, flush=True)
+            os._exit(IMPOSSIBLE)
+    work()
+
+
+# ------------------------------------------------------------------------------ before training
+
+
+def run_stages(between: Callable[[], None] = lambda: None) -> None:
+    """All stages before training, as the rules run them; `between` comes after the manifest."""
+    sys.path.insert(0, str(SCRIPTS))
+    from _stage import stage
+
+    with stage("log.txt"):
+        _stages(between)
+
+
+def _stages(between: Callable[[], None]) -> None:
+    import pandas as pd
+
+    from fewpick.config import complete
+    from fewpick.config_file import read_config
+    from fewpick.gather import particle_radii
+    from fewpick.manifest import build_manifest
+    from fewpick.masks import mask_shard
+    from fewpick.micrographs import read_header
+    from fewpick.plan import make_plan
+    from fewpick.preprocess import preprocess_shard
+    from fewpick.schema import load_schema
+    from fewpick.splits import label_subset, split_micrographs
+    from fewpick.stacks import write_table
+
+    config = complete(read_config(Path("config.yaml")), load_schema())
+    plan = make_plan(config)
+    spec, files = config["datasets"]["mine"], plan.datasets["mine"]
+    manifest, points = build_manifest(spec, list(map(Path, files.micrographs.values())))
+    write_table(manifest, "results/data/mine/manifest.tsv")
+    write_table(points, "results/data/mine/coordinates.tsv")
+    between()
+    geometry = []
+    for shard in files.shards:
+        paths = plan.shard_micrographs("mine", shard)
+        table = pd.DataFrame(
+            {
+                "micrograph": [Path(path).name for path in paths],
+                "path": paths,
+                "pixel_size": [
+                    spec["pixel_size"] or read_header(path).pixel_size for path in paths
+                ],
+            }
+        )
+        stack = f"results/preprocessed/mine/{shard}.mrcs"
+        size = config["preprocess"]["target_size"]
+        geometry.append(preprocess_shard(table, stack, size))
+        mask_shard(
+            geometry[-1],
+            manifest,
+            points,
+            f"results/masks/mine/{shard}.mrcs",
+            size,
+            particle_radii(spec, manifest),
+            config["masks"]["radius_scale"],
+            spec["border"],
+        )
+    keys = config["splits"]
+    split = split_micrographs(
+        "mine",
+        manifest["micrograph"].tolist(),
+        (manifest["annotated"] == "true").tolist(),
+        seed=0,
+        val_fraction=keys["val_fraction"],
+        test_fraction=keys["test_fraction"],
+        split_file=spec["split_file"],
+    )
+    labels = label_subset(
+        "mine",
+        split,
+        pd.concat(geometry),
+        points,
+        ratio=keys["labeled_ratios"][0],
+        seed=0,
+        particle_radius=particle_radii(spec, manifest),
+        border=spec["border"],
+        unit=keys["unit"],
+        tile_size=keys["tile_size"],
+        validation=keys["validation"],
+    )
+    training = labels[labels["split"] == "train"]
+    counts: dict[str, Any] = {
+        "micrographs": len(manifest),
+        "annotated": int((manifest["annotated"] == "true").sum()),
+        "particles": len(points),
+        "training micrographs": len(training),
+        "labelled micrographs": int((training["labelled"] != "none").sum()),
+        "labelled particles": int(training["n_labeled_particles"].sum()),
+    }
+    Path(COUNTS).write_text(json.dumps(counts))
+
+
+before_training = Run(
+    run_stages, r"^[\d-]+ [\d:,]+ ERROR (.*)$", r"^[\d-]+ [\d:,]+ WARNING (.*)$", counts=True
+)
+
+
+# ------------------------------------------------------------------------------- fewpick check
+
+
+def _check() -> None:
+    from fewpick.cli import main
+
+    sys.exit(main(["check", "config.yaml", "--no-timing"]))
+
+
+check = Run(_check, r"^fewpick check: (.*)$", r"^  warning: (.*)$", counts=False)
+
+
+# --------------------------------------------------------------------------- the real workflow
+
+# The labels are the last that is made before training.
+TARGET = "results/splits/seed-0/ratio-0.5.tsv"
+
+
+def _workflow() -> None:
+    sys.argv = ["snakemake", "--cores", "1", "--snakefile", str(ROOT / "Snakefile")]
+    sys.argv += ["--configfile", "config.yaml", TARGET]
+    runpy.run_module("snakemake", run_name="__main__")
+
+
+workflow = Run(
+    _workflow,
+    r"(?:^WorkflowError in .*:\n|ERROR )(.*)$",
+    r" WARNING (.*)$",
+    counts=False,
+)
