@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from fewpick.errors import InputError
+
+# What a disk refuses, and what helps.
+CURES = {
+    errno.ENOSPC: "Free some space, or write elsewhere (snakemake --directory)",
+    errno.EDQUOT: "Your quota is used up: free some space, or write elsewhere",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "Write elsewhere (snakemake --directory)",
+    errno.EACCES: "Write elsewhere (snakemake --directory), or get the right to write there",
+}
 
 
 @contextmanager
@@ -15,18 +27,40 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary file keeps the suffix of `path`, since many writers choose their format by it,
     and is removed when the block raises. Missing parent directories are made.
+
+    Raises
+    ------
+    InputError
+        When the disk is full, locked or limits the size of files.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp" + path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    with _disk_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp" + path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp makes files private (0600); give the result the permissions of any new file.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk_faults(path: Path) -> Iterator[None]:
+    """Tell what the disk refuses in one line; other errors are not about writing `path`."""
     try:
-        yield temporary
-        # mkstemp makes files private (0600); give the result the permissions of any new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        # Writing to an open file names none; a file elsewhere was being read.
+        named = None if error.filename is None else Path(os.fsdecode(error.filename))
+        ours = named is None or named in path.parents or named.parent == path.parent
+        if error.errno not in CURES or not ours:
+            raise
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}). {CURES[error.errno]}, and run again."
+        ) from error

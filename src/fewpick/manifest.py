@@ -114,11 +114,17 @@ def _radii(
             radii[name] = particle_radius(spec, pixel_sizes[name])
         except InputError as error:
             raise InputError(f"{paths[name]}: {error}") from None
+        if radii[name] < 1:
+            raise InputError(
+                f"{paths[name]}: a particle of radius {radii[name]:g} px is smaller than a pixel. "
+                "Correct particle_radius, which counts px, or particle_diameter_angstrom."
+            )
         if 2 * radii[name] > min(header.ny, header.nx):
             raise InputError(
                 f"{paths[name]}: a particle of radius {radii[name]:g} px does not fit into "
                 f"{header.nx} x {header.ny} px. Correct particle_radius, which counts px of the "
-                "original micrograph, or particle_diameter_angstrom and pixel_size; or remove the file."
+                "original micrograph, or particle_diameter_angstrom and pixel_size; or remove the "
+                "file."
             )
     return radii
 

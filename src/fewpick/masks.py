@@ -104,7 +104,7 @@ def mask_shard(
     Parameters
     ----------
     geometry : table of the preprocessed shard
-    manifest : rows of the data set's manifest (micrograph, annotated)
+    manifest : rows of the data set's manifest (micrograph, path, ny, nx, annotated)
     coordinates : micrograph x y, original frame
     output : the stack, `.mrcs`; the table goes beside it as `.tsv`
     particle_radius : micrograph -> original pixels
@@ -118,10 +118,12 @@ def mask_shard(
 
     Raises
     ------
-    InputError : discs smaller than a pixel, or a border that leaves no area
+    InputError : discs smaller than a pixel, a border that leaves no area, or a micrograph that had
+        another size when the manifest was made
     """
     # "true" in a table that was just made is True in one that was read.
     annotated = manifest.set_index("micrograph")["annotated"].astype(str).str.lower() == "true"
+    _check_unchanged(geometry, manifest)
     points = {name: xy[["x", "y"]].to_numpy() for name, xy in coordinates.groupby("micrograph")}
     rows: list[dict[str, object]] = []
 
@@ -170,6 +172,17 @@ def _run(flags: NDArray[np.bool_]) -> slice:
     """The slice that covers a single run of true values."""
     indices = np.flatnonzero(flags)
     return slice(int(indices[0]), int(indices[-1]) + 1) if len(indices) else slice(0, 0)
+
+
+def _check_unchanged(geometry: pd.DataFrame, manifest: pd.DataFrame) -> None:
+    """Refuse micrographs of another size than that which their coordinates were checked by."""
+    listed = manifest.set_index("micrograph").loc[geometry["micrograph"]]
+    for now, then in zip(geometry.itertuples(), listed.itertuples(), strict=True):
+        if (now.ny, now.nx) != (then.ny, then.nx):
+            raise InputError(
+                f"{then.path}: {now.nx} x {now.ny} px, and {then.nx} x {then.ny} px when it was "
+                "listed; it changed during the run. Let it rest, and run again."
+            )
 
 
 def _check_sizes(

@@ -84,7 +84,7 @@ def list_micrographs(source: str | Path) -> list[Path]:
             )
     paths = sorted(
         (p for p in found if image_suffix(p.name) and not p.name.startswith(".") and p.is_file()),
-        key=lambda path: (path.name, str(path)),
+        key=lambda path: (path.name, len(path.parts), path),
     )
     if not paths:
         what = "is not there" if not found and not folder.is_dir() else "holds no micrograph"
@@ -96,7 +96,9 @@ def list_micrographs(source: str | Path) -> list[Path]:
     seen: dict[str, Path] = {}
     for path in paths:
         if set(path.name) & set("\t\r\n"):
-            raise InputError(f"{path}: the name {path.name!r} holds a tab or newline. Rename it.")
+            raise InputError(
+                f"{path.parent}: the name {path.name!r} holds a tab or newline. Rename it."
+            )
         try:
             str(path).encode()
         except UnicodeEncodeError:
@@ -105,12 +107,13 @@ def list_micrographs(source: str | Path) -> list[Path]:
                 "text. Rename it (convmv -f latin1 -t utf8 does many)."
             ) from None
         other = seen.setdefault(stem(path.name), path)
-        if other is not path:
+        # Links between folders show a `**` one file many times.
+        if other is not path and not (other.name == path.name and other.samefile(path)):
             raise InputError(
                 f"{path}: the name {stem(path.name)!r} is also that of {other}. "
                 "Rename one, or narrow the glob."
             )
-    return paths
+    return list(seen.values())
 
 
 def _others(found: Sequence[Path]) -> str:

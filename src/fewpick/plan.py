@@ -96,7 +96,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
 
     Raises
     ------
-    InputError : a file that is not there, or a folder without micrographs
+    InputError : a file that is not there or has braces in its name, or a folder without micrographs
     """
     datasets = {name: _dataset(name, config) for name in sorted(config["datasets"])}
     split_files = {
@@ -160,7 +160,8 @@ def _dataset(name: str, config: dict[str, Any]) -> DatasetFiles:
         source = f"{folder}/particles.star"
         coordinates = [source]
     else:
-        micrographs = {path.name: str(path) for path in list_micrographs(spec["micrographs"])}
+        listed = list_micrographs(spec["micrographs"])
+        micrographs = {path.name: _literal(str(path)) for path in listed}
         source = spec["coordinates"]
         coordinates = _files(source, f"datasets.{name}.coordinates") if source else []
     shards = shard_names(micrographs, config["preprocess"]["shard_size"])
@@ -172,11 +173,21 @@ def _files(path: str, key: str) -> list[str]:
     where = Path(path)
     if where.is_dir():
         files = sorted(
-            str(p) for p in where.rglob("*") if p.is_file() and not p.name.startswith(".")
+            _literal(str(p)) for p in where.rglob("*") if p.is_file() and not p.name.startswith(".")
         )
         if files:
             return files
         raise InputError(f"{key}: the folder {path!r} is empty. Correct the path.")
     if where.exists():
-        return [path]
+        return [_literal(path)]
     raise InputError(f"{key}: {path!r} does not exist. Correct the path.")
+
+
+def _literal(path: str) -> str:
+    """Refuse what Snakemake would not take as it stands."""
+    if set(path) & set("{}"):
+        raise InputError(
+            f"{path}: the path holds braces, in which Snakemake looks for names of its own. Rename "
+            "it, or link it under another name (ln -s)."
+        )
+    return path

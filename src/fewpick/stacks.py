@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -98,6 +99,9 @@ def write_stack(
         atomic_path(path) as temporary,
         mrcfile.new_mmap(temporary, shape=shape, mrc_mode=mode, overwrite=True) as mrc,
     ):
+        # The new file is empty space; where the disk cannot fill it, writing would end the process.
+        with temporary.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         mrc.set_image_stack()
         # mrcfile's own label holds the time; without it equal images give equal bytes.
         mrc.header.nlabl = 0

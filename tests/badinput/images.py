@@ -12,7 +12,7 @@ import mrcfile
 import numpy as np
 import tifffile
 from badinput.book import Case, Refused, Right
-from badinput.project import NAMES, NX, NY, RADIUS, Project, image, write_mrc
+from badinput.project import NAMES, NX, NY, RADIUS, Make, Project, image, write_mrc
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,12 +20,12 @@ NAME = "micrographs/m3.mrc"
 Change = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
-def changed(change: Change, **header: Any) -> Callable[[Project], None]:
+def changed(change: Change, **header: Any) -> Make:
     """Write m3 with other values."""
     return lambda project: write_mrc(project.micrograph(), change(image("m3").copy()), **header)
 
 
-def bytes_of(change: Callable[[bytes], bytes]) -> Callable[[Project], None]:
+def bytes_of(change: Callable[[bytes], bytes]) -> Make:
     """Change the bytes of m3."""
 
     def make(project: Project) -> None:
@@ -35,7 +35,7 @@ def bytes_of(change: Callable[[bytes], bytes]) -> Callable[[Project], None]:
     return make
 
 
-def header(**fields: int) -> Callable[[Project], None]:
+def header(**fields: int) -> Make:
     """Set fields of the header of m3, and leave the data as it is."""
 
     def make(project: Project) -> None:
@@ -46,7 +46,7 @@ def header(**fields: int) -> Callable[[Project], None]:
     return make
 
 
-def instead(suffix: str, write: Callable[[Path], object]) -> Callable[[Project], None]:
+def instead(suffix: str, write: Callable[[Path], object]) -> Make:
     """Put another file in the place of m3."""
 
     def make(project: Project) -> None:
@@ -87,7 +87,7 @@ def inverted(project: Project) -> None:
         write_mrc(project.micrograph(name), -image(name))
 
 
-def pixel_size(value: float) -> Callable[[Project], None]:
+def pixel_size(value: float) -> Make:
     """All headers say this pixel size, and the particle is given in angstrom."""
 
     def make(project: Project) -> None:

@@ -80,6 +80,20 @@ class Project:
         return self.path(name)
 
 
+# What makes a case of a sound project.
+Make = Callable[[Project], object]
+
+
+def both(first: Make, second: Make) -> Make:
+    """One after the other."""
+
+    def make(project: Project) -> None:
+        first(project)
+        second(project)
+
+    return make
+
+
 def points(name: str) -> NDArray[np.float64]:
     """(15, 2) centres x, y of a micrograph, three radii apart and clear of the edges."""
     rng = np.random.default_rng(100 + NAMES.index(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import re
@@ -11,11 +10,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "workflow/scripts"
-COUNTS = "counts.json"
+# The labels are the last that is made before training.
+LABELS = "results/splits/seed-0/ratio-0.5.tsv"
 
 IMPOSSIBLE = 77  # status of a process that cannot bring about what a case needs
 SECONDS = 120
@@ -25,7 +24,10 @@ Host = Callable[[], None]
 # New processes are forked from a server that has imported what they need, which saves seconds each.
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["fewpick.manifest", "fewpick.preprocess", "fewpick.masks", "fewpick.splits", "fewpick.plan"]
+    [
+        *("fewpick.manifest", "fewpick.preprocess", "fewpick.masks", "fewpick.splits"),
+        *("fewpick.plan", "fewpick.device"),
+    ]
 )
 
 
@@ -41,7 +43,7 @@ class Run:
     ----------
     work : the run itself; its exit status is that of the process
     error, warning : patterns whose group is the message
-    counts : whether it leaves counts behind
+    counts : whether it leaves tables to count in
     """
 
     work: Callable[[], None]
@@ -94,7 +96,7 @@ def _enter(work: Callable[[], None], folder: Path, host: Host | None) -> None:
 # ------------------------------------------------------------------------------ before training
 
 
-def run_stages(between: Callable[[], None] = lambda: None) -> None:
+def run_stages(between: Callable[[], object] = list) -> None:
     """All stages before training, as the rules run them; `between` comes after the manifest."""
     sys.path.insert(0, str(SCRIPTS))
     from _stage import stage
@@ -103,7 +105,7 @@ def run_stages(between: Callable[[], None] = lambda: None) -> None:
         _stages(between)
 
 
-def _stages(between: Callable[[], None]) -> None:
+def _stages(between: Callable[[], object]) -> None:
     import pandas as pd
 
     from fewpick.config import complete
@@ -173,16 +175,7 @@ def _stages(between: Callable[[], None]) -> None:
         tile_size=keys["tile_size"],
         validation=keys["validation"],
     )
-    training = labels[labels["split"] == "train"]
-    counts: dict[str, Any] = {
-        "micrographs": len(manifest),
-        "annotated": int((manifest["annotated"] == "true").sum()),
-        "particles": len(points),
-        "training micrographs": len(training),
-        "labelled micrographs": int((training["labelled"] != "none").sum()),
-        "labelled particles": int(training["n_labeled_particles"].sum()),
-    }
-    Path(COUNTS).write_text(json.dumps(counts))
+    write_table(labels, LABELS)
 
 
 before_training = Run(
@@ -204,13 +197,10 @@ check = Run(_check, r"^fewpick check: (.*)$", r"^  warning: (.*)$", counts=False
 
 # --------------------------------------------------------------------------- the real workflow
 
-# The labels are the last that is made before training.
-TARGET = "results/splits/seed-0/ratio-0.5.tsv"
-
 
 def _workflow() -> None:
     sys.argv = ["snakemake", "--cores", "1", "--snakefile", str(ROOT / "Snakefile")]
-    sys.argv += ["--configfile", "config.yaml", TARGET]
+    sys.argv += [LABELS, "--configfile", "config.yaml"]
     runpy.run_module("snakemake", run_name="__main__")
 
 
@@ -218,5 +208,5 @@ workflow = Run(
     _workflow,
     r"(?:^WorkflowError in .*:\n|ERROR )(.*)$",
     r" WARNING (.*)$",
-    counts=False,
+    counts=True,
 )

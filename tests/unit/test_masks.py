@@ -101,7 +101,7 @@ def tables(
     geometry = pd.DataFrame(
         [{"micrograph": name, "index": i} | frame.to_row() for i, name in enumerate(names)]
     )
-    manifest = pd.DataFrame({"micrograph": list(names), "annotated": list(names.values())})
+    manifest = geometry[["micrograph", "ny", "nx"]].assign(annotated=list(names.values()))
     coordinates = pd.DataFrame(
         [(name, x, y) for name, xy in points.items() for x, y in xy],
         columns=["micrograph", "x", "y"],

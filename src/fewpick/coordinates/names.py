@@ -122,8 +122,7 @@ def match_names(micrographs: Sequence[str], keys: Iterable[str]) -> Match:
         other = taken.setdefault(name, key)
         if other != key:
             raise InputError(
-                f"{name}: both {other!r} and {key!r} in the coordinates mean this micrograph. "
-                "Remove or rename one."
+                f"{name}: both {other!r} and {key!r} mean this micrograph. Remove or rename one."
             )
     shown = {key: _reason(key, micrographs, ambiguous) for key in open_keys[:SHOWN]}
     match = Match(

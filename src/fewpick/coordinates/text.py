@@ -19,9 +19,14 @@ def read_text(path: Path) -> str:
     Raises
     ------
     InputError
-        When the bytes are no such text.
+        When the file cannot be read, or its bytes are no such text.
     """
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}). Check its rights and its disk."
+        ) from None
     encoding = "utf-16" if raw[:2] in UTF16_MARKS else "utf-8"
     try:
         text = raw.decode(encoding)

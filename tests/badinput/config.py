@@ -1,0 +1,154 @@
+"""Configurations that are not what they look like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from badinput import stages
+from badinput.book import Case, Refused
+from badinput.project import Make, Project
+
+NAME = "config.yaml"
+
+
+def edited(change: Callable[[str], str], encoding: str = "utf-8") -> Make:
+    """Change the text of the configuration."""
+
+    def make(project: Project) -> None:
+        path = project.path(NAME)
+        path.write_bytes(change(path.read_text()).encode(encoding))
+
+    return make
+
+
+def radius(text: str) -> Make:
+    """Another text in place of the particle radius."""
+    return edited(
+        lambda content: re.sub("particle_radius: .*", f"particle_radius: {text}", content)
+    )
+
+
+TWICE = edited(lambda content: content + "model:\n  widths: [16, 16]\n")
+
+CASES = [
+    Case(
+        "a configuration indented by tabs",
+        "editors that indent by tabs",
+        edited(lambda content: content.replace("    ", "\t")),
+        Refused(NAME, "line 3, column 1", "Indent with spaces"),
+        run=stages.check,
+    ),
+    Case(
+        "tabs, and Snakemake instead of `fewpick check`",
+        "Snakemake reads it before fewpick does",
+        edited(lambda content: content.replace("    ", "\t")),
+        Refused("Config file", "not valid", "tab indentation"),
+        run=stages.workflow,
+    ),
+    Case(
+        "a section that stands twice",
+        "a section pasted below; YAML lets the last one win",
+        TWICE,
+        Refused(NAME, "'model' stands twice", "Correct that line"),
+        run=stages.check,
+    ),
+    Case(
+        "a section that stands twice, and Snakemake instead of `fewpick check`",
+        "Snakemake lets the last one win",
+        TWICE,
+        Refused(NAME, "'model' stands twice", "Correct that line"),
+        run=stages.workflow,
+    ),
+    Case(
+        "a number with its unit",
+        "written as in a table",
+        radius("54 px"),
+        Refused("datasets.mine.particle_radius", "'54 px'", "give a number > 0"),
+        run=stages.check,
+    ),
+    Case(
+        "a number with a decimal comma",
+        "habit",
+        radius("6,5"),
+        Refused("datasets.mine.particle_radius", "'6,5'", "give a number > 0"),
+        run=stages.check,
+    ),
+    Case(
+        "a number that YAML takes for text",
+        "1e1 without a point",
+        radius("1e1"),
+        Refused("datasets.mine.particle_radius", "'1e1'", "YAML wants 1.0e-3"),
+        run=stages.check,
+    ),
+    Case(
+        "an infinite number",
+        "to switch a limit off",
+        radius(".inf"),
+        Refused("datasets.mine.particle_radius", "is inf", "give a finite number"),
+        run=stages.check,
+    ),
+    Case(
+        "a number that is none",
+        "written by a script that divided by zero",
+        radius(".nan"),
+        Refused("datasets.mine.particle_radius", "is nan", "give a finite number"),
+        run=stages.check,
+    ),
+    Case(
+        "a misspelled key",
+        "a typing error",
+        edited(lambda content: content.replace("particle_radius", "particle_raduis")),
+        Refused("datasets.mine.particle_raduis", "not a key", "did you mean particle_radius?"),
+        run=stages.check,
+    ),
+    Case(
+        "a list of folders",
+        "two sessions",
+        edited(lambda content: content.replace(": micrographs", ": [a, b]")),
+        Refused("datasets.mine.micrographs", "['a', 'b']", "give a text"),
+        run=stages.check,
+    ),
+    Case(
+        "a data set called 10017",
+        "EMPIAR numbers; YAML takes it for a number",
+        edited(lambda content: content.replace("mine:", "10017:")),
+        Refused("datasets: 10017", "not a usable name", 'quote it: "10017"'),
+        run=stages.check,
+    ),
+    Case(
+        "an arm called no",
+        "YAML takes it for false",
+        edited(lambda content: content.replace("  supervised:\n", "  no:\n")),
+        Refused("arms: False", "not a usable name", "quote it"),
+        run=stages.check,
+    ),
+    Case(
+        "an empty configuration",
+        "the editor had not saved it",
+        edited(lambda content: ""),
+        Refused(NAME, "is empty", "fewpick init"),
+        run=stages.check,
+    ),
+    Case(
+        "a configuration without keys",
+        "a colon forgotten",
+        edited(lambda content: "datasets"),
+        Refused(NAME, "'datasets' and no keys", "fewpick init"),
+        run=stages.check,
+    ),
+    Case(
+        "a configuration in Latin-1",
+        "an old editor on Windows",
+        edited(lambda content: "# Gerät 2\n" + content, "latin-1"),
+        Refused(NAME, "byte 5", "Save the file as UTF-8"),
+        run=stages.check,
+    ),
+    Case(
+        "a configuration that is not there",
+        "a typing error",
+        lambda project: project.path(NAME).unlink(),
+        Refused(NAME, "No such file", "Correct the path"),
+        run=stages.check,
+    ),
+]
