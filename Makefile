@@ -6,13 +6,14 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm bench lint clean
+.PHONY: help demo test test-slurm bench casebook lint clean
 
 help:
 	@echo "make demo        train, pick and compare on simulated micrographs; see results/report.html"
 	@echo "make test        run the tests"
 	@echo "make test-slurm  run the workflow on a SLURM of one node; needs root and SLURM's packages"
 	@echo "make bench       measure against peers and limits; see docs/performance.md"
+	@echo "make casebook    write docs/casebook.md: bad input, and what becomes of it"
 	@echo "make lint        check style, types and the workflow"
 	@echo "make clean       remove results and the installation"
 
@@ -30,6 +31,9 @@ test-slurm: $(INSTALLED)
 # For example: make bench ARGS="--topaz /opt/topaz/bin/topaz"
 bench: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
+
+casebook: $(INSTALLED)
+	$(BIN)/python docs/make_casebook.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

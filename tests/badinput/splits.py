@@ -118,7 +118,7 @@ CASES = [
         "a ratio in percent",
         "5 for 5 %",
         ratio(5),
-        Refused("splits.labeled_ratios[0]", "is 5", "a number in (0, 1]"),
+        Refused("config.yaml", "splits.labeled_ratios[0] is 5", "a number in (0, 1]"),
     ),
     Case(
         "training micrographs without particles",
