@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewpick import labelling
-from fewpick.losses import bce_dice, class_normalised_bce, masked_bce
+from fewpick.losses import masked_bce
 
 SIX = torch.tensor([0.71, 0.69, 0.51, 0.49, 0.31, 0.29], dtype=torch.float64)
 
@@ -148,56 +148,3 @@ def test_objects_without_picks_is_background() -> None:
     nothing = np.empty((0, 2)), np.empty(0)
     labels = labelling.objects((8, 8), *nothing, cut=0.5, doubt=0.5, radius=3, disc=2)
     assert (labels == 0).all()
-
-
-def numerical_gradient(loss, logits: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]
-    grad = torch.zeros_like(logits)
-    for i in range(logits.numel()):
-        step = torch.zeros(logits.numel(), dtype=logits.dtype)
-        step[i] = 1e-6
-        step = step.view(logits.shape)
-        grad.view(-1)[i] = (loss(logits + step) - loss(logits - step)) / 2e-6
-    return grad
-
-
-@pytest.mark.parametrize("name", ["bce_dice", "masked_bce", "class_normalised_bce"])
-def test_gradients_of_the_losses(name: str) -> None:
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn((2, 1, 3, 4), generator=generator, dtype=torch.float64)
-    labels = torch.randint(-1, 2, logits.shape, generator=generator).double()
-    weights = torch.rand(logits.shape, generator=generator, dtype=torch.float64)
-
-    def loss(z: torch.Tensor) -> torch.Tensor:
-        if name == "bce_dice":
-            return bce_dice(z, labels)
-        if name == "masked_bce":
-            return masked_bce(z, labels.clamp(min=0), weights)
-        return class_normalised_bce(z, labels.clamp(min=0), weights, 0.1)
-
-    leaf = logits.clone().requires_grad_(True)
-    loss(leaf).backward()
-    assert leaf.grad is not None
-    torch.testing.assert_close(leaf.grad, numerical_gradient(loss, logits), atol=1e-8, rtol=1e-5)
-
-
-def test_unlabelled_pixels_teach_nothing() -> None:
-    logits = torch.randn(1, 1, 8, 8, requires_grad=True)
-    labels = torch.full((1, 1, 8, 8), -1.0)
-    labels[..., :4] = 1
-    bce_dice(logits, labels).backward()
-    assert logits.grad is not None
-    assert (logits.grad[..., 4:] == 0).all()
-    assert (logits.grad[..., :4] != 0).all()
-    assert bce_dice(logits, torch.full_like(labels, -1.0)).item() == 0
-
-
-def test_class_normalised_loss_ignores_how_many_pixels_of_a_class_are_kept() -> None:
-    """Keeping a tenth of the background must not move the optimum: that is its purpose."""
-    logits = torch.zeros(1, 1, 10, 100)
-    labels = torch.zeros_like(logits)
-    labels[..., :10] = 1
-    few = torch.ones_like(logits)
-    few[..., 10:] = 0
-    few[..., 10:19] = 1
-    full = class_normalised_bce(logits, labels, torch.ones_like(logits), 0.1)
-    torch.testing.assert_close(full, class_normalised_bce(logits, labels, few, 0.1))
