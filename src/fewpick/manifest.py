@@ -28,7 +28,7 @@ REFUSED = 8.0  # evidence for the other y direction above which the data set is 
 
 
 def build_manifest(
-    spec: Mapping[str, Any], micrographs: Sequence[Path]
+    spec: Mapping[str, Any], micrographs: Sequence[Path], left_out: Mapping[Path, str] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Build the manifest and the coordinates of one data set.
 
@@ -40,13 +40,16 @@ def build_manifest(
         `particle_diameter_angstrom`.
     micrographs: list of paths
         As `fewpick.micrographs.list_micrographs` returns them.
+    left_out: dict, optional
+        Micrographs that are not to be used, to the reason (`fewpick.micrographs.sort_out`). They
+        and their coordinates count nowhere.
 
     Returns
     -------
     manifest: DataFrame
         One row per micrograph: micrograph, path, ny, nx (px), pixel_size (Angstrom, NaN when
-        unknown), annotated ("true" or "false"), n_particles, orientation (the verdict, the same
-        in each row).
+        unknown), annotated ("true" or "false"), n_particles; and, the same in each row, orientation
+        (the verdict) and left_out (number of micrographs).
     coordinates: DataFrame
         micrograph, x, y (px, internal frame).
 
@@ -57,6 +60,8 @@ def build_manifest(
         lies outside its image, a particle is larger than it, or the images clearly contradict
         `y_axis`.
     """
+    left_out = left_out or {}
+    _tell_left_out(left_out, len(micrographs))
     headers = {path.name: read_header(path) for path in micrographs}
     paths = {path.name: path for path in micrographs}
     check_names(micrographs)
@@ -69,6 +74,7 @@ def build_manifest(
         picks = read_in_frame(
             spec["coordinates"],
             {name: (header.ny, header.nx) for name, header in headers.items()},
+            left_out=[path.name for path in left_out],
             fmt=spec.get("format"),
             y_axis=spec.get("y_axis", "down"),
             scale=spec.get("scale", 1.0),
@@ -87,6 +93,7 @@ def build_manifest(
             "annotated": ["true" if name in points else "false" for name in headers],
             "n_particles": [len(points.get(name, ())) for name in headers],
             "orientation": orientation,
+            "left_out": len(left_out),
         }
     )
     named = [name for name in headers if name in points]
@@ -99,6 +106,28 @@ def build_manifest(
         }
     )
     return manifest, coordinates
+
+
+def left_out_table(left_out: Mapping[Path, str]) -> pd.DataFrame:
+    """Table of the columns micrograph, path, reason."""
+    rows = [(path.name, str(path), reason) for path, reason in left_out.items()]
+    return pd.DataFrame(rows, columns=["micrograph", "path", "reason"])
+
+
+def _tell_left_out(left_out: Mapping[Path, str], n_good: int) -> None:
+    for reason in left_out.values():
+        log.warning("left out: %s", reason)
+    if left_out:
+        total = n_good + len(left_out)
+        if not n_good:
+            raise InputError(
+                f"{next(iter(left_out))}: this micrograph and all others, {total} in all, are "
+                "broken, and on_bad_micrograph: skip leaves nothing. Copy them again."
+            )
+        log.warning(
+            "%d of %d micrographs are left out, with their coordinates (on_bad_micrograph: skip).",
+            *(len(left_out), total),
+        )
 
 
 def _radii(

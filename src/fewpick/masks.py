@@ -18,6 +18,8 @@ PARTICLE, BACKGROUND, UNKNOWN = 1, 0, -1
 # Discs that cover more than this share of the annotated area have probably been drawn too large.
 HIGH_PREVALENCE = 0.5
 
+TABLE_COLUMNS = ["micrograph", "annotated", "disc", "prevalence", "n_particles"]
+
 logger = logging.getLogger(__name__)
 
 
@@ -149,7 +151,7 @@ def mask_shard(
             yield mask
 
     write_stack(output, images(), shape=(len(geometry), target_size, target_size), dtype=np.int8)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=TABLE_COLUMNS)
     write_table(table, table_path(output))
     high = table[table["prevalence"] > HIGH_PREVALENCE]
     if len(high):
@@ -176,6 +178,11 @@ def _run(flags: NDArray[np.bool_]) -> slice:
 
 def _check_unchanged(geometry: pd.DataFrame, manifest: pd.DataFrame) -> None:
     """Refuse micrographs of another size than that which their coordinates were checked by."""
+    if strangers := sorted(set(geometry["micrograph"]) - set(manifest["micrograph"])):
+        raise InputError(
+            f"{strangers[0]}: was broken when it was listed, and is not now; it changed during the "
+            "run. Let it rest, and run again."
+        )
     listed = manifest.set_index("micrograph").loc[geometry["micrograph"]]
     for now, then in zip(geometry.itertuples(), listed.itertuples(), strict=True):
         if (now.ny, now.nx) != (then.ny, then.nx):

@@ -180,6 +180,34 @@ def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
     return image, pixel_size
 
 
+def sort_out(paths: Sequence[Path], on_bad: str = "stop") -> tuple[list[Path], dict[Path, str]]:
+    """Leave out broken micrographs, where that is wanted.
+
+    The answer depends on the files alone, so that every stage that asks gets the same one.
+
+    Parameters
+    ----------
+    paths: list of paths
+    on_bad: str
+        "skip" reads every image to find those that cannot be used; "stop" passes all on, and the
+        first reading of a broken one ends the stage.
+
+    Returns
+    -------
+    good: list of paths
+    left_out: dict
+        Path to the reason, a message as `read_micrograph` gives it.
+    """
+    left_out = {}
+    for path in paths if on_bad == "skip" else ():
+        try:
+            read_header(path)
+            read_micrograph(path)
+        except InputError as error:
+            left_out[path] = str(error)
+    return [path for path in paths if path not in left_out], left_out
+
+
 def _checked_suffix(path: Path) -> str:
     suffix = (image_suffix(path.name) or "").lower()
     if not suffix:

@@ -62,8 +62,9 @@ class Stack:
         self.path = Path(path)
         self.table = read_table(table_path(path))
         with mrcfile.mmap(self.path, mode="r") as mrc:
-            # mrcfile drops the first axis of a stack of one image.
-            self.images: NDArray[np.generic] = mrc.data.reshape(-1, *mrc.data.shape[-2:])
+            # mrcfile drops the first axis of a stack of one image, and all of an empty one.
+            shape = mrc.data.shape[-2:] if mrc.data.size else (1, 1)
+            self.images: NDArray[np.generic] = mrc.data.reshape(-1, *shape)
             self.voxel_size = float(mrc.voxel_size.x)
         if len(self.images) != len(self.table):
             raise InputError(
@@ -89,11 +90,15 @@ def write_stack(
     ----------
     path : the stack, `.mrcs`
     images : as many arrays of shape (ny, nx) as `shape` says
-    shape : n, ny, nx
+    shape : n, ny, nx; with n = 0 the file is a header alone
     dtype : float16 (MRC mode 12) or int8 (mode 0)
     voxel_sizes : angstrom per pixel of each image. It is looked at after the images, so that what
         makes them may fill it. The header keeps their common value, and 0 (unknown) without one
     """
+    if shape[0] == 0:
+        with atomic_path(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
+            mrc.header.nlabl, mrc.header.label = 0, b""
+        return
     mode = {np.dtype(np.float16): 12, np.dtype(np.int8): 0}[np.dtype(dtype)]
     with (
         atomic_path(path) as temporary,

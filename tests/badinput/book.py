@@ -119,8 +119,8 @@ class Outcome:
 
     def __str__(self) -> str:
         counted = _counted({key: self.counts[key] for key in ALWAYS} if self.counts else {})
-        said = self.error or counted or "accepted"
-        return said + "".join(f"; warning: {line}" for line in self.warnings)
+        said = "".join(f"; warning: {line}" for line in self.warnings)
+        return self.error or (counted or "accepted") + said
 
 
 def play(case: Case, folder: Path) -> Outcome:

@@ -12,7 +12,7 @@ import mrcfile
 import numpy as np
 import tifffile
 from badinput.book import Case, Refused, Right
-from badinput.project import NAMES, NX, NY, RADIUS, Make, Project, image, write_mrc
+from badinput.project import NAMES, NX, NY, RADIUS, Make, Project, both, image, write_mrc
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -74,6 +74,20 @@ def bytes8() -> NDArray[np.uint8]:
 def counts16() -> NDArray[np.uint16]:
     """m3 as counts."""
     return (image("m3") * 500 + 20_000).astype(np.uint16)
+
+
+def truncated(*names: str) -> Make:
+    """Cut the ends off some micrographs."""
+
+    def make(project: Project) -> None:
+        for path in map(project.micrograph, names):
+            path.write_bytes(path.read_bytes()[:-1000])
+
+    return make
+
+
+def skip(project: Project) -> None:
+    project.edit(on_bad_micrograph="skip")
 
 
 def alpha(path: Path) -> None:
@@ -273,6 +287,25 @@ CASES = [
         "the shutter was closed, or the beam off",
         changed(region(slice(None), slice(None), 7)),
         Refused(NAME, "every pixel is 7", "remove it"),
+    ),
+    Case(
+        "two broken images, and `on_bad_micrograph: skip`",
+        "some of thousands are always broken",
+        both(both(truncated("m1"), changed(region(slice(3, 4), slice(5, 6), np.nan))), skip),
+        Right(
+            {"micrographs": 4, "annotated": 4, "particles": 60},
+            (
+                ("left out: micrographs/m1.mrc", "110616 bytes"),
+                ("left out: micrographs/m3.mrc", "NaN or infinite"),
+                ("2 of 6 micrographs are left out", "on_bad_micrograph: skip"),
+            ),
+        ),
+    ),
+    Case(
+        "every image broken, and `on_bad_micrograph: skip`",
+        "a whole transfer broke off",
+        both(truncated(*NAMES), skip),
+        Refused("micrographs/m0.mrc", "6 in all", "Copy them again"),
     ),
     Case(
         "a saturated image",

@@ -113,7 +113,7 @@ def _stages(between: Callable[[], object]) -> None:
     from fewpick.gather import particle_radii
     from fewpick.manifest import build_manifest
     from fewpick.masks import mask_shard
-    from fewpick.micrographs import read_header
+    from fewpick.micrographs import read_header, sort_out
     from fewpick.plan import make_plan
     from fewpick.preprocess import preprocess_shard
     from fewpick.schema import load_schema
@@ -123,17 +123,19 @@ def _stages(between: Callable[[], object]) -> None:
     config = complete(read_config(Path("config.yaml")), load_schema())
     plan = make_plan(config)
     spec, files = config["datasets"]["mine"], plan.datasets["mine"]
-    manifest, points = build_manifest(spec, list(map(Path, files.micrographs.values())))
+    paths = list(map(Path, files.micrographs.values()))
+    on_bad = spec["on_bad_micrograph"]
+    manifest, points = build_manifest(spec, *sort_out(paths, on_bad))
     write_table(manifest, "results/data/mine/manifest.tsv")
     write_table(points, "results/data/mine/coordinates.tsv")
     between()
     geometry = []
     for shard in files.shards:
-        paths = plan.shard_micrographs("mine", shard)
+        paths, _ = sort_out(list(map(Path, plan.shard_micrographs("mine", shard))), on_bad)
         table = pd.DataFrame(
             {
-                "micrograph": [Path(path).name for path in paths],
-                "path": paths,
+                "micrograph": [path.name for path in paths],
+                "path": list(map(str, paths)),
                 "pixel_size": [
                     spec["pixel_size"] or read_header(path).pixel_size for path in paths
                 ],

@@ -53,6 +53,7 @@ def test_columns_and_the_three_kinds_of_micrograph(micrographs: list[Path]) -> N
     manifest, coordinates = build(micrographs, {"a.mrc": [[1, 2], [30.5, 40]], "b.mrc": []})
     assert manifest.columns.to_list() == [
         "micrograph", "path", "ny", "nx", "pixel_size", "annotated", "n_particles", "orientation",
+        "left_out",
     ]  # fmt: skip
     assert manifest["micrograph"].to_list() == ["a.mrc", "b.mrc", "c.mrc"]
     assert manifest["path"].to_list() == [str(path) for path in micrographs]
@@ -72,6 +73,18 @@ def test_no_coordinates_means_no_labels(micrographs: list[Path]) -> None:
     assert manifest["annotated"].eq("false").all()
     assert coordinates.empty
     assert coordinates.columns.to_list() == ["micrograph", "x", "y"]
+
+
+def test_points_of_what_is_left_out_go_to_no_other(micrographs: list[Path]) -> None:
+    """Without it, 7_a could only mean a."""
+    file = micrographs[0].parents[1] / "coordinates.json"
+    file.write_text(json.dumps({"7_a": [[1, 2]], "b": [[3, 4]]}))
+    spec = {"coordinates": str(file), "particle_radius": 6}
+    _, coordinates = build_manifest(spec, micrographs)
+    assert coordinates["micrograph"].to_list() == ["a.mrc", "b.mrc"]
+    manifest, coordinates = build_manifest(spec, micrographs, {Path("7_a.mrc"): "broken"})
+    assert coordinates["micrograph"].to_list() == ["b.mrc"]
+    assert manifest["left_out"].eq(1).all()
 
 
 def test_the_configured_pixel_size_wins(micrographs: list[Path]) -> None:

@@ -158,6 +158,11 @@ def test_one_more_micrograph(workspace: Workspace) -> None:
     )
 
 
+def test_what_becomes_of_broken_micrographs(workspace: Workspace) -> None:
+    workspace.edit("datasets.mine.on_bad_micrograph", "skip")
+    assert workspace.jobs() == READING | labelled(workspace)
+
+
 PICTURES = runs("figure_micrographs") | {"figure_training ratio=0.2 seed=0", "figure_scores"}
 READING = {f"{rule} {shard}" for rule in ("preprocess", "masks") for shard in SHARDS}
 READING |= {"manifest dataset=mine", "shards dataset=mine", "split seed=0", "baselines seed=0"}

@@ -34,6 +34,7 @@ rule manifest:
     output:
         manifest="results/data/{dataset}/manifest.tsv",
         coordinates="results/data/{dataset}/coordinates.tsv",
+        left_out="results/data/{dataset}/left_out.tsv",
     log:
         "results/logs/manifest/{dataset}.log",
     benchmark:

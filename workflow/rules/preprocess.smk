@@ -26,7 +26,10 @@ rule preprocess:
                     key: config["preprocess"][key]
                     for key in ("target_size", "normalise", "lowpass_angstrom")
                 },
-                "pixel_size": config["datasets"][wildcards.dataset]["pixel_size"],
+                **{
+                    key: config["datasets"][wildcards.dataset][key]
+                    for key in ("pixel_size", "on_bad_micrograph")
+                },
             }
         ),
     script:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from _stage import stage
 
-from fewpick.micrographs import read_header, read_micrograph
+from fewpick.micrographs import read_header, read_micrograph, sort_out
 from fewpick.preprocess import preprocess_shard
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
-    paths = [Path(path) for path in snakemake.input]
+    paths, _ = sort_out([Path(path) for path in snakemake.input], settings["on_bad_micrograph"])
     micrographs = pd.DataFrame(
         {
             "micrograph": [path.name for path in paths],

@@ -118,8 +118,10 @@ def _check_dataset(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Headers, names, coordinates and frame, by what the workflow itself does first."""
     from fewpick.manifest import build_manifest
+    from fewpick.micrographs import sort_out
 
-    manifest, points = build_manifest(spec, list(map(Path, micrographs.values())))
+    paths = list(map(Path, micrographs.values()))
+    manifest, points = build_manifest(spec, *sort_out(paths, spec["on_bad_micrograph"]))
     annotated = int((manifest["annotated"] == "true").sum())
     sizes = (manifest["nx"].astype(str) + " x " + manifest["ny"].astype(str)).unique()
     print(f"  {len(manifest)} micrographs of {', '.join(sizes[:3])} px; every header was read")

@@ -7,7 +7,7 @@ other end, and y becomes `ny - y`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ def read_in_frame(
     fmt: str | None = None,
     y_axis: str = "down",
     scale: float = 1.0,
+    left_out: Collection[str] = (),
 ) -> dict[str, Picks]:
     """Read coordinates and bring them into the frame of micrographs, by the micrographs' names.
 
@@ -45,6 +46,9 @@ def read_in_frame(
         "down": y counts rows from the first of the array; "up": from the last.
     scale: float
         Pixels of the micrograph per unit of the coordinates.
+    left_out: names
+        Further micrographs, whose points are dropped. They take part in the matching of names, so
+        that no point of theirs goes to another micrograph.
 
     Returns
     -------
@@ -60,16 +64,19 @@ def read_in_frame(
     """
     if y_axis not in Y_AXES:
         raise InputError(f"y_axis: {y_axis!r} is not a direction. Use down or up.")
-    picks = read_picks(path, fmt=fmt, shapes=shapes, scale=scale)
+    known = {**shapes, **dict.fromkeys(left_out, (1, 1))}
+    picks = read_picks(path, fmt=fmt, shapes=known, scale=scale)
     if not picks:
         raise InputError(f"{path}: names no micrograph. Check that it is the right file.")
     try:
-        match = match_names(list(shapes), picks)
+        match = match_names(list(known), picks)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    matched = {key: name for key, name in match.matched.items() if name in shapes}
     lost = sum(len(picks[key]) for key in match.unmatched_keys)
     total = sum(map(len, picks.values()))
-    log.info("%s: %d of %d coordinates used.", path, total - lost, total)
+    used = sum(len(picks[key]) for key in matched)
+    log.info("%s: %d of %d coordinates used.", path, used, total)
     if match.unmatched_keys:
         log.warning(
             "%s: %d of %d coordinates are left out: %s.", path, lost, total, match.summary()
@@ -82,7 +89,7 @@ def read_in_frame(
         )
     return {
         name: _in_image(f"{path}: {name}", picks[key], shapes[name], flip=y_axis == "up")
-        for key, name in match.matched.items()
+        for key, name in matched.items()
     }
 
 

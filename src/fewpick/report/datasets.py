@@ -55,6 +55,7 @@ def describe(name: str, dataset: Dataset, masks: Iterable[Path], split: Path) ->
         "border": f"{dataset.spec.get('border') or 0:g} px",
         "prevalence": None if pd.isna(prevalence) else float(prevalence),
         "orientation": str(manifest["orientation"].iloc[0]),
+        "left_out": int(manifest["left_out"].iloc[0]) if "left_out" in manifest else 0,
         "parts": {part: int(parts.get(part, 0)) for part in PARTS},
     }
 

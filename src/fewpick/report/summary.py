@@ -204,6 +204,12 @@ def _of_datasets(datasets: Iterable[Mapping[str, Any]]) -> Iterator[str]:
                 f"{row['dataset']}: the images do not confirm the frame of the coordinates "
                 f"({row['orientation']}). Look at the pictures below before you trust any score."
             )
+        if left_out := row.get("left_out"):
+            yield (
+                f"{row['dataset']}: {left_out} of {left_out + row['micrographs']} micrographs are "
+                "broken and were left out, with their coordinates. They are listed, with reasons, "
+                f"in results/data/{row['dataset']}/left_out.tsv."
+            )
         if row["prevalence"] is not None and row["prevalence"] > HIGH_PREVALENCE:
             yield (
                 f"{row['dataset']}: particle discs cover {row['prevalence']:.0%} of the annotated "
