@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -56,9 +56,10 @@ def complete(config: Mapping[str, Any], schema: Config, source: str = "config.ya
     InputError: an unknown key, a missing one, or a value that cannot be used
     """
     for path, value in _numbers(config):
-        # Infinity is above, and NaN not below, whatever limit the schema sets.
-        if not math.isfinite(value):
-            raise InputError(f"{source}: {_dotted(path)} is {value}; give a finite number")
+        # Infinity is above, and NaN not below, whatever limit the schema sets. YAML's integers
+        # know no limit and may not fit into a float.
+        if not abs(value) <= sys.float_info.max:
+            raise InputError(f"{source}: {_dotted(path)} is {value!s:.40}; give a finite number")
     error = best_match(Draft202012Validator(schema).iter_errors(config))
     if error is not None:
         raise InputError(f"{source}: {_explain(error)}")
@@ -159,7 +160,7 @@ def _fill(value: Any, schema: Config, root: Config, defaults: bool = True) -> An
 
 def _numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], float]]:
     """All numbers with their places."""
-    if isinstance(value, float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         yield path, value
     elif isinstance(value, Mapping | list):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
@@ -181,7 +182,7 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = list(schema.get("properties", {}))
         key = next(key for key in value if key not in known)
-        close = difflib.get_close_matches(key, known, n=1)
+        close = difflib.get_close_matches(str(key), known, n=1)
         cure = f"did you mean {close[0]}?" if close else f"the known keys are {', '.join(known)}."
         return f"{_dotted([*error.absolute_path, key])} is not a key of fewpick; {cure}"
     if error.validator == "required":
@@ -240,7 +241,7 @@ def _dotted(path: Iterable[str | int]) -> str:
     """Spell a path as a user would: datasets.mine.border, splits.seeds[1]."""
     said = ""
     for part in path:
-        said += f"[{part}]" if isinstance(part, int) else f".{part}" if said else part
+        said += f"[{part}]" if isinstance(part, int) else f".{part}" if said else f"{part}"
     return said
 
 

@@ -10,6 +10,8 @@ import yaml
 
 from fewpick.errors import InputError
 
+MOST_VALUES = 100_000
+
 
 class _Loader(yaml.SafeLoader):
     """YAML lets the last of equal keys win in silence; here they are an error."""
@@ -23,6 +25,22 @@ class _Loader(yaml.SafeLoader):
                 )
         return super().construct_mapping(node, deep)
 
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        # Aliases of aliases make a few lines into billions of values.
+        if node is not None and _size(node, {}) > MOST_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {MOST_VALUES} values")
+        return node
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Number of values, with those of an alias counted wherever it stands."""
+    if id(node) not in known:
+        held = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for item in held for part in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
+
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """Read a configuration.
@@ -30,7 +48,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When the file is not there, is not YAML in UTF-8, is empty, holds no keys, or a key twice.
+        When the file is not there, is not YAML in UTF-8, is empty, holds no keys, a key twice, or
+        itself by way of aliases.
     """
     path = Path(path)
     try:
@@ -49,6 +68,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not YAML ({reason}). Correct the file.") from None
+    except RecursionError:
+        raise InputError(
+            f"{path}: values are nested too deeply, or one holds itself (&name ... *name). "
+            "Correct the file."
+        ) from None
+    except ValueError as error:  # a date like 2001-13-45, an integer of thousands of digits
+        raise InputError(f"{path}: a value cannot be read ({error}). Correct it.") from None
     if not isinstance(content, dict):
         held = "is empty" if content is None else f"holds {content!r:.60} and no keys"
         raise InputError(f"{path}: {held}. fewpick init writes a configuration to begin with.")

@@ -145,6 +145,7 @@ def read_header(path: str | Path) -> Header:
         else:
             with Image.open(path) as picture:
                 nx, ny = picture.size
+                _check_sides(path, ny, nx)
     return Header(int(ny), int(nx), None)
 
 
@@ -223,6 +224,8 @@ def _checked_suffix(path: Path) -> str:
 
 
 def _check_values(path: Path, image: Image32) -> None:
+    if image.size == 0:  # a TIFF may say that it has pixels and hold none
+        raise InputError(f"{path}: holds no pixel. Copy or process the micrograph again.")
     low, high = float(image.min()), float(image.max())  # NaN and infinities carry through
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = ~np.isfinite(image)
@@ -258,13 +261,23 @@ def _doubt_values(path: Path, image: Image32) -> None:
             )
 
 
+def _check_sides(path: Path, ny: int, nx: int) -> None:
+    if not (0 < nx <= LARGEST_SIDE and 0 < ny <= LARGEST_SIDE):
+        raise InputError(f"{path}: the header says {nx} x {ny} pixels. Write the file again.")
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises on a broken file into an InputError that names it."""
     try:
         yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError:
+        raise InputError(
+            f"{path}: reading it takes more memory than there is. Copy it again, its header may be "
+            "broken; or run where there is more memory."
+        ) from None
     except Exception as error:
         # Third-party decoders raise about anything on bytes they do not expect.
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -298,8 +311,7 @@ def _check_mrc(path: Path, mrc: Any) -> None:
             f"{path}: MRC mode {mode} is not a real-valued image. Convert it to mode 2 "
             "(`newstack -mode 2`) or use one of the modes 0, 1, 2, 6, 12."
         )
-    if not (0 < nx <= LARGEST_SIDE and 0 < ny <= LARGEST_SIDE):
-        raise InputError(f"{path}: the header says {nx} x {ny} pixels. Write the file again.")
+    _check_sides(path, ny, nx)
     if nz != 1:
         raise InputError(
             f"{path}: holds {nz} images. Give one motion-corrected micrograph per file "
@@ -354,6 +366,7 @@ def _tiff_page(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
     colour = page.ndim == 3 and page.shape[2] in (3, 4)
     if page.ndim != 2 and not colour:
         raise InputError(f"{path}: has shape {page.shape}. Give a two-dimensional image.")
+    _check_sides(path, *page.shape[:2])
     return page
 
 
@@ -375,6 +388,7 @@ def _read_tiff(path: Path) -> np.ndarray[Any, Any]:
 
 def _read_picture(path: Path) -> np.ndarray[Any, Any]:
     with Image.open(path) as picture:
+        _check_sides(path, *picture.size[::-1])
         if picture.mode == "1":
             return np.asarray(picture.convert("L"))
         if picture.mode in ("LA", "La"):

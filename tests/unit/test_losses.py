@@ -77,21 +77,20 @@ def test_gradients_are_those_of_finite_differences(name: str, seed: int) -> None
     )
 
 
-def gradient(loss: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+def gradient(loss: Callable[..., Tensor], logits: Tensor, *other: Tensor) -> Tensor:
     leaf = logits.clone().requires_grad_(True)
-    loss(leaf).backward()  # type: ignore[no-untyped-call]
+    loss(leaf, *other).backward()
     assert leaf.grad is not None
     return leaf.grad
 
 
 def test_pixels_without_a_label_or_weight_teach_nothing() -> None:
     logits, labels, weights = drawn()
-    grad = gradient(lambda z: bce_dice(z, labels), logits)
+    grad = gradient(bce_dice, logits, labels)
     assert torch.equal(grad != 0, labels >= 0)
     weights = weights * (labels >= 0)
     for name in ("masked_bce", "class_normalised_bce"):
-        loss = LOSSES[name]
-        grad = gradient(lambda z, loss=loss: loss(z, labels, weights), logits)
+        grad = gradient(LOSSES[name], logits, labels, weights)
         assert torch.equal(grad != 0, labels >= 0)
 
 
@@ -107,7 +106,7 @@ def test_nothing_labelled_is_a_loss_of_0_without_gradient() -> None:
     nothing, zero = torch.full_like(labels, -1.0), torch.zeros_like(weights)
     for name, loss in LOSSES.items():
         assert loss(logits, nothing, zero).item() == 0, name
-        grad = gradient(lambda z, loss=loss: loss(z, nothing, zero), logits)
+        grad = gradient(loss, logits, nothing, zero)
         assert not grad.any(), name
 
 
@@ -125,9 +124,8 @@ def test_large_logits_stay_finite() -> None:
     for name, loss in LOSSES.items():
         value = loss(logits, labels, torch.ones_like(labels))
         assert torch.isfinite(value), name
-        assert torch.isfinite(
-            gradient(lambda z, loss=loss: loss(z, labels, torch.ones_like(labels)), logits)
-        ).all(), name
+        grad = gradient(loss, logits, labels, torch.ones_like(labels))
+        assert torch.isfinite(grad).all(), name
     assert masked_bce(logits, labels, torch.ones_like(labels)).item() == pytest.approx(100)
 
 
