@@ -171,3 +171,53 @@ def test_precision_recall_curve() -> None:
     assert threshold.tolist() == [0.9, 0.5]
     np.testing.assert_allclose(precision, [1, 2 / 3])
     np.testing.assert_allclose(recall, [0.25, 0.5])
+
+
+ranked = st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ranked, st.integers(0, 4))
+def test_average_precision_equals_a_count_at_every_threshold(
+    picks: list[tuple[int, bool]], missed: int
+) -> None:
+    """The area under the steps, each threshold counted by itself; equal scores are one step."""
+    n_truth = sum(true for _, true in picks) + missed
+    area = last = 0.0
+    for threshold in (4, 3, 2, 1, 0):
+        kept = [true for score, true in picks if score >= threshold]
+        if n_truth and kept:
+            area += (sum(kept) / n_truth - last) * sum(kept) / len(kept)
+            last = sum(kept) / n_truth
+    found = average_precision([s for s, _ in picks], [t for _, t in picks], n_truth)
+    assert found == pytest.approx(area) if n_truth else np.isnan(found)
+
+
+@settings(max_examples=300, deadline=None)
+@given(points, points, scores6)
+def test_ranked_verdicts_equal_taking_the_picks_one_by_one(
+    picks: NDArray[np.float64], truth: NDArray[np.float64], scores: NDArray[np.float64]
+) -> None:
+    scores = scores[: len(picks)]
+    free, expected = set(range(len(truth))), np.zeros(len(picks), dtype=bool)
+    for pick in sorted(range(len(picks)), key=lambda i: -scores[i]):
+        reach = {t: float(np.linalg.norm(picks[pick] - truth[t])) for t in free}
+        near = [t for t in sorted(reach) if reach[t] <= 2.0]
+        if near:
+            expected[pick] = True
+            free.remove(min(near, key=reach.__getitem__))
+    found = is_true_by_score(picks, scores, truth, 2.0)
+    # Centres at one place or equally far may be taken in either order.
+    distances = [np.linalg.norm(truth - p, axis=1) for p in picks] if len(truth) else []
+    if all(len(set(d)) == len(d) for d in distances):
+        assert found.tolist() == expected.tolist()
+
+
+def test_best_threshold_of_equal_f1_is_the_highest() -> None:
+    # F1 is 2/3 with the best pick alone and with all four.
+    picks = [[0.0, 0.0], [50.0, 50.0], [90.0, 90.0], [10.0, 0.0]]
+    truth = [[0.0, 0.0], [10.0, 0.0]]
+    assert choose_threshold([(picks, [0.9, 0.8, 0.7, 0.6], truth)], 1.0) == (
+        0.9,
+        pytest.approx(2 / 3),
+    )
