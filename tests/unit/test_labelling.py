@@ -24,6 +24,12 @@ def test_six_probabilities_with_coupled_thresholds() -> None:
     assert weights.tolist() == [1, 0, 0, 0, 0, 1]
 
 
+def test_six_probabilities_without_a_mask() -> None:
+    labels, weights = labelling.coupled_without_mask(SIX, 0.5)
+    assert labels.tolist() == [1, 1, 1, 0, 0, 0]
+    assert weights.tolist() == [1] * 6
+
+
 def gradients(rule_a, rule_b, loss=masked_bce):  # type: ignore[no-untyped-def]
     generator = torch.Generator().manual_seed(0)
     p = torch.rand((2, 1, 64, 64), generator=generator, dtype=torch.float64)
