@@ -217,7 +217,6 @@ def test_best_threshold_of_equal_f1_is_the_highest() -> None:
     # F1 is 2/3 with the best pick alone and with all four.
     picks = [[0.0, 0.0], [50.0, 50.0], [90.0, 90.0], [10.0, 0.0]]
     truth = [[0.0, 0.0], [10.0, 0.0]]
-    assert choose_threshold([(picks, [0.9, 0.8, 0.7, 0.6], truth)], 1.0) == (
-        0.9,
-        pytest.approx(2 / 3),
-    )
+    threshold, f1 = choose_threshold([(picks, [0.9, 0.8, 0.7, 0.6], truth)], 1.0)
+    assert threshold == 0.9
+    assert f1 == pytest.approx(2 / 3)
