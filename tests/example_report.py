@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def make_example(folder: Path) -> Example:
                 trainings.append(Training(arm, ratio, seed, histories))
                 if seed == SEEDS[0]:
                     runs.append(Run(arm, ratio, place / "candidates.tsv", 0.4))
+    runs.append(_elsewhere(folder / "elsewhere", truths[:2], rng))
     table = build_table([p / "scores.tsv" for p in scored], [p / "micrographs.tsv" for p in scored])
     write_table(table, folder / "comparison.tsv")
     comparison = Comparison(
@@ -118,6 +120,14 @@ def _candidates(truths: list[Truth], stray: float, rng: np.random.Generator) -> 
         part = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "score": score})
         parts.append(part.assign(**about).sort_values("score", ascending=False))
     return pd.concat(parts)
+
+
+def _elsewhere(place: Path, truths: list[Truth], rng: np.random.Generator) -> Run:
+    """Picks of another program, which was run on some of the micrographs."""
+    write_table(_candidates(truths, 2.0, rng), place / "candidates.tsv")
+    use = {"threshold": 0.6, "dataset": "beads", "covered": [t.micrograph for t in truths]}
+    (place / "threshold.json").write_text(json.dumps(use))
+    return Run.read("elsewhere", None, place / "candidates.tsv", place / "threshold.json")
 
 
 def _score(place: Path, key: Key, truths: list[Truth]) -> Path:

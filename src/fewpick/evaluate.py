@@ -298,6 +298,19 @@ def score_run(
     return Scores.stack(parts)
 
 
+@dataclass(frozen=True)
+class External:
+    """Scores of another program's picks, and what a picture of them needs.
+
+    `candidates`: dataset micrograph x y score; `threshold`: the score that makes them picks, -inf
+    where all of them are.
+    """
+
+    scores: Scores
+    candidates: pd.DataFrame
+    threshold: float
+
+
 def score_external(
     key: Key,
     dataset: str,
@@ -308,7 +321,7 @@ def score_external(
     source: str,
     radii: Sequence[float],
     covered: Iterable[str] | None = None,
-) -> Scores:
+) -> External:
     """Score the picks of another program with the same scorer.
 
     Its threshold is chosen as ours: the best micro F1 at the headline radius on the validation
@@ -369,7 +382,8 @@ def score_external(
     scores = result.scores.copy()
     scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
     scores["threshold"] = cut if np.isfinite(cut) else np.nan
-    return Scores(scores, result.micrographs, result.curve).labelled(key)
+    found = Scores(scores, result.micrographs, result.curve).labelled(key)
+    return External(found, table[["dataset", "micrograph", "x", "y", "score"]], cut)
 
 
 def _test_truths(datasets: Mapping[str, Dataset], split: Path) -> list[Truth]:

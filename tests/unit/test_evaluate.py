@@ -327,7 +327,7 @@ def external(files: Callable[..., dict[str, Any]], rows: list[tuple[Any, ...]], 
         source="topaz/",
         radii=RADII,
         **more,
-    ).scores.to_dict("records")[0]
+    ).scores.scores.to_dict("records")[0]
 
 
 def test_external_picks_get_their_threshold_from_validation(

@@ -43,15 +43,26 @@ def test_counts_at_every_stop_are_the_scorers(example: Example, data: Any) -> No
         assert shown["chosen"] == chosen
         assert stops[chosen] == run.threshold
         pooled = shown["pooled"]["beads"]
-        assert pooled["truth"] == sum(len(t.xy) for t in example.truths)
+        covered = [t for t in example.truths if run.covers(t)]
+        assert pooled["micrographs"] == len(covered)
+        assert pooled["truth"] == sum(len(t.xy) for t in covered)
         for stop, threshold in enumerate(stops):
             picks = correct = 0
-            for truth in example.truths:
+            for truth in covered:
                 mine = held.get(truth.key, Picks.none()).within(truth)
                 xy = mine.xy[mine.score >= threshold]
                 picks += len(xy)
                 correct += len(match(xy, truth.xy, MATCH_RADII[0] * truth.diameter)[0])
             assert (pooled["picks"][stop], pooled["true"][stop]) == (picks, correct)
+
+
+def test_a_program_shows_nothing_where_it_was_not_run(example: Example, data: Any) -> None:
+    run, shown = example.comparison.runs[-1], data["gallery"]["runs"][-1]
+    assert (shown["arm"], shown["ratio"]) == ("elsewhere", None)
+    names = [m["name"] for m in data["gallery"]["micrographs"]]
+    covered = {t.micrograph for t in example.truths if run.covers(t)}
+    assert len(covered) == 2 < len(example.truths)
+    assert [picks is not None for picks in shown["picks"]] == [n in covered for n in names]
 
 
 def test_what_the_page_shows_lies_on_the_picture(example: Example, data: Any) -> None:

@@ -185,6 +185,12 @@ def test_other_pickers_are_scored_beside(workspace: Workspace) -> None:
     table = read_table(workspace.directory / "results/comparison.tsv")
     row = table[(table["arm"] == "perfect") & (table["seed"].astype(str) == "0")]
     assert row["pick_f1_0.3"].tolist() == [1.0]
+    page = (workspace.directory / "results/report.html").read_text()
+    data = json.loads(page.split('id="report-data">')[1].split("</script>")[0])
+    shown = data["gallery"]["runs"][-1]
+    counts = shown["pooled"]["mine"]
+    assert (shown["arm"], shown["ratio"]) == ("perfect", None)
+    assert counts["picks"][shown["chosen"]] == counts["true"][shown["chosen"]] == counts["truth"]
 
 
 def test_two_data_sets_make_a_pooled_row(fresh: Workspace) -> None:

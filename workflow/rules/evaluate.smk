@@ -86,6 +86,8 @@ rule external:
         scores="results/evaluation/external/{picker}/seed-{seed}/scores.tsv",
         micrographs="results/evaluation/external/{picker}/seed-{seed}/micrographs.tsv",
         curve="results/evaluation/external/{picker}/seed-{seed}/curve.tsv",
+        candidates="results/evaluation/external/{picker}/seed-{seed}/candidates.tsv",
+        threshold="results/evaluation/external/{picker}/seed-{seed}/threshold.json",
     log:
         "results/logs/external/{picker}/seed-{seed}.log",
     benchmark:

@@ -159,7 +159,21 @@ SHOWN_SEED = PLAN.seeds[0]
 TRAININGS = [
     (arm, ratio, seed) for arm in ORDERED_ARMS for ratio in PLAN.ratios for seed in PLAN.seeds
 ]
-SHOWN_RUNS = [(arm, ratio) for arm, ratio, seed in [*TRAININGS, *PLAN.topaz] if seed == SHOWN_SEED]
+# Arm or program, labelled ratio (none for picks from elsewhere), candidates and threshold.
+SHOWN_RUNS = [
+    (
+        arm,
+        ratio,
+        f"results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",
+        f"results/models/{arm}/ratio-{ratio}/seed-{seed}/threshold.json",
+    )
+    for arm, ratio, seed in [*TRAININGS, *PLAN.topaz]
+    if seed == SHOWN_SEED
+] + [
+    (picker, None, f"{folder}/candidates.tsv", f"{folder}/threshold.json")
+    for picker in PLAN.external_picks
+    for folder in [f"results/evaluation/external/{picker}/seed-{SHOWN_SEED}"]
+]
 
 
 rule report:
@@ -176,14 +190,8 @@ rule report:
         coordinates=COORDINATES,
         shards=SHARDS,
         split=f"results/splits/seed-{SHOWN_SEED}/split.tsv",
-        candidates=[
-            f"results/picks/{arm}/ratio-{ratio}/seed-{SHOWN_SEED}/candidates.tsv"
-            for arm, ratio in SHOWN_RUNS
-        ],
-        thresholds=[
-            f"results/models/{arm}/ratio-{ratio}/seed-{SHOWN_SEED}/threshold.json"
-            for arm, ratio in SHOWN_RUNS
-        ],
+        candidates=[candidates for _, _, candidates, _ in SHOWN_RUNS],
+        thresholds=[threshold for _, _, _, threshold in SHOWN_RUNS],
         chosen_by=f"{RUNS[0]}/micrographs.tsv",
     output:
         report("results/report.html", caption="../report/page.rst", category="Comparison"),
@@ -204,7 +212,7 @@ rule report:
                 "reference": REFERENCE,
                 "datasets": TRUTH,
                 "trainings": TRAININGS,
-                "runs": SHOWN_RUNS,
+                "runs": [(arm, ratio) for arm, ratio, _, _ in SHOWN_RUNS],
                 "seed": int(SHOWN_SEED),
                 "radius": config["evaluation"]["match_radii"][0],
                 "config": {key: value for key, value in config.items() if key != "resources"},

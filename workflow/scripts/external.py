@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
+from fewpick.atomic import atomic_path
 from fewpick.evaluate import Key, score_external
 from fewpick.external import read_external
-from fewpick.stacks import read_table
+from fewpick.stacks import read_table, write_table
 from fewpick.truth import Dataset
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
-    files, wildcards, picks = snakemake.input, snakemake.wildcards, settings["picks"]
+    files, output, wildcards = snakemake.input, snakemake.output, snakemake.wildcards
+    picks = settings["picks"]
     candidates = read_external(
         picks["path"],
         read_table(files.manifest),
@@ -29,7 +31,7 @@ def main() -> None:
     # One file per micrograph says which ones were picked; a single list cannot say so of those
     # without picks, and then all of them count.
     covered = set(candidates["micrograph"]) if Path(picks["path"]).is_dir() else None
-    score_external(
+    scored = score_external(
         Key(wildcards.picker, math.nan, int(wildcards.seed)),
         picks["dataset"],
         Dataset(settings["spec"], Path(files.manifest), Path(files.coordinates)),
@@ -38,7 +40,17 @@ def main() -> None:
         source=picks["path"],
         radii=settings["radii"],
         covered=covered,
-    ).write(*map(Path, snakemake.output))
+    )
+    scored.scores.write(Path(output.scores), Path(output.micrographs), Path(output.curve))
+    write_table(scored.candidates, output.candidates)
+    use = {
+        # null: all are picks.
+        "threshold": scored.threshold if math.isfinite(scored.threshold) else None,
+        "dataset": picks["dataset"],
+        "covered": None if covered is None else sorted(covered),
+    }
+    with atomic_path(output.threshold) as path:
+        path.write_text(json.dumps(use, indent=2) + "\n")
 
 
 with stage(snakemake.log[0]):

@@ -42,15 +42,8 @@ def main() -> None:
             split=Path(files.split),
             seed=settings["seed"],
             runs=[
-                Run(
-                    arm,
-                    float(ratio),
-                    Path(candidates),
-                    json.loads(Path(threshold).read_text())["threshold"],
-                )
-                for (arm, ratio), (candidates, threshold) in zip(
-                    settings["runs"], runs, strict=True
-                )
+                Run.read(arm, None if ratio is None else float(ratio), *paths)
+                for (arm, ratio), paths in zip(settings["runs"], runs, strict=True)
             ],
             chosen_by=Path(files.chosen_by),
             radius=settings["radius"],

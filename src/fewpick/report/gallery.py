@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +35,40 @@ QUALITY = 45
 class Run:
     """Candidates of one trained model or of another program, and the score that makes them picks.
 
-    `ratio` is the labelled ratio, None for another program.
+    Attributes
+    ----------
+    ratio: labelled ratio, None for picks that came from elsewhere
+    threshold: -inf if all candidates are picks
+    dataset, covered: data set and names of the micrographs that the program was run on; None stands
+        for all
     """
 
     arm: str
     ratio: float | None
     candidates: Path
     threshold: float
+    dataset: str | None = None
+    covered: frozenset[str] | None = None
+
+    @classmethod
+    def read(
+        cls, arm: str, ratio: float | None, candidates: str | Path, threshold: str | Path
+    ) -> Self:
+        """A run from its table of candidates and its `threshold.json`."""
+        use = json.loads(Path(threshold).read_text())
+        return cls(
+            arm,
+            ratio,
+            Path(candidates),
+            -np.inf if use["threshold"] is None else use["threshold"],
+            use.get("dataset"),
+            None if use.get("covered") is None else frozenset(use["covered"]),
+        )
+
+    def covers(self, truth: Truth) -> bool:
+        return self.dataset in (None, truth.dataset) and (
+            self.covered is None or truth.micrograph in self.covered
+        )
 
 
 def build_gallery(
@@ -66,7 +94,8 @@ def build_gallery(
     -------
     JSON-ready dictionary: `micrographs` (name, image as data URI, size, disc radius, annotated
     area, true centres; all in px of the picture) and `runs` (stops, the chosen one, per data set
-    the number of picks and of true picks at each stop, and per shown micrograph the candidates).
+    the number of picks and of true picks at each stop, and per shown micrograph the candidates, or
+    null where the run says nothing of it).
     """
     frames, micrographs = {}, []
     for name in dict.fromkeys(dataset for dataset, _ in shown):
@@ -103,6 +132,7 @@ def _run(
     run: Run, truths: Sequence[Truth], frames: Mapping[tuple[str, str], Frame], radius: float
 ) -> dict[str, Any]:
     held = read_candidates(run.candidates, run.threshold)
+    truths = [truth for truth in truths if run.covers(truth)]
     inside = {t.key: held.get(t.key, Picks.none()).within(t) for t in truths}
     scores = np.concatenate([np.empty(0), *(p.score for p in inside.values())])
     stops, chosen = stops_for(scores, run.threshold)
@@ -138,7 +168,7 @@ def _run(
             name: {key: np.asarray(value).astype(int).tolist() for key, value in part.items()}
             for name, part in pooled.items()
         },
-        "picks": [shown[key] for key in frames],
+        "picks": [shown.get(key) for key in frames],
     }
 
 

@@ -282,7 +282,7 @@ class Gallery {
     }));
     this.share = fill(byId("share"), unique(runs.map((run) => run.ratio)).filter((r) => r !== null), percent);
     byId("share").addEventListener("change", () => this.choose());
-    byId("micrograph").addEventListener("change", () => { this.view = null; this.show(); });
+    byId("micrograph").addEventListener("change", () => { this.view = null; this.sweep(); this.show(); });
     this.slider.addEventListener("input", () => this.update());
     byId("threshold-chosen").addEventListener("click", () => { this.slider.value = this.run.chosen; this.update(); });
     for (const kind of ["found", "false", "missed"]) {
@@ -308,7 +308,9 @@ class Gallery {
   show() {
     const shown = this.micrograph();
     const at = this.micrographs.indexOf(shown);
-    this.picks = this.run.picks[at];
+    // Another program may not have been run on this micrograph.
+    this.covered = this.run.picks[at] !== null;
+    this.picks = this.run.picks[at] || { xy: [], rank: [], true: [], found: [] };
     this.circles = { picks: [], truth: [] };
     const image = document.createElementNS(SVG, "image");
     for (const [key, value] of Object.entries({ href: shown.image, width: shown.width, height: shown.height })) image.setAttribute(key, value);
@@ -337,10 +339,16 @@ class Gallery {
     this.update();
   }
 
+  /** Counts at each stop over the test micrographs of the shown data set that the run covers. */
+  pooled() {
+    const none = this.run.stops.map(() => 0);
+    return this.run.pooled[this.micrograph().dataset] || { micrographs: 0, truth: 0, picks: none, true: none };
+  }
+
   /** Counts on the shown micrograph, and on all test micrographs of its data set. */
   counts(stop) {
     const { rank, true: isTrue, found } = this.picks;
-    const pooled = this.run.pooled[this.micrograph().dataset];
+    const pooled = this.pooled();
     return {
       shown: { picks: rank.filter((r) => r >= stop).length, correct: rank.filter((r, i) => r >= stop && isTrue[i]).length, particles: found.length },
       pooled: { picks: pooled.picks[stop], correct: pooled.true[stop], particles: pooled.truth },
@@ -372,7 +380,9 @@ class Gallery {
     const threshold = this.run.stops[stop];
     byId("threshold-value").textContent = `${Number(threshold.toPrecision(4))}${stop === this.run.chosen ? " (the run's own)" : ""}`;
     this.slider.setAttribute("aria-valuetext", String(threshold));
-    byId("pooled-head").textContent = `all ${this.run.pooled[this.micrograph().dataset].micrographs} test micrographs`;
+    byId("pooled-head").textContent = `all ${this.pooled().micrographs} test micrographs`;
+    byId("uncovered").hidden = this.covered;
+    byId("uncovered").textContent = this.covered ? "" : `${this.run.arm} has no picks for this micrograph, so its scores leave it out.`;
     this.svg.setAttribute("aria-label", `${this.micrograph().name}, picks of ${this.run.arm}: ${lines.slice(1, 4).map(([name, value]) => `${value} ${name}`).join(", ")}`);
     this.marker = threshold;
     charts.get(this.sweepHolder)?.update("none");
@@ -381,7 +391,7 @@ class Gallery {
   /** Scores over all test micrographs against the threshold; the line shows where the slider is. */
   sweep() {
     this.sweepHolder = byId("sweep")?.parentElement || this.sweepHolder;
-    const pooled = this.run.pooled[this.micrograph().dataset];
+    const pooled = this.pooled();
     const points = this.run.stops.map((x, i) => ({ x, ...scoresOf({ picks: pooled.picks[i], correct: pooled.true[i], particles: pooled.truth }) }));
     const lines = { f1: ["F1", "#000000", []], precision: ["precision", "#009e73", [7, 3]], recall: ["recall", "#cc79a7", [2, 3]] };
     draw(this.sweepHolder, "scores against the threshold", {
