@@ -6,12 +6,13 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm fuzz bench casebook lint clean
+.PHONY: help demo test test-slurm test-kills fuzz bench casebook lint clean
 
 help:
 	@echo "make demo        train, pick and compare on simulated micrographs; see results/report.html"
 	@echo "make test        run the tests"
 	@echo "make test-slurm  run the workflow on a SLURM of one node; needs root and SLURM's packages"
+	@echo "make test-kills  kill the workflow a hundred times at random moments"
 	@echo "make fuzz        damage files of every format and read them, for half an hour"
 	@echo "make bench       measure against peers and limits; see docs/performance.md"
 	@echo "make casebook    write docs/casebook.md: bad input, and what becomes of it"
@@ -28,6 +29,10 @@ test: $(INSTALLED)
 
 test-slurm: $(INSTALLED)
 	$(BIN)/pytest -m slurm tests/cluster
+
+# Fewer kills: make test-kills FEWPICK_WORKFLOW_KILLS=10
+test-kills: $(INSTALLED)
+	$(BIN)/pytest -s -m kills tests/workflow
 
 # Shorter, or one parser: make fuzz FEWPICK_FUZZ_MINUTES=5 ARGS=tif
 fuzz: $(INSTALLED)
