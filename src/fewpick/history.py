@@ -12,7 +12,7 @@ from fewpick.stacks import read_table
 # What a training is watched by: a title, and the columns drawn under it.
 DIAGNOSTICS = {
     "loss": ("loss_labelled", "loss_unlabelled"),
-    "pick F1 on validation": ("val_pick_f1",),
+    "picks on validation": ("val_pick_f1", "val_average_precision"),
     "share of particle pixels found at 0.5": ("val_pixel_recall",),
     "cut between particle and background": ("cut", "val_threshold"),
     "share of pixels used": ("keep_particle", "keep_background"),
@@ -24,7 +24,7 @@ DIAGNOSTICS = {
 }
 # Of these, the ones that lie between 0 and 1: a fixed axis shows a collapse for what it is.
 FRACTIONS = (
-    "pick F1 on validation",
+    "picks on validation",
     "share of particle pixels found at 0.5",
     "share of pixels used",
     "student agrees with pseudo-label",

@@ -65,7 +65,7 @@ def find_peaks(
     radius: float,
     area: Sequence[int],
     *,
-    nms_radius: float = 1.2,
+    nms_radius: float = 1.0,
 ) -> tuple[FloatArray, FloatArray]:
     """Peaks of a probability map: one per particle, sub-pixel, best first.
 

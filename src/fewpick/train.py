@@ -46,7 +46,9 @@ STEPS_PER_PARTICLE = 10
 # Networks of one training have seeds this far apart, further than any two seeds of a configuration.
 NETWORKS_APART = 1_000_003
 # Plain numbers of a run that a checkpoint holds.
-COUNTERS = (*("step", "seconds", "last_loss", "lambda_scale", "drifting", "best_f1", "start_f1"),)
+COUNTERS = (
+    *("step", "seconds", "last_loss", "lambda_scale", "drifting", "best_score", "start_f1"),
+)
 
 
 class Stopped(Exception):
@@ -191,7 +193,14 @@ def _placed(network: UNet, device: torch.device) -> UNet:
 def _columns(history: list[dict[str, Any]]) -> list[str]:
     """Columns of the history; the first ones are there even when no step was left to do."""
     first = ["step", "phase", "loss", "loss_labelled", "loss_unlabelled", "lr"]
-    first += ["val_pick_f1", "val_threshold", "val_pixel_recall", "labelled_prevalence", "seconds"]
+    first += [
+        "val_pick_f1",
+        "val_average_precision",
+        "val_threshold",
+        "val_pixel_recall",
+        "labelled_prevalence",
+        "seconds",
+    ]
     return list(dict.fromkeys(first + [key for row in history for key in row]))
 
 
@@ -253,7 +262,8 @@ class _Run:
         self.lambda_scale = 1.0
         self.drifting = 0
         self.validation = self._validate()
-        self.best_f1 = self.start_f1 = self.validation.f1
+        self.best_score = self.validation.score
+        self.start_f1 = self.validation.f1
         self.best = copy.deepcopy(self.ema.network.state_dict())
 
     def _take(self, network: UNet) -> None:
@@ -345,14 +355,14 @@ class _Run:
 
     def _keep_best(self) -> None:
         if self.settings["keep"] == "best" and self.validation_set:
-            keep = not self.validation.f1 < self.best_f1
+            keep = not self.validation.score < self.best_score
         elif self.settings["keep"] == "best" and self.consistency is None:
             enough = STEPS_PER_PARTICLE * self.labelled.n_particles
             keep = self.supervised_before + self.step <= enough
         else:
             keep = True
         if keep:
-            self.best_f1 = self.validation.f1
+            self.best_score = self.validation.score
             self.best = copy.deepcopy(self.ema.network.state_dict())
 
     def _log(self, rate: float) -> None:
@@ -360,6 +370,7 @@ class _Run:
         self.recent = []  # plain floats from here on, which is what a checkpoint may hold
         row = {"step": self.step, "phase": self.phase, "lr": rate, "seconds": self.seconds}
         row |= {"val_pick_f1": self.validation.f1, "val_threshold": self.validation.threshold}
+        row |= {"val_average_precision": self.validation.average_precision}
         row |= {"val_pixel_recall": self.validation.pixel_recall}
         row |= {"labelled_prevalence": self.labelled.prevalence} | {
             str(name): float(value) for name, value in means.items()

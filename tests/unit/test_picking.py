@@ -43,10 +43,14 @@ def test_suppression_uses_a_disc_and_not_a_square() -> None:
     radius, reach = 10.0, 1.2 * 10.0
     diagonal = reach / math.sqrt(2) + 1  # beyond the disc, within the square
     points = np.array([[100.0, 100.0], [100 + diagonal, 100 + diagonal]])
-    xy, _ = find_peaks(probability_map(points, np.array([0.9, 0.8]), 2.0), radius, (0, 0, T, T))
+    xy, _ = find_peaks(
+        probability_map(points, np.array([0.9, 0.8]), 2.0), radius, (0, 0, T, T), nms_radius=1.2
+    )
     assert len(xy) == 2
     near = np.array([[100.0, 100.0], [100 + reach - 1, 100.0]])
-    xy, _ = find_peaks(probability_map(near, np.array([0.8, 0.9]), 2.0), radius, (0, 0, T, T))
+    xy, _ = find_peaks(
+        probability_map(near, np.array([0.8, 0.9]), 2.0), radius, (0, 0, T, T), nms_radius=1.2
+    )
     assert len(xy) == 1
     assert abs(xy[0, 0] - near[1, 0]) < 0.5  # the higher one stays
 
