@@ -11,7 +11,7 @@ from pathlib import Path
 from fewpick.coordinates import FORMATS, Picks, read_picks, write_picks
 from fewpick.coordinates.frame import read_in_frame
 from fewpick.errors import InputError
-from fewpick.micrographs import list_micrographs, read_header
+from fewpick.micrographs import list_micrographs, read_headers, shapes_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,10 +75,9 @@ def _read(arguments: argparse.Namespace) -> Mapping[str, Picks]:
         if arguments.flip_y:
             raise InputError("--flip-y needs the image heights. Give --micrographs FOLDER.")
         return read_picks(arguments.input, fmt=arguments.from_, scale=arguments.scale)
-    headers = {path.name: read_header(path) for path in list_micrographs(arguments.micrographs)}
     return read_in_frame(
         arguments.input,
-        {name: (header.ny, header.nx) for name, header in headers.items()},
+        shapes_of(read_headers(list_micrographs(arguments.micrographs))),
         fmt=arguments.from_,
         y_axis="up" if arguments.flip_y else "down",
         scale=arguments.scale,

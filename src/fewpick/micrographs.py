@@ -10,7 +10,7 @@ import glob
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +147,16 @@ def read_header(path: str | Path) -> Header:
                 nx, ny = picture.size
                 _check_sides(path, ny, nx)
     return Header(int(ny), int(nx), None)
+
+
+def read_headers(paths: Iterable[Path]) -> dict[Path, Header]:
+    """Read the headers of several micrographs; see `read_header`."""
+    return {path: read_header(path) for path in paths}
+
+
+def shapes_of(headers: Mapping[Path, Header]) -> dict[str, tuple[int, int]]:
+    """Sizes by the micrographs' names: name -> (ny, nx), px."""
+    return {path.name: (header.ny, header.nx) for path, header in headers.items()}
 
 
 def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:

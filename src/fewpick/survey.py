@@ -15,9 +15,10 @@ from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import Points
 from fewpick.errors import InputError
 from fewpick.geometry import frame_for
-from fewpick.micrographs import list_micrographs, read_header
+from fewpick.micrographs import list_micrographs, read_headers, shapes_of
 from fewpick.orientation import measure_orientation
 from fewpick.particle_size import measure_radius, neighbour_distance
+from fewpick.schema import default
 
 # Formats that hold the particle's diameter; a box is drawn larger than the particle.
 SIZED = ("csv", "coco")
@@ -27,8 +28,8 @@ DISAGREE = 1.4
 TILE_PARTICLES, TILE_EDGES = 7, (48, 192)
 # Training micrographs from which whole micrographs are worth labelling one by one.
 MANY_MICROGRAPHS = 10
-TARGET_SIZE = 768
-TEST_MICROGRAPHS = 3  # at the least, of enough
+# Test micrographs at the least, where there are enough, and the largest share they may take.
+TEST_MICROGRAPHS, MOST_TEST = 3, 0.34
 PARTS = 3  # train, validation, test
 
 
@@ -92,9 +93,8 @@ def look(
         If files cannot be read, names do not match, or points lie outside their images.
     """
     warnings: list[str] = []
-    paths = {path.name: path for path in list_micrographs(micrographs)}
-    headers = {name: read_header(path) for name, path in paths.items()}
-    shapes = {name: (header.ny, header.nx) for name, header in headers.items()}
+    headers = read_headers(list_micrographs(micrographs))
+    paths, shapes = {path.name: path for path in headers}, shapes_of(headers)
     sizes = {header.pixel_size for header in headers.values()}
     if pixel_size is None and len(sizes) == 1:
         (pixel_size,) = sizes
@@ -217,11 +217,12 @@ def _splits(
     n = len(peopled)
     if n == 0:
         return {}
-    test = max(0.2, min(TEST_MICROGRAPHS / n, 0.34)) if n >= PARTS else 0.34
+    usual = default("splits.test_fraction")
+    test = max(usual, min(TEST_MICROGRAPHS / n, MOST_TEST)) if n >= PARTS else MOST_TEST
     splits: dict[str, Any] = {"seeds": [0, 1, 2]}
-    if test > 0.2:
+    if test > usual:
         splits["test_fraction"] = math.ceil(100 * test) / 100
-    n_train = max(1, round(n * (1 - 0.15 - test)))
+    n_train = max(1, round(n * (1 - default("splits.val_fraction") - test)))
     if n_train >= MANY_MICROGRAPHS:
         shares = {max(1, k) / n_train for k in (1, round(0.1 * n_train), round(0.3 * n_train))}
         splits["labeled_ratios"] = [*_rounded(shares), 1.0]
@@ -229,9 +230,10 @@ def _splits(
     # Few micrographs: tiles of a handful of particles are the unit to label.
     density = float(np.mean([len(xy) / math.prod(shapes[path]) for path, xy in peopled.items()]))
     longest = max(map(max, shapes.values()))
-    edge = math.sqrt(TILE_PARTICLES / density) * TARGET_SIZE / longest
+    target_size = default("preprocess.target_size")
+    edge = math.sqrt(TILE_PARTICLES / density) * target_size / longest
     edge = int(min(max(8 * round(edge / 8), TILE_EDGES[0]), TILE_EDGES[1]))
-    frame = frame_for(*next(iter(shapes.values())), TARGET_SIZE)
+    frame = frame_for(*next(iter(shapes.values())), target_size)
     tiles = n_train * -(-frame.height // edge) * -(-frame.width // edge)
     splits |= {"unit": "tile", "tile_size": edge}
     splits["labeled_ratios"] = _rounded({min(k / tiles, 1.0) for k in (1, 4, 16)})

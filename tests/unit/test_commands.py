@@ -120,10 +120,10 @@ def test_init_with_names_that_do_not_match(
 )
 def test_particle_size_of_real_data(shared_data: Path, name: str, radius: float) -> None:
     from fewpick.coordinates.frame import read_in_frame
-    from fewpick.micrographs import list_micrographs, read_header
+    from fewpick.micrographs import list_micrographs, read_headers, shapes_of
 
     paths = {p.name: p for p in list_micrographs(shared_data / name / "micrographs")[:4]}
-    shapes = {n: (h.ny, h.nx) for n, p in paths.items() if (h := read_header(p))}
+    shapes = shapes_of(read_headers(paths.values()))
     held = read_in_frame(shared_data / name / "coordinates.json", shapes)
     measured = measure_radius({paths[n]: picks.xy for n, picks in held.items()})
     assert measured == pytest.approx(radius, rel=0.2)

@@ -80,20 +80,12 @@ def _count(text: str) -> int:
     return value
 
 
-def read_shape(path: Path) -> tuple[int, int]:
-    """Rows and columns of a micrograph."""
-    from fewpick.micrographs import read_header
-
-    header = read_header(path)
-    return header.ny, header.nx
-
-
 def _suggest(arguments: argparse.Namespace) -> int:
     from fewpick import suggest
     from fewpick.coordinates import match_names, read_picks
     from fewpick.device import select_device
     from fewpick.errors import InputError
-    from fewpick.micrographs import list_micrographs
+    from fewpick.micrographs import list_micrographs, read_headers, shapes_of
     from fewpick.picker import Picker
     from fewpick.progress import Progress
     from fewpick.stacks import write_table
@@ -106,7 +98,7 @@ def _suggest(arguments: argparse.Namespace) -> int:
         raise InputError(f"the models see images of {sorted(sizes)} px; give models of one run.")
     paths = {path.name: path for path in list_micrographs(arguments.micrographs)}
     if arguments.labelled is not None:
-        shapes = {name: read_shape(path) for name, path in paths.items()}
+        shapes = shapes_of(read_headers(paths.values()))
         known = match_names(list(paths), read_picks(arguments.labelled, shapes=shapes)).matched
         paths = {name: path for name, path in paths.items() if name not in set(known.values())}
         if not paths:
