@@ -16,7 +16,11 @@ NUMBERS = (100, 1_000, 10_000)
 SIZES = (16, 64, 256)
 CONFIG = {
     "datasets": {
-        "large": {"micrographs": "micrographs", "coordinates": "p.star", "particle_radius": 50}
+        "large": {
+            "micrographs": "micrographs",
+            "coordinates": "coordinates",
+            "particle_radius": 50,
+        }
     },
     "splits": {"labeled_ratios": [0.01, 0.02, 0.05, 0.1, 0.2], "seeds": [0, 1, 2, 3, 4]},
     "arms": {
@@ -36,15 +40,18 @@ CONFIG = {
 
 
 def planning() -> list[Figure]:
-    """`snakemake --dry-run` with 5 ratios, 5 seeds and 6 arms. Names are all that counts here."""
+    """`snakemake --dry-run` with 5 ratios, 5 seeds and 6 arms.
+
+    Names are all that counts here. Each micrograph has a file of coordinates, as in CryoPPP.
+    """
     found = []
     for n in NUMBERS:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            (folder / "micrographs").mkdir()
-            for index in range(n):
-                (folder / f"micrographs/FoilHole_{index:05d}_fractions.mrc").touch()
-            (folder / "p.star").touch()
+            for kind, suffix in (("micrographs", "mrc"), ("coordinates", "csv")):
+                (folder / kind).mkdir()
+                for index in range(n):
+                    (folder / f"{kind}/FoilHole_{index:05d}_fractions.{suffix}").touch()
             (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
             command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1"]
             command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from fewpick.coordinates.picks import Picks, Points
 from fewpick.coordinates.star import check_names
 from fewpick.errors import InputError
 from fewpick.geometry import particle_radius
-from fewpick.micrographs import Header, read_header
+from fewpick.micrographs import Header, shapes_of
 from fewpick.orientation import measure_orientation
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,9 @@ REFUSED = 8.0  # evidence for the other y direction above which the data set is 
 
 
 def build_manifest(
-    spec: Mapping[str, Any], micrographs: Sequence[Path], left_out: Mapping[Path, str] | None = None
+    spec: Mapping[str, Any],
+    micrographs: Mapping[Path, Header],
+    left_out: Mapping[Path, str] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Build the manifest and the coordinates of one data set.
 
@@ -38,8 +40,8 @@ def build_manifest(
         The data set's block of the configuration: `coordinates` (none: nothing is annotated),
         `format`, `y_axis`, `scale`, `pixel_size`, and `particle_radius` or
         `particle_diameter_angstrom`.
-    micrographs: list of paths
-        As `fewpick.micrographs.list_micrographs` returns them.
+    micrographs: dict
+        Path to header, in the order wanted (`fewpick.micrographs.read_headers`).
     left_out: dict, optional
         Micrographs that are not to be used, to the reason (`fewpick.micrographs.sort_out`). They
         and their coordinates count nowhere.
@@ -62,9 +64,9 @@ def build_manifest(
     """
     left_out = left_out or {}
     _tell_left_out(left_out, len(micrographs))
-    headers = {path.name: read_header(path) for path in micrographs}
+    headers = {path.name: header for path, header in micrographs.items()}
     paths = {path.name: path for path in micrographs}
-    check_names(micrographs)
+    check_names(list(micrographs))
     pixel_sizes = {
         name: spec.get("pixel_size") or header.pixel_size for name, header in headers.items()
     }
@@ -73,7 +75,7 @@ def build_manifest(
     if spec.get("coordinates"):
         picks = read_in_frame(
             spec["coordinates"],
-            {name: (header.ny, header.nx) for name, header in headers.items()},
+            shapes_of(micrographs),
             left_out=[path.name for path in left_out],
             fmt=spec.get("format"),
             y_axis=spec.get("y_axis", "down"),

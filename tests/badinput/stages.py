@@ -111,6 +111,7 @@ def _stages(between: Callable[[], object]) -> None:
     from fewpick.config import complete
     from fewpick.config_file import read_config
     from fewpick.gather import particle_radii
+    from fewpick.inventory import micrographs_of, table_of
     from fewpick.manifest import build_manifest
     from fewpick.masks import mask_shard
     from fewpick.micrographs import read_header, sort_out
@@ -118,14 +119,17 @@ def _stages(between: Callable[[], object]) -> None:
     from fewpick.preprocess import preprocess_shard
     from fewpick.schema import load_schema
     from fewpick.splits import label_subset, split_micrographs
-    from fewpick.stacks import write_table
+    from fewpick.stacks import read_table, write_table
 
     config = complete(read_config(Path("config.yaml")), load_schema())
     plan = make_plan(config)
     spec, files = config["datasets"]["mine"], plan.datasets["mine"]
     paths = list(map(Path, files.micrographs.values()))
     on_bad = spec["on_bad_micrograph"]
-    manifest, points = build_manifest(spec, *sort_out(paths, on_bad))
+    inventory = table_of(paths, map(Path, files.coordinates), on_bad)
+    write_table(inventory, "results/data/mine/inventory.tsv")
+    headers, left_out = micrographs_of(read_table("results/data/mine/inventory.tsv"))
+    manifest, points = build_manifest(spec, headers, left_out)
     write_table(manifest, "results/data/mine/manifest.tsv")
     write_table(points, "results/data/mine/coordinates.tsv")
     between()

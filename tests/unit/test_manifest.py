@@ -18,7 +18,7 @@ from PIL import Image
 from fewpick.coordinates import Picks, write_picks
 from fewpick.errors import InputError
 from fewpick.manifest import build_manifest
-from fewpick.micrographs import list_micrographs
+from fewpick.micrographs import list_micrographs, read_headers
 
 NY, NX = 90, 130
 
@@ -41,7 +41,9 @@ def build(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     file = micrographs[0].parents[1] / "coordinates.json"
     file.write_text(json.dumps(content))
-    return build_manifest({"coordinates": str(file), "particle_radius": 6, **spec}, micrographs)
+    return build_manifest(
+        {"coordinates": str(file), "particle_radius": 6, **spec}, read_headers(micrographs)
+    )
 
 
 def points(coordinates: pd.DataFrame, micrograph: str) -> list[list[float]]:
@@ -69,7 +71,9 @@ def test_columns_and_the_three_kinds_of_micrograph(micrographs: list[Path]) -> N
 
 
 def test_no_coordinates_means_no_labels(micrographs: list[Path]) -> None:
-    manifest, coordinates = build_manifest({"coordinates": None, "particle_radius": 6}, micrographs)
+    manifest, coordinates = build_manifest(
+        {"coordinates": None, "particle_radius": 6}, read_headers(micrographs)
+    )
     assert manifest["annotated"].eq("false").all()
     assert coordinates.empty
     assert coordinates.columns.to_list() == ["micrograph", "x", "y"]
@@ -80,9 +84,11 @@ def test_points_of_what_is_left_out_go_to_no_other(micrographs: list[Path]) -> N
     file = micrographs[0].parents[1] / "coordinates.json"
     file.write_text(json.dumps({"7_a": [[1, 2]], "b": [[3, 4]]}))
     spec = {"coordinates": str(file), "particle_radius": 6}
-    _, coordinates = build_manifest(spec, micrographs)
+    _, coordinates = build_manifest(spec, read_headers(micrographs))
     assert coordinates["micrograph"].to_list() == ["a.mrc", "b.mrc"]
-    manifest, coordinates = build_manifest(spec, micrographs, {Path("7_a.mrc"): "broken"})
+    manifest, coordinates = build_manifest(
+        spec, read_headers(micrographs), {Path("7_a.mrc"): "broken"}
+    )
     assert coordinates["micrograph"].to_list() == ["b.mrc"]
     assert manifest["left_out"].eq(1).all()
 
@@ -95,7 +101,7 @@ def test_the_configured_pixel_size_wins(micrographs: list[Path]) -> None:
 def test_pictures_have_no_pixel_size(tmp_path: Path) -> None:
     pixels = np.arange(NY * NX, dtype=np.uint16).reshape(NY, NX)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    manifest, _ = build_manifest({"particle_radius": 6}, [tmp_path / "a.png"])
+    manifest, _ = build_manifest({"particle_radius": 6}, read_headers([tmp_path / "a.png"]))
     assert manifest["pixel_size"].isna().all()
 
 
@@ -120,7 +126,7 @@ def test_frames(
     path = tmp_path / single.get(fmt, "picks")
     write_picks(path, {"a.mrc": Picks(np.array([stored], float), None, 10.0)}, fmt=fmt)
     spec = {"coordinates": path, "y_axis": y_axis, "particle_radius": 6}
-    _, coordinates = build_manifest(spec, micrographs)
+    _, coordinates = build_manifest(spec, read_headers(micrographs))
     assert points(coordinates, "a.mrc") == [[12, 30]]
 
 
@@ -136,7 +142,7 @@ def test_frame_of_cryosparc(micrographs: list[Path], tmp_path: Path) -> None:
     with (tmp_path / "picked.cs").open("wb") as file:
         np.save(file, table)
     spec = {"coordinates": tmp_path / "picked.cs", "y_axis": "down", "particle_radius": 6}
-    _, coordinates = build_manifest(spec, micrographs)
+    _, coordinates = build_manifest(spec, read_headers(micrographs))
     np.testing.assert_allclose(points(coordinates, "a.mrc"), [[12, 30]], atol=1e-9)
 
 
@@ -150,7 +156,7 @@ def test_flipping_twice_is_nothing(
     spec = {"coordinates": folder / "c.json", "y_axis": "up", "particle_radius": 6}
     for _ in range(2):
         (folder / "c.json").write_text(json.dumps({"a": [[x, y]]}))
-        _, coordinates = build_manifest(spec, [folder / "a.png"])
+        _, coordinates = build_manifest(spec, read_headers([folder / "a.png"]))
         ((_, y),) = points(coordinates, "a.png")
     np.testing.assert_allclose(points(coordinates, "a.png"), [[x, y]], atol=1e-9)
 
@@ -217,9 +223,9 @@ def test_real_sets_are_right_as_declared_and_caught_when_flipped(
         "particle_radius": radius,
         "y_axis": "down",
     }
-    manifest, coordinates = build_manifest(spec, micrographs)
+    manifest, coordinates = build_manifest(spec, read_headers(micrographs))
     assert manifest["orientation"].eq("ok").all()
     assert manifest["annotated"].eq("true").all()
     assert manifest["n_particles"].sum() == len(coordinates)
     with pytest.raises(InputError, match="Set y_axis: down"):
-        build_manifest(spec | {"y_axis": "up"}, micrographs)
+        build_manifest(spec | {"y_axis": "up"}, read_headers(micrographs))

@@ -13,6 +13,7 @@ from scipy import signal
 
 from fewpick.errors import InputError
 from fewpick.manifest import build_manifest
+from fewpick.micrographs import read_headers
 from fewpick.orientation import FRAMES, measure_orientation
 
 NY, NX, RADIUS = 360, 480, 12.0
@@ -157,8 +158,8 @@ def test_the_wrong_y_axis_is_refused_with_the_right_one(
     (tmp_path / "c.json").write_text(json.dumps(stored))
     spec = {"coordinates": tmp_path / "c.json", "particle_radius": RADIUS}
     with pytest.raises(InputError, match=rf"c\.json: y_axis: {declared} .* Set y_axis: {right}\."):
-        build_manifest(spec | {"y_axis": declared}, sorted(points))
-    manifest, _ = build_manifest(spec | {"y_axis": right}, sorted(points))
+        build_manifest(spec | {"y_axis": declared}, read_headers(sorted(points)))
+    manifest, _ = build_manifest(spec | {"y_axis": right}, read_headers(sorted(points)))
     assert manifest["orientation"].eq("ok").all()
 
 
@@ -167,7 +168,7 @@ def test_other_suspicions_are_warnings(tmp_path: Path, caplog: pytest.LogCapture
     stored = {path.name: xy.tolist() for path, xy in stored_as("flip_x", points).items()}
     (tmp_path / "c.json").write_text(json.dumps(stored))
     spec = {"coordinates": tmp_path / "c.json", "particle_radius": RADIUS}
-    manifest, _ = build_manifest(spec, sorted(points))
+    manifest, _ = build_manifest(spec, read_headers(sorted(points)))
     assert manifest["orientation"].eq("flip_x suspected").all()
     assert "flip_x suspected" in caplog.text
 

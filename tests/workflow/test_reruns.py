@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import mrcfile
 import pytest
 import yaml
 from workspace import Workspace
@@ -46,6 +47,12 @@ def warm(workspace: Workspace, rules: Iterable[str], ratio: str = "0.2", seed: i
         "warm_start": f"key={folder.name}",
     }
     return {f"{rule} {name[rule]} ratio={ratio} seed={seed}" for rule in rules}
+
+
+def listed() -> set[str]:
+    """The files of the data set, and what is made of them but for images and labels."""
+    datasets = {f"{rule} dataset=mine" for rule in ("inventory", "manifest", "shards")}
+    return datasets | {f"masks {shard}" for shard in SHARDS} | {"split seed=0", "baselines seed=0"}
 
 
 def labelled(workspace: Workspace, ratio: str = "0.2", seed: int = 0) -> set[str]:
@@ -151,11 +158,31 @@ def test_one_more_micrograph(workspace: Workspace) -> None:
     jobs = workspace.jobs()
     preprocessed = {job for job in jobs if job.startswith("preprocess ")}
     assert len(preprocessed) == 1
-    assert jobs - preprocessed == (
-        {"manifest dataset=mine", "shards dataset=mine", "split seed=0", "baselines seed=0"}
-        | {f"masks {shard}" for shard in SHARDS}
-        | labelled(workspace)
-    )
+    assert jobs - preprocessed == listed() | labelled(workspace)
+
+
+def test_a_changed_micrograph(workspace: Workspace) -> None:
+    """Its header says the same as before."""
+    path = workspace.directory / "micrographs/m03.mrc"
+    with mrcfile.mmap(path, "r+") as mrc:
+        mrc.data[-1, -1] += 1
+    jobs = workspace.jobs()
+    preprocessed = {job for job in jobs if job.startswith("preprocess ")}
+    assert len(preprocessed) == 1
+    assert jobs - preprocessed == listed() | labelled(workspace)
+
+
+def test_changed_coordinates(workspace: Workspace) -> None:
+    with (workspace.directory / "coordinates/m03.csv").open("a") as file:
+        file.write("20,20,24\n")
+    assert workspace.jobs() == listed() | labelled(workspace)
+
+
+def test_a_changed_file_whose_run_was_stopped_after_it_was_listed(workspace: Workspace) -> None:
+    with (workspace.directory / "coordinates/m03.csv").open("a") as file:
+        file.write("20,20,24\n")
+    workspace.run("results/data/mine/inventory.tsv")
+    assert workspace.jobs() == listed() - {"inventory dataset=mine"} | labelled(workspace)
 
 
 def test_what_becomes_of_broken_micrographs(workspace: Workspace) -> None:
@@ -164,8 +191,7 @@ def test_what_becomes_of_broken_micrographs(workspace: Workspace) -> None:
 
 
 PICTURES = runs("figure_micrographs") | {"figure_training ratio=0.2 seed=0", "figure_scores"}
-READING = {f"{rule} {shard}" for rule in ("preprocess", "masks") for shard in SHARDS}
-READING |= {"manifest dataset=mine", "shards dataset=mine", "split seed=0", "baselines seed=0"}
+READING = listed() | {f"preprocess {shard}" for shard in SHARDS}
 # Module -> the jobs that an edit of it causes.
 EDITS: dict[str, Callable[[Workspace], set[str]]] = {
     "micrographs": lambda workspace: READING | labelled(workspace),

@@ -18,9 +18,10 @@ print("measured", code, used.ru_utime + used.ru_stime, used.ru_maxrss)
 
 
 def test_dry_run_with_ten_thousand_micrographs(fresh: Workspace) -> None:
-    """Names are all that counts here, so the files may be empty."""
+    """Names are all that counts here, so the files may be empty; each has its coordinates."""
     for index in range(10_000):
         (fresh.directory / f"micrographs/FoilHole_{index:05d}_fractions.mrc").touch()
+        (fresh.directory / f"coordinates/FoilHole_{index:05d}_fractions.csv").touch()
     fresh.edit("preprocess.shard_size", 64)
     fresh.edit("splits.seeds", [0, 1, 2])
     output = subprocess.run(

@@ -27,10 +27,38 @@ for simulated in (name for name in PLAN.datasets if "simulate" in config["datase
             "../scripts/simulate.py"
 
 
-rule manifest:
+# The only job that names every file of a data set, with one output: Snakemake compares the names of
+# these inputs once for each job that needs the output, and reads the files in full for each output
+# to record their checksums.
+rule inventory:
     input:
         micrographs=lambda wildcards: PLAN.datasets[wildcards.dataset].micrographs.values(),
         coordinates=lambda wildcards: PLAN.datasets[wildcards.dataset].coordinates,
+    output:
+        "results/data/{dataset}/inventory.tsv",
+    log:
+        "results/logs/inventory/{dataset}.log",
+    benchmark:
+        "results/benchmarks/inventory/{dataset}.tsv"
+    conda:
+        "../../envs/images.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("inventory.py"),
+        settings=lambda wildcards: canonical(
+            {"on_bad_micrograph": config["datasets"][wildcards.dataset]["on_bad_micrograph"]}
+        ),
+    script:
+        "../scripts/inventory.py"
+
+
+# Its table stands for the files that it lists, which are read by their paths.
+rule manifest:
+    input:
+        "results/data/{dataset}/inventory.tsv",
     output:
         manifest="results/data/{dataset}/manifest.tsv",
         coordinates="results/data/{dataset}/coordinates.tsv",
@@ -54,7 +82,10 @@ rule manifest:
                     key: value
                     for key, value in config["datasets"][wildcards.dataset].items()
                     if key
-                    not in ("micrographs", "coordinates", "simulate", "split_file", "border")
+                    not in (
+                        *("micrographs", "coordinates", "simulate", "split_file", "border"),
+                        "on_bad_micrograph",
+                    )
                 },
             }
         ),

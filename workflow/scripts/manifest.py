@@ -1,14 +1,13 @@
-"""List the micrographs of a data set and their particle centres."""
+"""Join the micrographs of a data set with their particle centres."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _stage import stage
 
+from fewpick.inventory import micrographs_of
 from fewpick.manifest import build_manifest, left_out_table
-from fewpick.micrographs import sort_out
-from fewpick.stacks import write_table
+from fewpick.stacks import read_table, write_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -16,9 +15,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     spec = json.loads(snakemake.params.spec)
-    paths = [Path(path) for path in snakemake.input.micrographs]
-    good, left_out = sort_out(paths, spec["on_bad_micrograph"])
-    manifest, coordinates = build_manifest(spec, good, left_out)
+    headers, left_out = micrographs_of(read_table(snakemake.input[0]))
+    manifest, coordinates = build_manifest(spec, headers, left_out)
     write_table(manifest, snakemake.output.manifest)
     write_table(coordinates, snakemake.output.coordinates)
     write_table(left_out_table(left_out), snakemake.output.left_out)

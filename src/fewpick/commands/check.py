@@ -118,10 +118,11 @@ def _check_dataset(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Headers, names, coordinates and frame, by what the workflow itself does first."""
     from fewpick.manifest import build_manifest
-    from fewpick.micrographs import sort_out
+    from fewpick.micrographs import read_headers, sort_out
 
     paths = list(map(Path, micrographs.values()))
-    manifest, points = build_manifest(spec, *sort_out(paths, spec["on_bad_micrograph"]))
+    good, left_out = sort_out(paths, spec["on_bad_micrograph"])
+    manifest, points = build_manifest(spec, read_headers(good), left_out)
     annotated = int((manifest["annotated"] == "true").sum())
     sizes = (manifest["nx"].astype(str) + " x " + manifest["ny"].astype(str)).unique()
     print(f"  {len(manifest)} micrographs of {', '.join(sizes[:3])} px; every header was read")

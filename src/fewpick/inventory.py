@@ -1,0 +1,78 @@
+"""What a data set consists of: its micrographs and its files of coordinates, in one small table.
+
+Hundreds of jobs need the manifest, and Snakemake compares the names of all that the manifest is
+made from anew for each of them. So the manifest is made from this one table instead of thousands of
+files. The table holds a fingerprint of each file, so that it changes whenever one of them does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from fewpick.micrographs import Header, read_headers, sort_out
+
+COLUMNS = ["kind", "path", "ny", "nx", "pixel_size", "left_out", "sha256"]
+MICROGRAPH, COORDINATES = "micrograph", "coordinates"
+# Bytes that tell one image from another: the header and some rows of noise. The whole of thousands
+# of micrographs would take hours to read.
+HEAD = 1 << 16
+
+
+def table_of(
+    micrographs: Sequence[Path], coordinates: Iterable[Path], on_bad: str = "stop"
+) -> pd.DataFrame:
+    """List the files of one data set.
+
+    Parameters
+    ----------
+    micrographs, coordinates: paths
+    on_bad: what becomes of broken micrographs, as in `fewpick.micrographs.sort_out`
+
+    Returns
+    -------
+    table with the columns kind, path; of micrographs ny, nx (px), pixel_size (angstrom) or
+    left_out (the reason); sha256 of what is used: of a micrograph its head
+
+    Raises
+    ------
+    InputError
+        When a micrograph is broken that is not to be left out.
+    """
+    good, left_out = sort_out(micrographs, on_bad)
+    rows: list[dict[str, object]] = [
+        {"kind": MICROGRAPH, "path": str(path), "sha256": _fingerprint(path, HEAD)} | vars(header)
+        for path, header in read_headers(good).items()
+    ]
+    rows += [
+        {"kind": MICROGRAPH, "path": str(path), "left_out": reason}
+        for path, reason in left_out.items()
+    ]
+    rows += [
+        {"kind": COORDINATES, "path": str(path), "sha256": _fingerprint(path)}
+        for path in coordinates
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype({"ny": "Int64", "nx": "Int64"})  # whole numbers where others have none
+
+
+def micrographs_of(table: pd.DataFrame) -> tuple[dict[Path, Header], dict[Path, str]]:
+    """Micrographs to use, with their headers, and those left out, with the reasons."""
+    listed = table[table["kind"] == MICROGRAPH]
+    bad = listed["left_out"].notna()
+    headers = {
+        Path(path): Header(int(ny), int(nx), None if pd.isna(pixel_size) else float(pixel_size))
+        for path, ny, nx, pixel_size in listed.loc[
+            ~bad, ["path", "ny", "nx", "pixel_size"]
+        ].itertuples(index=False)
+    }
+    left_out = listed.loc[bad, ["path", "left_out"]].itertuples(index=False)
+    return headers, {Path(path): str(reason) for path, reason in left_out}
+
+
+def _fingerprint(path: Path, n_bytes: int = -1) -> str:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(n_bytes)).hexdigest()

@@ -1,0 +1,28 @@
+"""List the files of a data set, having read the headers of its micrographs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _stage import stage
+
+from fewpick.inventory import table_of
+from fewpick.stacks import write_table
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main() -> None:
+    settings = json.loads(snakemake.params.settings)
+    files = snakemake.input
+    table = table_of(
+        list(map(Path, files.micrographs)),
+        list(map(Path, files.coordinates)),
+        settings["on_bad_micrograph"],
+    )
+    write_table(table, snakemake.output[0])
+
+
+with stage(snakemake.log[0]):
+    main()
