@@ -17,6 +17,8 @@ from slurm_cluster import Cluster, ClusterWorkspace
 pytestmark = pytest.mark.slurm
 
 FIXMATCH = "fixmatch/ratio-0.5/seed-0"
+# Given on the command line, this replaces all that the profile sets for trainings.
+UNWARNED = ("train:gpu=1", "train:slurm_partition=gpu")
 
 
 def test_tiny_run_and_an_edit_while_jobs_wait(
@@ -119,9 +121,7 @@ def test_cancelled_then_out_of_memory_then_finished(
     assert "stopped after step" in log(on_cluster)
 
     before = cluster.last()
-    # What is given here replaces what the profile sets.
-    resources = ["train:mem_mb=250", "train:gpu=1", "train:slurm_partition=gpu"]
-    run = on_cluster.start(*arguments, "--set-resources", *resources)
+    run = on_cluster.start(*arguments, "--set-resources", "train:mem_mb=250", *UNWARNED)
     assert run.wait() != 0
     (job,) = (job for job in cluster.jobs("train_") if job.number > before)
     # A cluster with cgroups calls it OUT_OF_MEMORY.
@@ -136,15 +136,26 @@ def test_past_its_time_limit_then_preempted_then_finished(
     cluster: Cluster, on_cluster: ClusterWorkspace
 ) -> None:
     prepare_long_training(on_cluster, 0.2)
-    run = on_cluster.start("--retries", "0", "--until", "train")
+    arguments = ("--retries", "0", "--until", "train")
+    run = on_cluster.start(*arguments)
     number = wait_for_checkpoint(on_cluster, cluster, cluster.last())
-    # Time passes and the training does not end: its processes are halted.
+    # The profile has SLURM warn a training two minutes before: at once, with a limit of one.
+    cluster.control("update", f"JobId={number}", "TimeLimit=1")
+    assert run.wait() != 0
+    (job,) = (job for job in cluster.jobs("train_") if str(job.number) == number)
+    assert job.state in ("FAILED", "TIMEOUT")  # the latter where it has run for a minute already
+    assert_reported(on_cluster, number, job.state)
+    assert "stopped after step" in log(on_cluster)
+
+    # Time passes and the training, not warned, does not end: its processes are halted.
+    run = on_cluster.start(*arguments, "--set-resources", *UNWARNED)
+    number = wait_for_checkpoint(on_cluster, cluster, int(number))
     subprocess.run(["scancel", "--signal=STOP", number], check=True)
     cluster.control("update", f"JobId={number}", "TimeLimit=1")
     assert run.wait() != 0
     assert_reported(on_cluster, number, "TIMEOUT")
 
-    run = on_cluster.start("--retries", "0", "--until", "train")
+    run = on_cluster.start(*arguments)
     number = wait_for_checkpoint(on_cluster, cluster, int(number))
     assert "resumed at step" in log(on_cluster)
     cluster.control("requeue", number)
