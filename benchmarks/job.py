@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ def main(job: str, number: int, folder: Path, result: Path) -> None:
             preprocess_shard(table, folder / "out.mrcs", 256, threads=2)
     else:
         sheets = micrographs(folder, number)
+        if job == "pick":  # of test micrographs most is kept
+            sheets = [replace(sheet, split="test") for sheet in sheets]
         network = UNet(**MODEL)
         values = hyperparameters(method="fixmatch") | {"model": MODEL}
         values["training"] |= {"steps": 12, "warm_start_steps": 2, "checks": 1, "crop_size": 64}

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fewpick.dataset import Micrograph
+from fewpick.memory import give_back
 from fewpick.picking import find_peaks
 from fewpick.validation import probability_of
 
 # Bins of the histogram of probabilities.
 BINS = 100
+# Micrographs after which freed memory is returned, which takes some hundredths of a second.
+RETURNED = 16
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,14 @@ def find(
     nms_radius: float,
 ) -> Iterator[Found]:
     """Peaks and pixel histogram, one micrograph at a time."""
-    for micrograph in micrographs:
+    for number, micrograph in enumerate(micrographs, 1):
         probability = probability_of(network, micrograph, device, views)
         xy, score = find_peaks(
             probability, micrograph.radius, micrograph.area, nms_radius=nms_radius
         )
         yield Found(micrograph, xy, score, _histogram(micrograph, probability))
+        if number % RETURNED == 0:
+            give_back()
 
 
 def candidates(found: Sequence[Found]) -> pd.DataFrame:
