@@ -21,7 +21,11 @@ DOCS = Path(__file__).resolve().parent
 KEPT = DOCS / "results"
 PAGE = DOCS / "results.md"
 # What was asked first comes first.
-ORDER = ("empiar10017_tiles", "empiar10059_tiles", "empiar10146_tiles", "ablation")
+ORDER = (
+    *("empiar10017_tiles", "empiar10017", "empiar10059_tiles", "empiar10146_tiles", "simulated"),
+    *("empiar10017_few", "empiar10017_none", "empiar10017_matched", "empiar10017_clicks"),
+    *("empiar10059_few", "empiar10146_few", "ablation"),
+)
 
 COLUMNS = [
     *("dataset", "arm", "labeled_ratio", "seed", "n_labeled_particles", "n_validation_particles"),
@@ -39,10 +43,9 @@ matched one to one within 0.3 particle diameters, the border left out. They are 
 deviations over seeds, each with labels of its own. The gain is the paired difference to the
 supervised network with the same labels; its 95 % interval is a bootstrap over seeds and
 micrographs. Pixel recall is the share of particle pixels that get a probability of 0.5 or more.
-Seconds are wall time of one training without the warm start, on one core of a machine that was busy
-with other work. Crops have been drawn faster, and in another random order, since these runs, which
-changes single runs within their spread. Checkpoints and score thresholds come from fully labelled
-validation micrographs.
+Seconds are wall time of one training without the warm start, on one core of a machine whose two
+cores were busy with other work; a quiet one takes a third to a half of it. Unless stated otherwise,
+checkpoints and score thresholds come from fully labelled validation micrographs.
 """
 
 
