@@ -163,7 +163,7 @@ def train(
 
     All training micrographs take part, those without labels as unlabelled ones. The epoch is the
     one with the best average precision of pixels on the labelled validation micrographs, which is
-    what Topaz prints and its users go by; without any, the last one.
+    what Topaz prints and its users go by; without a particle on them, the last one.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def train(
         folder = Path(temporary)
         _hand_over(training, folder, "train")
         options += ["--train-images", "train", "--train-targets", "train.txt"]
-        if len(validation):
+        if validation["points"].map(len).any():  # Topaz fails on a table without rows
             _hand_over(validation, folder, "val")
             options += ["--test-images", "val", "--test-targets", "val.txt"]
         options += ["--save-prefix", "model", "--output", "curve.tsv"]

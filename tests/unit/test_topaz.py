@@ -1,8 +1,15 @@
-"""What Topaz is given and what is made of its answers, with a program that stands in for it."""
+"""What Topaz is given and what is made of its answers, with a program that stands in for it.
+
+Where FEWPICK_TOPAZ is the path of the real one, that is asked the same.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fewpick.coordinates import Picks, read_picks, write_picks
 from fewpick.errors import InputError
 from fewpick.geometry import frame_for
 from fewpick.stacks import read_table, table_path, write_stack, write_table
@@ -54,6 +62,10 @@ def calls(program: Path, command: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def files(tmp_path: Path, program: Path) -> dict[str, Any]:
+    return prepare(tmp_path, Topaz(str(program)))
+
+
+def prepare(tmp_path: Path, topaz: Topaz) -> dict[str, Any]:
     """Images as the first stage leaves them, and a table of labels."""
     folders = []
     for dataset in ("a", "b"):
@@ -70,7 +82,7 @@ def files(tmp_path: Path, program: Path) -> dict[str, Any]:
         rows = [{"micrograph": name} | FRAME.to_row() for name in names]
         write_table(pd.DataFrame(rows), table_path(stack))
         folders.append(tmp_path / "images" / dataset / "shard-000of001")
-        write_images(Topaz(str(program)), stack, folders[-1])
+        write_images(topaz, stack, folders[-1])
     rows = [
         {
             "dataset": dataset,
@@ -141,11 +153,15 @@ def test_training_sees_the_labelled_particles_and_no_other(
     assert history["seconds"].between(0, 60).all()
 
 
-def test_without_validation_labels_the_last_epoch_is_kept(
-    files: dict[str, Any], program: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("labelled", "windows"), [("none", "[]"), ("part", json.dumps([AREA]))], ids=["none", "empty"]
+)
+def test_without_a_particle_for_validation_the_last_epoch_is_kept(
+    labelled: str, windows: str, files: dict[str, Any], program: Path, tmp_path: Path
 ) -> None:
     table = read_table(files["ratio_table"])
-    table.loc[table["split"] == "val", ["labelled", "windows", "points"]] = ["none", "[]", "[]"]
+    columns = ["labelled", "windows", "points"]
+    table.loc[table["split"] == "val", columns] = [labelled, windows, "[]"]
     write_table(table, files["ratio_table"])
     history = train(Topaz(str(program)), **files, settings=SETTINGS, model=tmp_path / "m")
     assert (tmp_path / "m").read_text() == "epoch 3"
@@ -226,3 +242,64 @@ def test_what_goes_wrong_is_said(files: dict[str, Any], program: Path, tmp_path:
     with pytest.raises(InputError, match="topaz normalize: wrote no"):
         write_images(Topaz(str(program)), stack, tmp_path / "elsewhere")
     assert not (tmp_path / "m").exists()
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Topaz:
+    """The real program, with epochs of two small steps."""
+    path = os.environ.get("FEWPICK_TOPAZ")
+    if path is None:
+        pytest.skip("FEWPICK_TOPAZ is not set: no Topaz to test with")
+    short = '[ "$1" = train ] && set -- "$@" --epoch-size 2 --minibatch-size 32'
+    script = tmp_path / "topaz"
+    script.write_text(f'#!/bin/sh\n{short}\nexec {shlex.quote(path)} "$@"\n')
+    script.chmod(0o755)
+    return Topaz(str(script))
+
+
+def test_the_real_program_takes_the_images_and_labels(
+    real: Topaz, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    files = prepare(tmp_path, real)
+    options: dict[str, Any] = {"settings": SETTINGS, "model": tmp_path / "m"}
+    history = train(real, **files, **options)
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["val_average_precision"].between(0, 1).all()
+    # All labels arrive, each counted as often as is made up for.
+    regions = real.planes() * DISC * 3
+    assert any(m.split("\t")[1:4:2] == ["train", f"{regions}"] for m in caplog.messages)
+    assert not any("missing from the" in message for message in caplog.messages)
+
+    found = extract(real, **files, model=tmp_path / "m", nms_radius=1.2)
+    assert set(zip(found["dataset"], found["micrograph"], strict=True)) == set(SET)
+    y0, x0, y1, x1 = AREA
+    xy = FRAME.to_target(found[["x", "y"]].to_numpy())
+    assert ((xy >= (x0, y0)) & (xy < (x1, y1))).all()
+    # A network that has learned nothing scores every place, and none is cut off.
+    a, b = (len(found[found["dataset"] == dataset]) for dataset in "ab")
+    assert a / 5 > b / 3 > 5
+
+    table = read_table(files["ratio_table"])
+    table.loc[table["split"] == "val", "points"] = "[]"
+    write_table(table, files["ratio_table"])
+    assert train(real, **files, **options)["val_average_precision"].isna().all()
+
+
+@pytest.mark.parametrize("fmt", ["topaz", "box"])
+def test_the_real_program_reads_what_is_written(fmt: str, real: Topaz, tmp_path: Path) -> None:
+    picks = {
+        "001.mrc": Picks(np.array([[100.25, 20.5], [31.75, 44]]), np.array([0.9, 0.25]), 30),
+        "b.c.mrc": Picks(np.array([[7.0, 60.0]]), np.array([0.5]), 30),
+        "none.mrc": Picks(np.empty((0, 2)), np.empty(0), 30),
+    }
+    path = tmp_path / ("picks.txt" if fmt == "topaz" else "boxes")
+    write_picks(path, picks, fmt=fmt)
+    written = [path] if path.is_file() else sorted(path.iterdir())
+    read = tmp_path / "read.txt"
+    subprocess.run([real.executable, "convert", *written, "-o", read], check=True)
+    found = read_picks(read, fmt="topaz")
+    assert set(found) == {"001", "b.c"}
+    for name, held in found.items():
+        atol = 0 if fmt == "topaz" else 0.5  # corners of boxes are whole pixels
+        np.testing.assert_allclose(held.xy, picks[f"{name}.mrc"].xy, atol=atol)
