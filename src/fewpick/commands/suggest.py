@@ -59,9 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tile-size",
         type=_count,
-        default=96,
         metavar="PX",
-        help="edge of a tile, px of the scaled image, as splits.tile_size (default: 96)",
+        help="edge of a tile, px of the scaled image (default: that of splits.tile_size)",
     )
     parser.add_argument(
         "--labelled",
@@ -88,6 +87,7 @@ def _suggest(arguments: argparse.Namespace) -> int:
     from fewpick.micrographs import list_micrographs, read_headers, shapes_of
     from fewpick.picker import Picker
     from fewpick.progress import Progress
+    from fewpick.schema import default
     from fewpick.stacks import write_table
     from fewpick.suggestions import draw_sheet, tabulate
 
@@ -103,7 +103,9 @@ def _suggest(arguments: argparse.Namespace) -> int:
         paths = {name: path for name, path in paths.items() if name not in set(known.values())}
         if not paths:
             raise InputError(f"{arguments.labelled}: every micrograph is labelled already.")
-    tile_size = arguments.tile_size if arguments.unit == "tile" else None
+    tile_size = None
+    if arguments.unit == "tile":
+        tile_size = arguments.tile_size or default("splits.tile_size")
     candidates: list[suggest.Area] = []
     with Progress(len(paths), "suggest") as progress:
         for path in paths.values():
@@ -112,7 +114,7 @@ def _suggest(arguments: argparse.Namespace) -> int:
     chosen = suggest.choose(candidates, arguments.n)
     if not chosen:
         raise InputError(
-            f"--tile-size {arguments.tile_size}: no tile fits into a micrograph of {max(sizes)} px."
+            f"--tile-size {tile_size}: no tile fits into a micrograph of {max(sizes)} px."
         )
     table = tabulate(chosen, {area.path: pickers[0].see(area.path).frame for area in chosen})
     write_table(table, arguments.output / NAMES[0])
