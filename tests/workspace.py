@@ -74,6 +74,11 @@ class Workspace:
         node[last] = value
         self.config = config
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of the tests, without another copy of the package."""
+        return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run on two cores, to be started in the working directory."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2"]
@@ -84,11 +89,10 @@ class Workspace:
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake; stdout and stderr come back together."""
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         return subprocess.run(
             self.command(*arguments),
             cwd=self.directory,
-            env=environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
