@@ -88,6 +88,7 @@ def test_radius_in_pixels_or_from_a_diameter_in_angstrom() -> None:
         ({}, 1.0, "no particle size"),
         ({"particle_radius": 0}, 1.0, "0 is not positive"),
         ({"particle_diameter_angstrom": -3}, 1.0, "-3 is not positive"),
+        ({"particle_diameter_angstrom": 0}, 1.0, "0 is not positive"),
         ({"particle_diameter_angstrom": 180}, None, "pixel size"),
         ({"particle_diameter_angstrom": 180}, float("nan"), "pixel size"),
         ({"particle_diameter_angstrom": 180}, 0.0, "pixel size"),
@@ -98,3 +99,22 @@ def test_a_radius_that_cannot_be_known_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         particle_radius(spec, pixel_size)
+
+
+def test_without_a_border_the_outermost_pixels_are_inside() -> None:
+    xy = [(0, 0), (9, 7), (-0.001, 0), (0, -0.001), (9.001, 7), (9, 7.001)]
+    assert inside(xy, ny=8, nx=10).tolist() == [True, True, False, False, False, False]
+
+
+def test_points_come_in_double_precision() -> None:
+    xy = np.array([[12000.4, 3.0]], np.float32)
+    frame = frame_for(12001, 12001, 768)
+    assert frame.to_target(xy).dtype == np.float64
+    assert frame.to_original(xy).dtype == np.float64
+
+
+def test_a_radius_in_pixels_wins_over_a_diameter() -> None:
+    spec = {"particle_radius": 54, "particle_diameter_angstrom": 180}
+    assert particle_radius(spec, 1.5) == 54.0
+    assert particle_radius({"particle_radius": 0.5}, None) == 0.5
+    assert particle_radius({"particle_diameter_angstrom": 0.5}, 0.5) == 0.5

@@ -154,3 +154,36 @@ def test_objects_without_picks_is_background() -> None:
     nothing = np.empty((0, 2)), np.empty(0)
     labels = labelling.objects((8, 8), *nothing, cut=0.5, doubt=0.5, radius=3, disc=2)
     assert (labels == 0).all()
+
+
+def test_thresholds_include_their_own_value() -> None:
+    p = torch.tensor([0.75, 0.5, 0.25], dtype=torch.float64)
+    labels, weights = labelling.two_thresholds(p, 0.5, 0.75)
+    assert labels.tolist() == [1, 1, 0]
+    assert weights.tolist() == [1, 0, 1]
+    assert labelling.coupled_without_mask(p, 0.5)[0].tolist() == [1, 1, 0]
+    assert labelling.equal_keep(p, 0.5, 1.0)[0].tolist() == [1, 1, 0]
+
+
+def test_prevalence_cut_counts_every_one_of_few_values() -> None:
+    squares = torch.arange(11) ** 2 / 100
+    assert labelling.prevalence_cut(squares, 0.3) == pytest.approx(0.49)
+
+
+def test_prevalence_cut_of_more_values_than_torch_takes() -> None:
+    p = torch.linspace(0, 1, 2**24 + 1)
+    with pytest.raises(RuntimeError, match="too large"):
+        torch.quantile(p, 0.7)
+    assert labelling.prevalence_cut(p, 0.3) == pytest.approx(0.7, abs=1e-5)
+
+
+def test_equal_keep_keeps_at_least_one_pixel_of_each_class() -> None:
+    p = torch.tensor([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    assert labelling.equal_keep(p, 0.5, 0.01)[1].tolist() == [1, 0, 0, 0, 0, 1]
+
+
+def test_objects_includes_scores_at_the_limits() -> None:
+    xy, score = np.array([[20.0, 20.0], [60.0, 20.0]]), np.array([0.5, 0.25])
+    labels = labelling.objects((40, 80), xy, score, cut=0.5, doubt=0.5, radius=10, disc=5)
+    assert labels[20, 20] == 1
+    assert labels[20, 60] == -1

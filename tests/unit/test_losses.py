@@ -139,3 +139,19 @@ def test_class_normalised_loss_ignores_how_many_pixels_of_a_class_are_kept() -> 
     few[..., 10:19] = 1
     full = class_normalised_bce(logits, labels, torch.ones_like(logits), 0.1)
     torch.testing.assert_close(full, class_normalised_bce(logits, labels, few, 0.1))
+
+
+def test_one_labelled_pixel_counts_in_full() -> None:
+    logits = torch.tensor([0.3, 5.0], dtype=torch.float64).view(1, 1, 1, 2)
+    labels = torch.tensor([1.0, -1.0], dtype=torch.float64).view(1, 1, 1, 2)
+    p, _, bce = cross_entropy(logits[..., :1], labels[..., :1])
+    dice = 1 - (2 * p.sum() + 1) / (p.sum() + 1 + 1)
+    assert bce_dice(logits, labels).item() == pytest.approx(bce.sum() + dice, rel=1e-12)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.1, 10])
+def test_only_the_ratios_of_weights_move_the_class_normalised_loss(factor: float) -> None:
+    logits, labels, weights = drawn()
+    target = labels.clamp(min=0)
+    value = class_normalised_bce(logits, target, factor * weights, 0.1).item()
+    assert value == pytest.approx(class_normalised_bce(logits, target, weights, 0.1).item())

@@ -220,3 +220,53 @@ def test_best_threshold_of_equal_f1_is_the_highest() -> None:
     threshold, f1 = choose_threshold([(picks, [0.9, 0.8, 0.7, 0.6], truth)], 1.0)
     assert threshold == 0.9
     assert f1 == pytest.approx(2 / 3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(points, points, st.sampled_from([1.0, 1.5, 2.0, 3.0]), st.sampled_from([2.0**-12, 2.0**12]))
+def test_the_unit_of_the_points_is_of_no_account(
+    picks: NDArray[np.float64], truth: NDArray[np.float64], radius: float, unit: float
+) -> None:
+    distance = match(picks, truth, radius)[2]
+    again = match(picks * unit, truth * unit, radius * unit)[2]
+    assert len(again) == len(distance)
+    assert again.sum() == pytest.approx(distance.sum() * unit)
+
+
+def test_pairs_come_by_increasing_pick() -> None:
+    # Components are found in another order than that of the picks.
+    rng = np.random.default_rng(0)
+    truth = np.arange(40)[:, None] * [10.0, 0.0]
+    pick, true, _ = match(rng.permutation(truth), truth, 1.0)
+    assert pick.tolist() == list(range(40))
+    assert sorted(true) == list(range(40))
+
+
+def test_of_many_equal_scores_the_first_pick_is_true() -> None:
+    """More than the few that any sort leaves in their order."""
+    picks = np.zeros((100, 2))
+    picks[::2] = [50, 50]
+    expected = np.isin(np.arange(100), [0, 1])
+    truth, scores = [[0, 0], [50, 50]], np.full(100, 0.5)
+    assert is_true_by_score(picks, scores, truth, 1.0).tolist() == expected.tolist()
+    assert adds_a_match(picks, scores, truth, 1.0).tolist() == expected.tolist()
+
+
+def test_a_centre_that_no_pick_finds_is_found_with_none() -> None:
+    adds, found_with = grow_matching([[0, 0], [9, 9]], [0.1, 0.9], [[5, 5], [9, 9]], 1.0)
+    assert adds.tolist() == [False, True]
+    assert found_with.tolist() == [-1, 1]
+    assert grow_matching([], [], [[5, 5], [9, 9]], 1.0)[1].tolist() == [-1, -1]
+
+
+def test_recall_without_true_centres_is_undefined() -> None:
+    threshold, precision, recall = precision_recall_curve([0.5, 0.9], [False, False], 0)
+    assert threshold.tolist() == [0.9, 0.5]
+    assert precision.tolist() == [0, 0]
+    assert np.isnan(recall).all()
+
+
+def test_threshold_where_there_is_nothing_to_pool() -> None:
+    assert choose_threshold([], 1.0) == (0.5, 0.0)
+    assert choose_threshold([([], [], [[1, 1]])], 1.0) == (0.5, 0.0)
+    assert choose_threshold([([[1, 1]], [0.25], [])], 1.0) == (0.25, 0.0)
