@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,15 @@ def test_fractions_that_leave_a_part_empty_are_refused(val: float, test: float) 
         split(NAMES, val_fraction=val, test_fraction=test)
 
 
+@pytest.mark.parametrize(("val", "test"), [(0.01, 0.98), (0.98, 0.01), (0.01, 0.01)])
+def test_extreme_fractions_leave_something_to_each_part(val: float, test: float) -> None:
+    for n in (3, 4, 5, 12):
+        counts = pd.Series(split(NAMES[:n], val_fraction=val, test_fraction=test)).value_counts()
+        assert counts[["train", "val", "test"]].min() == 1
+        large = {"val": val, "test": test, "train": 1 - val - test}
+        assert counts[max(large, key=lambda part: large[part])] == n - 2
+
+
 def split_file(path: Path, rows: list[tuple[str, str]], header: str = "micrograph split") -> Path:
     separator = "," if path.suffix == ".csv" else "\t"
     lines = [header.replace(" ", separator), *(separator.join(row) for row in rows)]
@@ -120,6 +130,7 @@ GOOD = [("a.mrc", "train"), ("b.mrc", "val"), ("c.mrc", "test")]
         ([*GOOD, ("z_not_there.mrc", "test")], "'z_not_there.mrc' matches no micrograph"),
         ([*GOOD[:2], ("c.mrc", "tset")], "'tset' of 'c.mrc' is unknown"),
         ([*GOOD, ("a.mrc", "test")], "'a.mrc' is named twice"),
+        ([*GOOD, ("a", "test")], "a.mrc: both 'a.mrc' and 'a' mean this micrograph"),
         (GOOD[:2], "1 annotated micrographs are missing, such as 'c.mrc'"),
         ([*GOOD[:2], ("c.mrc", "val")], "no annotated micrograph is test"),
         ([*GOOD[1:], ("a.mrc", "val")], "no annotated micrograph is train"),
@@ -145,6 +156,17 @@ def test_a_split_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
         split(["a.mrc", "b.mrc", "c.mrc"], split_file=tmp_path / "empty.tsv")
     with pytest.raises(InputError, match=r"gone\.tsv: cannot be read"):
         split(["a.mrc", "b.mrc", "c.mrc"], split_file=tmp_path / "gone.tsv")
+
+
+def test_names_in_a_split_file_are_text(tmp_path: Path) -> None:
+    """Numbers keep their zeros, words that mean nothing to a table stay words, blanks go."""
+    rows = [("007", " train"), ("NA ", "val"), ("1e3", "test ")]
+    path = split_file(tmp_path / "mine.tsv", rows)
+    assert split(["007.mrc", "NA.mrc", "1e3.mrc"], split_file=path) == {
+        "007.mrc": "train",
+        "NA.mrc": "val",
+        "1e3.mrc": "test",
+    }
 
 
 def data(names: list[str], per_micrograph: int = 60) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -286,11 +308,62 @@ def test_tiles_are_whole_annotated_and_hold_particles() -> None:
     assert n == round(0.05 * 28 * 80)
 
 
+def test_tiles_reach_the_limits_of_the_annotated_area() -> None:
+    """Where the limits fall on edges of tiles, the outermost tiles are labelled too."""
+    table = subset(unit="tile", ratio=1.0, border=100)
+    assert (table["area"] == "[50, 50, 450, 350]").all()
+    windows = np.array([w for held in table["windows"] for w in json.loads(held)])
+    limits = [[50, 50, 100, 100], [400, 300, 450, 350]]
+    tiles = windows[np.any(windows[:, 2:] - windows[:, :2] == 50, axis=1)]
+    assert [tiles.min(axis=0).tolist(), tiles.max(axis=0).tolist()] == limits
+
+
+def test_tiles_are_counted_where_they_are_cut_off() -> None:
+    """Tiles of 96 pixels: 6 rows of 5, of which the last ones are incomplete."""
+    names = NAMES[:20]
+    geometry, coordinates = data(names)
+    parts = split_micrographs("set", names, [True] * 20, seed=0)
+    table = label_subset(
+        *("set", parts, geometry, coordinates),
+        ratio=0.1,
+        seed=0,
+        particle_radius=dict.fromkeys(names, 20.0),
+        unit="tile",
+    )
+    train = table[table["split"] == "train"]
+    windows = [w for held in train["windows"] for w in json.loads(held)]
+    assert len(windows) == round(0.1 * len(train) * 6 * 5)
+    assert {(y1 - y0, x1 - x0) for y0, x0, y1, x1 in windows} == {(96, 96)}
+
+
 def test_tiles_that_run_out_are_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         table = subset(unit="tile", ratio=1.0)
     assert "2240 tiles are to be labelled in the train part" in caplog.text
     assert (table.loc[table["split"] == "train", "labelled"] == "part").all()
+
+
+def test_validation_that_runs_out_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        table = subset(ratio=1.0, validation="matched")
+    assert (table.loc[table["split"] == "val", "labelled"] == "all").all()
+    [record] = caplog.records
+    assert record.levelno == logging.INFO
+    assert re.search(r"28 micrographs are .* in the val part, and \d qualify", record.message)
+
+
+def test_just_enough_micrographs_are_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        subset(ratio=1.0)
+    assert not caplog.records
+
+
+def test_expected_particles_are_handed_on() -> None:
+    assert subset()["expected"].isna().all()
+    assert (subset(expected_particles=0.0)["expected"] == 0).all()
+    assert (subset(expected_particles=42.5)["expected"] == 42.5).all()
 
 
 def test_clicked_particles_say_nothing_about_the_rest() -> None:
