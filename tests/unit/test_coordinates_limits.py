@@ -119,7 +119,7 @@ def test_blank_scores_and_sizes_are_none_given(tmp_path: Path) -> None:
     assert (held.score, held.diameter) == (None, None)
     text = "X-Coordinate,Y-Coordinate,Diameter,Score\n1,2,10,0.5\n3,4,20,0.25\n5,6,90,0\n"
     held = read_picks(put(tmp_path / "a.csv", text))["a"]
-    np.testing.assert_array_equal(held.score, [0.5, 0.25, 0])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(held.score, [0.5, 0.25, 0])
     assert held.diameter == 20  # the median: one box drawn too large is of no account
 
 
@@ -129,7 +129,7 @@ def test_scores_and_sizes_stay_with_their_micrograph(tmp_path: Path) -> None:
         "a.mrc,1,2,10,0.5\nb.mrc,3,4,,\na.mrc,5,6,10,0.25\n"
     )
     found = read_picks(put(tmp_path / "all.csv", text))
-    np.testing.assert_array_equal(found["a.mrc"].score, [0.5, 0.25])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found["a.mrc"].score, [0.5, 0.25])
     assert (found["a.mrc"].diameter, found["b.mrc"].diameter) == (10, None)
     assert found["b.mrc"].score is None
 
@@ -262,7 +262,7 @@ def test_scores_of_star_tables(tmp_path: Path) -> None:
     # One pick made by hand among others has RELION's mark in place of a score.
     text = star(columns, "1 2 -999.0", "3 4 0.5")
     held = read_picks(put(tmp_path / "a.star", text))["a"]
-    np.testing.assert_array_equal(held.score, [-999, 0.5])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(held.score, [-999, 0.5])
     with pytest.raises(InputError, match="row 2 has no _rlnAutopickFigureOfMerit"):
         read_picks(put(tmp_path / "a.star", star(columns, "1 2 0.5", "3 4 <NA>")))
     some = {"a.mrc": picks((1, 2), score=[0.5]), "b.mrc": picks((3, 4))}
@@ -568,7 +568,7 @@ def test_points_given_twice_are_used_once(tmp_path: Path, caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING):
         held = read_in_frame(tmp_path / "a.box", {"a.mrc": (50, 100)})["a.mrc"]
     np.testing.assert_array_equal(held.xy, [[6, 6], [2, 2]])  # in the order of the file
-    np.testing.assert_array_equal(held.score, [0.5, 0.25])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(held.score, [0.5, 0.25])
     assert held.diameter == 2
     assert "1 points given twice are used once" in caplog.text
     caplog.clear()

@@ -129,7 +129,7 @@ def test_a_killed_workflow_ends_in_the_same_table(tmp_path: Path) -> None:
         workspace = workspace_to_kill(tmp_path / f"run-{runs}")
         while kills < KILLS:
             victim = draw.choice(VICTIMS)
-            if is_finished(workspace, draw.uniform(0, duration / 2), victim, draw):
+            if is_finished(workspace, draw.uniform(0, duration / 3), victim, draw):
                 break
             kills += 1
             print(f"kill {kills}, run {runs}: {victim}", flush=True)
