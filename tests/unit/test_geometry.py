@@ -106,11 +106,12 @@ def test_without_a_border_the_outermost_pixels_are_inside() -> None:
     assert inside(xy, ny=8, nx=10).tolist() == [True, True, False, False, False, False]
 
 
-def test_points_come_in_double_precision() -> None:
-    xy = np.array([[12000.4, 3.0]], np.float32)
+def test_points_are_mapped_in_double_precision() -> None:
+    coarse = np.array([[12000.4, 3.1]], np.float32)
+    fine = coarse.astype(np.float64)
     frame = frame_for(12001, 12001, 768)
-    assert frame.to_target(xy).dtype == np.float64
-    assert frame.to_original(xy).dtype == np.float64
+    np.testing.assert_array_equal(frame.to_target(coarse), frame.to_target(fine))
+    np.testing.assert_array_equal(frame.to_original(coarse), frame.to_original(fine))
 
 
 def test_a_radius_in_pixels_wins_over_a_diameter() -> None:

@@ -259,6 +259,18 @@ def test_a_centre_that_no_pick_finds_is_found_with_none() -> None:
     assert grow_matching([], [], [[5, 5], [9, 9]], 1.0)[1].tolist() == [-1, -1]
 
 
+def test_scores_may_be_whole_numbers_without_sign() -> None:
+    # The negative of 0 is 0, that of 9 is 247.
+    scores = np.array([0, 9], np.uint8)
+    picks, truth = [[0.5, 0], [0, 0]], [[0, 0]]
+    for verdict in (is_true_by_score, adds_a_match):
+        found = verdict(picks, scores, truth, 1.0)
+        assert found.dtype == bool
+        assert found.tolist() == [False, True]
+    threshold, *_ = precision_recall_curve(scores, [False, True], 1)
+    assert threshold.tolist() == [9, 0]
+
+
 def test_recall_without_true_centres_is_undefined() -> None:
     threshold, precision, recall = precision_recall_curve([0.5, 0.9], [False, False], 0)
     assert threshold.tolist() == [0.9, 0.5]
