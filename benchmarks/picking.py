@@ -18,7 +18,7 @@ from fewpick.model import save
 from fewpick.unet import UNet
 
 VIEWS = 4
-NMS_RADIUS = 1.2
+NMS_RADIUS = 1.0
 OURS = """
 import sys
 import mrcfile, torch

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,11 +27,13 @@ from fewpick.picking import predict
 from fewpick.sampling import LabelledCrops, unlabelled_views
 from fewpick.thresholds import without_validation
 from fewpick.validation import peaks_of, validate
-from fewpick.views import random_view, strong
+from fewpick.views import View, random_view, strong
 
 logger = logging.getLogger(__name__)
 
-Diagnostics = dict[str, float]
+# Means over a batch may still lie on the GPU, and are waited for at the end of a step.
+Diagnostics = dict[str, float | Tensor]
+Student = Callable[[Tensor], Tensor]
 
 
 class Consistency(Protocol):
@@ -50,7 +52,7 @@ class Consistency(Protocol):
 
     def loss(
         self,
-        student: nn.Module,
+        student: Student,
         teacher: nn.Module,
         rng: np.random.Generator,
         generator: torch.Generator,
@@ -81,6 +83,11 @@ class Pool:
     batch_size: int
     crop_size: int
     device: torch.device
+
+    def cut(
+        self, images: Sequence[NDArray[np.generic]], views: Sequence[View], *, fill: str | int
+    ) -> Tensor:
+        return cut(images, views, self.crop_size, fill=fill, device=self.device)
 
 
 def make_consistency(settings: Mapping[str, Any], pool: Pool) -> Consistency:
@@ -113,7 +120,7 @@ class PixelRule:
 
     def loss(
         self,
-        student: nn.Module,
+        student: Student,
         teacher: nn.Module,
         rng: np.random.Generator,
         generator: torch.Generator,
@@ -121,19 +128,14 @@ class PixelRule:
         pool = self.pool
         indices, views = unlabelled_views(pool.micrographs, pool.batch_size, pool.crop_size, rng)
         chosen = [pool.micrographs[i] for i in indices]
-        weak = cut([m.image for m in chosen], views, pool.crop_size, fill="reflect")
-        weak = weak.to(pool.device)
-        known = torch.cat(
-            [_area_mask(m, v, pool.crop_size) for m, v in zip(chosen, views, strict=True)]
-        )
-        hidden = cut([m.mask for m in chosen], views, pool.crop_size, fill=UNKNOWN)
-        known, hidden = known.to(pool.device), hidden.to(pool.device)
+        weak = pool.cut([m.image for m in chosen], views, fill="reflect")
+        known = pool.cut([_area(m).astype(np.uint8) for m in chosen], views, fill=0)
+        hidden = pool.cut([m.mask for m in chosen], views, fill=UNKNOWN)
         probability = predict(teacher, weak, self.settings["teacher_views"])
         if self.settings["views"] == "misaligned":
             # The fault under study: the student sees the crop turned, the labels stay as they were.
             turned = [random_view(v.y, v.x, rng) for v in views]
-            weak = cut([m.image for m in chosen], turned, pool.crop_size, fill="reflect")
-            weak = weak.to(pool.device)
+            weak = pool.cut([m.image for m in chosen], turned, fill="reflect")
         labels, weights = self._label(probability, known)
         weights = weights * known
         logits = student(strong(weak, rng, generator))
@@ -214,7 +216,7 @@ class ObjectRule:
 
     def loss(
         self,
-        student: nn.Module,
+        student: Student,
         teacher: nn.Module,
         rng: np.random.Generator,
         generator: torch.Generator,
@@ -222,12 +224,12 @@ class ObjectRule:
         pool = self.pool
         sheets = [pool.micrographs[i] for i, _ in self.drawn]
         indices, views = unlabelled_views(sheets, pool.batch_size, pool.crop_size, rng)
-        images = cut([sheets[i].image for i in indices], views, pool.crop_size, fill="reflect")
-        labels = cut([self.drawn[i][1] for i in indices], views, pool.crop_size, fill=UNKNOWN)
-        images, labels = images.to(pool.device), labels.to(pool.device)
+        images = pool.cut([sheets[i].image for i in indices], views, fill="reflect")
+        labels = pool.cut([self.drawn[i][1] for i in indices], views, fill=UNKNOWN)
         logits = student(strong(images, rng, generator))
-        agreement = ((logits > 0) == (labels > 0))[labels >= 0].float().mean()
-        return bce_dice(logits, labels), self.summary | {"agreement": agreement.item()}
+        known = labels >= 0
+        agreement = (((logits > 0) == (labels > 0)) & known).sum() / known.sum()
+        return bce_dice(logits, labels), self.summary | {"agreement": agreement}
 
     def _threshold(self, teacher: nn.Module, found: Sequence[Seen]) -> float:
         """Score of the faintest pick that counts as a particle, chosen as for the final picks."""
@@ -249,7 +251,7 @@ class ObjectRule:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.summary = dict(state["summary"])
-        self.drawn = [(index, labels.numpy()) for index, labels in state["drawn"]]
+        self.drawn = [(index, labels.cpu().numpy()) for index, labels in state["drawn"]]
 
 
 def _area(sheet: Micrograph) -> NDArray[np.bool_]:
@@ -257,10 +259,6 @@ def _area(sheet: Micrograph) -> NDArray[np.bool_]:
     y0, x0, y1, x1 = sheet.area
     inside[y0:y1, x0:x1] = True
     return inside
-
-
-def _area_mask(sheet: Micrograph, view: Any, size: int) -> Tensor:
-    return cut([_area(sheet).astype(np.uint8)], [view], size, fill=0)
 
 
 def _count(

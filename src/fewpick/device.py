@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from fewpick.errors import InputError
@@ -22,4 +25,35 @@ def select_device(name: str) -> torch.device:
             "resources.device is 'cuda', but PyTorch finds no CUDA GPU on this machine. "
             "Set it to auto or cpu, or run on a machine with a GPU."
         )
+    # Full precision where autocast does not lower it: a GPU then finds the peaks of a CPU.
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     return torch.device(name)
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """Tell in one line when a GPU is full, or fails or is taken away while it works.
+
+    Raises
+    ------
+    InputError
+        In place of PyTorch's exception.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"resources.device: the GPU's memory is full ({_first_line(error)}) Run fewer jobs on "
+            "it at a time (--resources gpu=1), or lower training.batch_size and "
+            "fixmatch.unlabeled_batch_size."
+        ) from error
+    except torch.AcceleratorError as error:
+        raise InputError(
+            f"resources.device: the GPU failed ({_first_line(error)}). Look at nvidia-smi; the "
+            "same command goes on from the last checkpoint, without a GPU where "
+            "resources.device is auto."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

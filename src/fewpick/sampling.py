@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from fewpick.dataset import Micrograph, cut
+from fewpick.dataset import CPU, Micrograph, cut
 from fewpick.errors import InputError
 from fewpick.masks import PARTICLE, UNKNOWN
 from fewpick.views import View, random_view
@@ -44,7 +45,9 @@ class LabelledCrops:
         self.prevalence = positive / known
         self.n_particles = sum(len(m.points) for m in labelled)
 
-    def draw(self, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def draw(
+        self, n: int, rng: np.random.Generator, device: torch.device = CPU
+    ) -> tuple[Tensor, Tensor]:
         """n views: images (n, 1, s, s) float32 and labels (n, 1, s, s) of 1, 0, -1."""
         chosen = [self.items[i] for i in rng.choice(len(self.items), n, p=self.probability)]
         views = []
@@ -52,8 +55,10 @@ class LabelledCrops:
             y = (y0 + y1 - 1) / 2 + rng.uniform(-1, 1) * _freedom(y1 - y0, self.size)
             x = (x0 + x1 - 1) / 2 + rng.uniform(-1, 1) * _freedom(x1 - x0, self.size)
             views.append(random_view(y, x, rng))
-        images = cut([m.image for m, _ in chosen], views, self.size, fill="reflect")
-        return images, cut([m.labels() for m, _ in chosen], views, self.size, fill=UNKNOWN)
+        sheets = [m for m, _ in chosen]
+        images = cut([m.image for m in sheets], views, self.size, fill="reflect", device=device)
+        labels = [m.labels() for m in sheets]
+        return images, cut(labels, views, self.size, fill=UNKNOWN, device=device)
 
 
 def _freedom(extent: int, size: int) -> float:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewpick.atomic import atomic_path
 from fewpick.canonical import canonical
-from fewpick.consistency import Diagnostics, Pool, make_consistency
+from fewpick.consistency import Diagnostics, Pool, Student, make_consistency
 from fewpick.dataset import Micrograph
-from fewpick.device import select_device
+from fewpick.device import failures_told, select_device
 from fewpick.errors import InputError
 from fewpick.losses import bce_dice
 from fewpick.sampling import LabelledCrops
@@ -110,6 +110,7 @@ def check_steps(steps: int, n: int, *, early: bool, rounds: int = 1) -> set[int]
     return {round(first * (steps / first) ** (i / max(n - 1, 1))) for i in range(n)} | {steps}
 
 
+@failures_told()
 def train(
     hyperparameters: Mapping[str, Any],
     micrographs: Sequence[Micrograph],
@@ -137,7 +138,7 @@ def train(
     warm_start: network to go on from
     device: auto, cpu or cuda
     checkpoint: file to save the state in now and then and to resume from; removed at the end.
-        A checkpoint of other hyperparameters is ignored.
+        A checkpoint of other hyperparameters or of the other kind of device is ignored.
     on_step: called after each step with the number of steps done since the last call (more than
         one after resuming) and the current validation score
     stop: asked after each step; when true, the state is saved and the training ends early
@@ -149,12 +150,12 @@ def train(
     Raises
     ------
     InputError
-        If no training micrograph is labelled, or the loss is no longer finite.
+        If no training micrograph is labelled, the loss is no longer finite, or a GPU fails.
     Stopped
         If `stop` said so before the last step.
     """
     run = _Run(hyperparameters, micrographs, warm_start, select_device(device))
-    key = canonical([dict(hyperparameters), warm_start is not None])
+    key = canonical([dict(hyperparameters), warm_start is not None, run.device.type])
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint, key)
     logger.info("%d of %d steps to do, on %s", run.steps - run.step, run.steps, run.device)
@@ -188,6 +189,40 @@ def _placed(network: UNet, device: torch.device) -> UNet:
     network.to(device).requires_grad_(True)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
+
+
+class _Pass(nn.Module):
+    """One of the forward passes of a step; the network itself is recorded more than once."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+
+def forward_passes(
+    network: UNet, shapes: Sequence[tuple[int, ...]], device: torch.device
+) -> list[Student]:
+    """The network as functions of batches of these shapes, called in this order at each step.
+
+    A GPU is done with a small network sooner than Python has asked for its four hundred kernels.
+    So they are recorded, forward and backward, and from then on asked for all at once (CUDA graphs;
+    Gray, "Getting Started with CUDA Graphs", NVIDIA 2019). On a CPU, the network itself.
+    """
+    if device.type == "cpu":
+        return [network] * len(shapes)
+    kept = copy.deepcopy(network.state_dict())  # of batch norm: recording runs the network
+    passes = tuple(_Pass(network).train() for _ in shapes)
+    batches = tuple((torch.zeros(shape, device=device),) for shape in shapes)
+    # Gradients are summed on another stream than the one that records; this costs nothing here.
+    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
+    # Weights are converted to bfloat16 within the record: a cached conversion would grow old.
+    with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
+        torch.cuda.make_graphed_callables(passes, batches)
+    network.load_state_dict(kept)
+    return list(passes)
 
 
 def _columns(history: list[dict[str, Any]]) -> list[str]:
@@ -231,7 +266,6 @@ class _Run:
             self.student = _new_network(hyperparameters, device)
         else:
             self.student = _placed(copy.deepcopy(warm_start), device)
-        self._take(self.student)
         self.labelled = LabelledCrops(micrographs, settings["crop_size"])
         self.validation_set = validation_micrographs(micrographs)[
             : settings["validation_micrographs"]
@@ -250,6 +284,7 @@ class _Run:
                     device,
                 ),
             )
+        self._take(self.student)
         self.rounds = self.consistency.rounds if self.consistency else 1
         self.checks = check_steps(
             self.steps, settings["checks"], early=self.consistency is None, rounds=self.rounds
@@ -257,7 +292,7 @@ class _Run:
         self.step = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
-        self.recent: list[Diagnostics] = []
+        self.recent: list[dict[str, float]] = []
         self.last_loss = math.nan
         self.lambda_scale = 1.0
         self.drifting = 0
@@ -276,6 +311,16 @@ class _Run:
             weight_decay=self.settings["weight_decay"],
             fused=True,
         )
+        self.passes: list[Student] = []
+
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """Of the batches of a step: the labelled one, and the unlabelled one if there is one."""
+        n, edge = self.settings["batch_size"], self.labelled.size
+        shapes: list[tuple[int, ...]] = [(n, 1, edge, edge)]
+        if self.fixmatch is not None:
+            n, edge = self.fixmatch["unlabeled_batch_size"], self.settings["crop_size"]
+            shapes.append((n, 1, edge, edge))
+        return shapes
 
     def _begin_round(self, number: int) -> None:
         """The best network so far draws the labels that a new one learns from.
@@ -298,39 +343,43 @@ class _Run:
         rate = learning_rate(self.step - first, length, self.settings["learning_rate"])
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        if not self.passes:
+            self.passes = forward_passes(self.student, self._shapes(), self.device)
         self.student.train()
-        images, labels = self.labelled.draw(self.settings["batch_size"], self.rng)
-        images, labels = images.to(self.device), labels.to(self.device)
-        chosen = self.rng.random(len(images)) < STRONG_FRACTION
-        if chosen.any():
+        images, labels = self.labelled.draw(self.settings["batch_size"], self.rng, self.device)
+        chosen = np.flatnonzero(self.rng.random(len(images)) < STRONG_FRACTION)
+        if len(chosen):
             images[chosen] = strong(images[chosen], self.rng, self.generator)
 
         diagnostics: Diagnostics = {"loss_unlabelled": 0.0}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = bce_dice(self.student(images).float(), labels)
-            diagnostics["loss_labelled"] = loss.item()
+            loss = bce_dice(self.passes[0](images).float(), labels)
+            diagnostics["loss_labelled"] = loss.detach()
             if self.consistency is not None and self.fixmatch is not None:
                 teacher = self.ema.network if self.fixmatch["teacher"] == "ema" else self.student
                 unlabelled, found = self.consistency.loss(
-                    self.student, teacher, self.rng, self.generator
+                    self.passes[1], teacher, self.rng, self.generator
                 )
                 diagnostics |= found
-                diagnostics["loss_unlabelled"] = unlabelled.item()
+                diagnostics["loss_unlabelled"] = unlabelled.detach()
                 diagnostics["lambda"] = self._weight((self.step - first + 1) / length)
                 loss = loss + diagnostics["lambda"] * unlabelled
-        self.last_loss = loss.item()
-        if not math.isfinite(self.last_loss):
-            raise InputError(
-                f"training: the loss is {self.last_loss} at step {self.step}. "
-                "Lower training.learning_rate."
-            )
+        diagnostics["loss"] = loss.detach()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM, foreach=True)
         self.optimiser.step()
         self.ema.update(self.student)
+        # Only now is the GPU waited for.
+        numbers = {name: float(value) for name, value in diagnostics.items()}
+        self.last_loss = numbers["loss"]
+        if not math.isfinite(self.last_loss):
+            raise InputError(
+                f"training: the loss is {self.last_loss} at step {self.step}. "
+                "Lower training.learning_rate."
+            )
         self.step += 1
-        self.recent.append(diagnostics | {"loss": self.last_loss})
+        self.recent.append(numbers)
 
         if self.step in self.checks:
             self.validation = self._validate()
@@ -433,7 +482,7 @@ class _Run:
             torch.save({"key": key, "state": self._state()}, temporary)
 
     def resume(self, path: Path, key: str) -> None:
-        """Go on from a checkpoint, if it belongs to the same hyperparameters and can be read."""
+        """Go on from a checkpoint, if it has the same key and can be read."""
         try:
             content = torch.load(path, map_location=self.device, weights_only=True)
         except Exception as error:  # whatever a damaged file raises, starting over is right

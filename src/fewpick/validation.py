@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fewpick.dataset import Micrograph, Window
+from fewpick.device import failures_told
 from fewpick.masks import PARTICLE
 from fewpick.matching import average_precision, choose_threshold, is_true_by_score
 from fewpick.picking import find_peaks, predict
@@ -69,6 +70,7 @@ def validation_micrographs(micrographs: Iterable[Micrograph]) -> list[Micrograph
     return labelled
 
 
+@failures_told()
 def probability_of(
     network: nn.Module, micrograph: Micrograph, device: torch.device, views: int
 ) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -96,16 +97,14 @@ def sample(images: Tensor, views: Sequence[View], size: int, *, nearest: bool = 
     half = (size - 1) / 2
     corners = torch.tensor([[0.0, 0.0], [0.0, half], [half, 0.0]], dtype=torch.float64)
     along = torch.linspace(-1, 1, size, dtype=torch.float64)[:, None]
-    grids = []
-    for view in views:
-        # The map is affine, so three points give it, here in the units of grid_sample.
-        y, x = view.map(*corners.T)
-        centre, right, down = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], 1)
-        rows, columns = centre + along * (down - centre), along * (right - centre)
-        grids.append(rows.to(images)[:, None] + columns.to(images)[None])
+    # The map is affine, so three points give it, here in the units of grid_sample.
+    y, x = map(torch.stack, zip(*(view.map(*corners.T) for view in views), strict=True))
+    points = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], -1)
+    centre, right, down = points[:, :, None].unbind(1)
+    rows, columns = centre + along * (down - centre), along * (right - centre)
     return functional.grid_sample(
         images,
-        torch.stack(grids),
+        rows.to(images)[:, :, None] + columns.to(images)[:, None],
         mode="nearest" if nearest else "bilinear",
         padding_mode="border",
         align_corners=True,
@@ -130,25 +129,31 @@ def strong(images: Tensor, rng: np.random.Generator, generator: torch.Generator)
     n, _, height, width = images.shape
     device, dtype = images.device, images.dtype
 
-    def draw(low: float, high: float, probability: float = 0.8) -> Tensor:
-        values = rng.uniform(low, high, n) * (rng.random(n) < probability)
-        return torch.as_tensor(values, dtype=dtype, device=device).view(n, 1, 1, 1)
+    def draw(low: float, high: float, probability: float = 0.8) -> NDArray[np.float64]:
+        return rng.uniform(low, high, n) * (rng.random(n) < probability)
 
-    out = images * draw(-0.4, 0.4).exp() + draw(-0.3, 0.3)
+    drawn = [
+        *(draw(-0.4, 0.4), draw(-0.3, 0.3), draw(0.0, 1.0), draw(0.0, 1.0, 1.0)),
+        *(draw(0.02, 0.45, 1.0), draw(0.0, 1.0, 0.4)),
+        *(draw(0.0, 0.5), draw(-0.5, 0.5), draw(-0.5, 0.5)),
+    ]
+    # All in one go, since each way to a GPU takes its time.
+    numbers = torch.as_tensor(np.stack(drawn), dtype=dtype, device=device).view(-1, n, 1, 1, 1)
+    contrast, brightness, envelope, kind, low, weakened, noisy, slope_y, slope_x = numbers
+
+    out = images * contrast.exp() + brightness
 
     fy = torch.fft.fftfreq(height, device=device, dtype=dtype)[:, None]
     fx = torch.fft.rfftfreq(width, device=device, dtype=dtype)[None]
     frequency = (fy**2 + fx**2).sqrt()
-    decay = draw(0.0, 1.0) ** 2 * torch.where(draw(0.0, 1.0, 1.0) < 0.5, 1.0, -0.3)
-    low = draw(0.02, 0.45, 1.0)
-    weakened = draw(0.0, 1.0, 0.4)
+    decay = envelope**2 * torch.where(kind < 0.5, 1.0, -0.3)
     band = (frequency > low) & (frequency < 1.25 * low)
     transfer = torch.exp(-decay * (2 * frequency) ** 2) * (1 - weakened * band)
     out = torch.fft.irfft2(torch.fft.rfft2(out) * transfer, s=(height, width))
 
     noise = torch.randn(out.shape, generator=generator, device=device, dtype=dtype)
-    out = out + draw(0.0, 0.5) * noise
+    out = out + noisy * noise
 
     ramp_y = torch.linspace(-1, 1, height, device=device, dtype=dtype)[:, None]
     ramp_x = torch.linspace(-1, 1, width, device=device, dtype=dtype)[None]
-    return out + draw(-0.5, 0.5) * ramp_y + draw(-0.5, 0.5) * ramp_x
+    return out + slope_y * ramp_y + slope_x * ramp_x

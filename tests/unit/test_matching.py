@@ -262,9 +262,11 @@ def test_a_centre_that_no_pick_finds_is_found_with_none() -> None:
 def test_scores_may_be_whole_numbers_without_sign() -> None:
     # The negative of 0 is 0, that of 9 is 247.
     scores = np.array([0, 9], np.uint8)
-    picks, truth = [[0.5, 0], [0, 0]], [[0, 0]]
-    for verdict in (is_true_by_score, adds_a_match):
-        found = verdict(picks, scores, truth, 1.0)
+    picks, truth = np.array([[0.5, 0], [0, 0]]), [[0, 0]]
+    for found in (
+        is_true_by_score(picks, scores, truth, 1.0),
+        adds_a_match(picks, scores, truth, 1.0),
+    ):
         assert found.dtype == bool
         assert found.tolist() == [False, True]
     threshold, *_ = precision_recall_curve(scores, [False, True], 1)

@@ -1,6 +1,7 @@
 """The training loop: reproducible, resumable, blind to hidden labels, and guarded."""
 
 import copy
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,18 @@ from fewpick.dataset import Micrograph
 from fewpick.errors import InputError
 from fewpick.geometry import frame_for
 from fewpick.masks import draw_mask
-from fewpick.train import Ema, _Run, check_steps, learning_rate, round_of, train
+from fewpick.train import (
+    Ema,
+    Stopped,
+    _Run,
+    check_steps,
+    forward_passes,
+    learning_rate,
+    round_of,
+    train,
+)
 from fewpick.unet import UNet
-from fewpick.validation import validate
+from fewpick.validation import peaks_of, validate
 
 T = 128
 
@@ -59,6 +69,7 @@ HYPERPARAMETERS: dict[str, Any] = {
     },
 }
 LABELLINGS = ["objects", "prevalence", "seed", "unmasked"]
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="NO GPU: not tested on one")
 
 
 def micrographs(seed: int = 0) -> list[Micrograph]:
@@ -96,6 +107,13 @@ def micrographs(seed: int = 0) -> list[Micrograph]:
 def with_fixmatch(**changes: Any) -> dict[str, Any]:
     hyperparameters = copy.deepcopy(HYPERPARAMETERS)
     hyperparameters["fixmatch"] |= changes
+    return hyperparameters
+
+
+def long_enough(labelling: str = "objects") -> dict[str, Any]:
+    """Of a training that finds nearly all discs."""
+    hyperparameters = with_fixmatch(labelling=labelling)
+    hyperparameters["training"] |= {"steps": 160, "warm_start_steps": 80, "learning_rate": 1e-2}
     return hyperparameters
 
 
@@ -419,3 +437,126 @@ def test_classic_network_is_available() -> None:
     assert sum(p.numel() for p in classic.parameters()) == pytest.approx(31e6, rel=0.01)
     with torch.no_grad():
         assert UNet(4).eval()(torch.zeros(1, 1, 64, 96)).shape == (1, 1, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory.\nTried"),
+            "memory is full (CUDA out of memory.)",
+        ),
+        (torch.AcceleratorError("CUDA error: device is lost\nmore"), "failed (CUDA error: device"),
+    ],
+)
+def test_failing_gpu_is_told_in_one_line(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(run: _Run) -> None:
+        raise error
+
+    monkeypatch.setattr(_Run, "advance", failing)
+    with pytest.raises(InputError, match=re.escape(message)) as told:
+        train(HYPERPARAMETERS, micrographs())
+    assert "\n" not in str(told.value)
+
+
+def test_checkpoint_of_another_device_is_not_used(tmp_path: Path) -> None:
+    """Generators of other devices have states of other sizes, and networks round differently."""
+    sheets = micrographs()
+    whole, _ = train(HYPERPARAMETERS, sheets)
+    checkpoint = tmp_path / "state.pt"
+    with pytest.raises(Stopped):
+        train(HYPERPARAMETERS, sheets, checkpoint=checkpoint, stop=lambda: True)
+    content = torch.load(checkpoint, weights_only=True)
+    content["key"] = content["key"].replace('"cpu"', '"cuda"')
+    content["state"]["generator"] = torch.zeros(16, dtype=torch.uint8)
+    torch.save(content, checkpoint)
+    again, _ = train(HYPERPARAMETERS, sheets, checkpoint=checkpoint)
+    assert same(whole, again)
+
+
+@needs_gpu
+def test_gpu_picks_what_the_cpu_picks() -> None:
+    sheets = micrographs()
+    network, _ = train(long_enough(), sheets, device="cuda")
+    for sheet in sheets:
+        xy, score = peaks_of(network.cpu(), sheet, torch.device("cpu"), 4)
+        other_xy, other_score = peaks_of(network.cuda(), sheet, torch.device("cuda"), 4)
+        # Peaks above the floor: the faintest may fall on either side of it.
+        sure, other_sure = score > 0.05, other_score > 0.05
+        assert sure.sum() == other_sure.sum() > 20
+        distance = np.linalg.norm(xy[sure][:, None] - other_xy[other_sure], axis=2).min(axis=1)
+        assert distance.max() < 0.1
+        np.testing.assert_allclose(score[sure], other_score[other_sure], atol=0.01)
+
+
+@needs_gpu
+@pytest.mark.parametrize("labelling", LABELLINGS)
+def test_gpu_trains_to_the_score_of_the_cpu(labelling: str) -> None:
+    sheets = micrographs()
+    settings = long_enough(labelling)
+    scores = {}
+    for device in ("cpu", "cuda"):
+        begin, _ = train(settings, sheets, device=device)
+        _, history = train(settings, sheets, warm_start=begin, device=device)
+        scores[device] = history["val_pick_f1"].max()
+    assert scores["cuda"] > 0.9
+    assert scores["cuda"] == pytest.approx(scores["cpu"], abs=0.05)
+
+
+@needs_gpu
+def test_gpu_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    sheets = micrographs()
+    begin, _ = train(HYPERPARAMETERS, sheets, device="cuda")
+    checkpoint = tmp_path / "state.pt"
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(0)
+        return len(asked) == 4
+
+    settings: dict[str, Any] = {"warm_start": begin, "device": "cuda", "checkpoint": checkpoint}
+    with pytest.raises(Stopped):
+        train(HYPERPARAMETERS, sheets, stop=stop, **settings)
+    steps: list[int] = []
+    _, history = train(
+        HYPERPARAMETERS, sheets, on_step=lambda n, **values: steps.append(n), **settings
+    )
+    _, expected = train(HYPERPARAMETERS, sheets, warm_start=begin, device="cuda")
+    assert steps == [5, 1, 1, 1]
+    assert history["step"].tolist() == expected["step"].tolist()
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=0.05)
+    assert not checkpoint.exists()
+
+
+@needs_gpu
+def test_recorded_passes_give_the_gradients_of_the_network() -> None:
+    """Steps of two passes and one backward pass, as training takes them."""
+    device = torch.device("cuda")
+    torch.manual_seed(0)
+    plain = UNet(8).to(device)
+    recorded = copy.deepcopy(plain)
+    shapes = [(4, 1, 64, 64), (6, 1, 96, 96)]
+    passes = forward_passes(recorded, shapes, device)
+    for name, value in plain.state_dict().items():
+        assert torch.equal(recorded.state_dict()[name], value), name
+    for _ in range(3):
+        batches = [torch.randn(shape, device=device) for shape in shapes]
+        found = []
+        students: list[tuple[UNet, list[Any]]] = [(plain, [plain, plain]), (recorded, passes)]
+        for network, functions in students:
+            network.train().zero_grad(set_to_none=True)
+            with torch.autocast("cuda", torch.bfloat16):
+                outputs = [f(batch) for f, batch in zip(functions, batches, strict=True)]
+            sum(output.float().square().mean() for output in outputs).backward()
+            parameters: list[torch.Tensor] = list(network.parameters())
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            assert len(gradients) == len(parameters)
+            found.append(torch.cat([g.flatten() for g in gradients]))
+            with torch.no_grad():
+                torch._foreach_sub_(parameters, gradients, alpha=0.01)
+        # bfloat16 carries three digits, and atomic sums add up in any order.
+        assert (found[0] - found[1]).norm() < 0.02 * found[0].norm()
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(recorded.state_dict()[name], value, rtol=0.02, atol=0.02)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewpick.dataset import cut
+from fewpick.dataset import _cut_together, cut
 from fewpick.masks import draw_discs
 from fewpick.sampling import unlabelled_views
 from fewpick.views import View, random_view, strong
@@ -60,6 +60,23 @@ def test_quarter_turns_move_pixels_without_interpolation() -> None:
             seen = cut([image], [view], 64, fill="reflect")[0, 0].numpy()
             candidates = [np.rot90(base, k) for k in range(4) for base in (image, image[:, ::-1])]
             assert min(np.abs(seen - c).max() for c in candidates) < 1e-4
+
+
+@pytest.mark.parametrize("fill", ["reflect", -1])
+def test_views_cut_together_are_those_cut_one_by_one(fill: str | int) -> None:
+    image, mask, _ = field(12, 0)
+    rng = np.random.default_rng(0)
+    # Up to beyond the corners, where the fill is seen.
+    views = [random_view(rng.uniform(0, 160), rng.uniform(0, 160), rng) for _ in range(24)]
+    arrays = [image if fill == "reflect" else mask] * len(views)
+    one_by_one = cut(arrays, views, SIZE, fill=fill)
+    together = _cut_together(arrays, views, SIZE, fill, torch.device("cpu"))
+    if fill == "reflect":
+        torch.testing.assert_close(together, one_by_one, rtol=0, atol=1e-3)
+    else:
+        # Half-way between two pixels, rounding decides which one is the nearest.
+        assert (together != one_by_one).float().mean() < 1e-3
+        assert set(together.unique().tolist()) == {-1.0, 0.0, 1.0}
 
 
 def test_a_view_off_by_one_row_is_noticed() -> None:
