@@ -20,8 +20,10 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from fewpick.atomic import atomic_path
 from fewpick.coordinates import Picks, read_picks, write_picks
 from fewpick.errors import InputError
 from fewpick.geometry import Frame
+from fewpick.progress import Progress
 from fewpick.stacks import Stack, read_table, write_table
 
 log = logging.getLogger(__name__)
@@ -50,6 +53,10 @@ PLANES = {"0.3": 2 * RADIUS + 1}
 # have seen few labels, and with it their average precision.
 LOWEST_SCORE = -20
 TABLE = "images.tsv"
+# What a training writes as it goes: a row per step, and one per epoch for the validation.
+CURVE = "curve.tsv"
+STEPS = 1000  # an epoch, by default
+FOLLOWED = 10.0  # seconds between two looks at it
 
 Points = NDArray[np.float64]
 
@@ -96,26 +103,36 @@ class Topaz:
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         environment["OMP_NUM_THREADS"] = str(self.threads)
         log.info("%s", shlex.join([program, *arguments]))
-        done = subprocess.run(
-            [os.path.abspath(program), *arguments],
-            cwd=cwd,
-            env=environment,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        lines = [line for line in done.stdout.splitlines() if line.strip()]
-        for line in lines:
-            log.info("topaz: %s", line)
-        if done.returncode != 0:
+        lines: list[str] = []
+        # A file, since a pipe could be full before the program looks at it.
+        with tempfile.TemporaryFile("w+") as given:
+            given.write(stdin)
+            given.seek(0)
+            with subprocess.Popen(
+                [os.path.abspath(program), *arguments],
+                cwd=cwd,
+                env=environment,
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            ) as process:
+                assert process.stdout is not None
+                try:
+                    for line in process.stdout:
+                        if line.strip():
+                            lines.append(line.rstrip())
+                            log.info("topaz: %s", lines[-1])
+                except BaseException:
+                    process.kill()
+                    raise
+        if process.returncode != 0:
             raise InputError(
-                f"topaz {arguments[0]} ended with status {done.returncode}: "
+                f"topaz {arguments[0]} ended with status {process.returncode}: "
                 f"{lines[-1] if lines else 'it said nothing'}. The log has all that it said."
             )
-        return done.stdout
+        return "\n".join(lines)
 
 
 def write_images(program: Topaz, stack: Path, folder: Path) -> None:
@@ -196,9 +213,10 @@ def train(
         if validation["points"].map(len).any():  # Topaz fails on a table without rows
             _hand_over(validation, folder, "val")
             options += ["--test-images", "val", "--test-targets", "val.txt"]
-        options += ["--save-prefix", "model", "--output", "curve.tsv"]
+        options += ["--save-prefix", "model", "--output", CURVE]
         begin = time.time()
-        program("train", *options, cwd=folder)
+        with _followed(folder / CURVE, STEPS * settings["epochs"]):
+            program("train", *options, cwd=folder)
         history, saved = _epochs(folder, begin)
         best = history["val_average_precision"]
         epoch = history["epoch"].iloc[-1 if best.isna().all() else best.argmax()]
@@ -314,13 +332,50 @@ def _hand_over(images: pd.DataFrame, folder: Path, part: str) -> None:
     write_picks(folder / f"{part}.txt", labels, fmt="topaz")
 
 
+@contextmanager
+def _followed(path: Path, steps: int) -> Iterator[None]:
+    """Tell how far a training is that writes its curve to `path`, as long as the block runs.
+
+    Topaz itself says nothing between the start and the end.
+    """
+    ended = threading.Event()
+
+    def follow() -> None:
+        with Progress(steps, "topaz train") as progress:
+            while not ended.wait(FOLLOWED):
+                try:
+                    curve = _read_curve(path)
+                except (OSError, ValueError):  # not begun, or a row is being written
+                    continue
+                done = curve[curve["split"] == "train"]
+                if len(done) > progress.done:
+                    told = {"loss": done["loss"].iloc[-1]}
+                    score = curve["auprc"].dropna()
+                    if len(score):
+                        told["val_average_precision"] = score.iloc[-1]
+                    progress.update(len(done) - progress.done, **told)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _read_curve(path: Path) -> pd.DataFrame:
+    """Columns epoch iter split loss ... auprc, the last of which validation rows alone have."""
+    return pd.read_csv(path, sep="\t", na_values="-")
+
+
 def _epochs(folder: Path, begin: float) -> tuple[pd.DataFrame, dict[int, Path]]:
     """Read what a training left: the table of its epochs, and the network after each."""
     saved = {
         int(path.stem.rpartition("epoch")[2]): path for path in folder.glob("model_epoch*.sav")
     }
     try:
-        curve = pd.read_csv(folder / "curve.tsv", sep="\t", na_values="-")
+        curve = _read_curve(folder / CURVE)
         loss = curve[curve["split"] == "train"].groupby("epoch")["loss"].mean()
         precision = curve[curve["split"] == "test"].set_index("epoch")["auprc"]
         history = pd.DataFrame({"epoch": sorted(saved)})

@@ -122,6 +122,49 @@ def test_images_are_micrographs_without_padding_and_with_names_of_their_own(
         assert image.min() < -4
 
 
+def test_what_the_program_says_is_told_as_it_says_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = tmp_path / "heard"
+    path = tmp_path / "topaz"
+    path.write_text(
+        f"#!/bin/sh\necho begun\nfor i in $(seq 200)\n"
+        f"do test -e '{heard}' && exit 0; sleep 0.1\ndone\nexit 4\n"
+    )
+    path.chmod(0o755)
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() == "topaz: begun":
+                heard.touch()
+
+    caplog.set_level(logging.INFO)
+    logger, listener = logging.getLogger("fewpick"), Listener()
+    logger.addHandler(listener)
+    try:
+        Topaz(str(path))("train", cwd=tmp_path)  # status 4 unless it is heard while it runs
+    finally:
+        logger.removeHandler(listener)
+
+
+def test_a_training_tells_how_far_it_is(
+    files: dict[str, Any],
+    program: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Steps alone count: the curve has a row for the validation of each epoch besides."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("fewpick.topaz.FOLLOWED", 0.01)
+    monkeypatch.setattr("fewpick.topaz.STEPS", 1)  # as many as the program here makes of an epoch
+    program.write_text(program.read_text() + "\nimport time\ntime.sleep(1)\n")
+    train(Topaz(str(program)), **files, settings=SETTINGS, model=tmp_path / "m")
+    (line,) = (r.getMessage() for r in caplog.records if "topaz train:" in r.getMessage())
+    assert line.startswith("topaz train: 3/3, ")
+    assert line.endswith(", loss 0.3333, val_average_precision 0.5")
+
+
 def test_training_sees_the_labelled_particles_and_no_other(
     files: dict[str, Any], program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
