@@ -76,11 +76,12 @@ def rows(table: pd.DataFrame) -> list[str]:
             if pd.notna(record["delta_pick_f1_0.3"]):
                 low, high = record["delta_low"], record["delta_high"]
                 gain = f"{record['delta_pick_f1_0.3']:+.3f} [{low:+.3f}, {high:+.3f}]"
+            recall = record["pixel_recall"]  # Topaz gives no mask
             lines.append(
                 f"| {record['n_labeled_particles']:.0f} | {record['arm']} "
                 f"| {with_spread(record, around, 'pick_f1_0.3')} | {gain} "
                 f"| {with_spread(record, around, 'average_precision')} "
-                f"| {record['pixel_recall']:.3f} | {record['train_seconds']:.0f} |"
+                f"| {'' if pd.isna(recall) else f'{recall:.3f}'} | {record['train_seconds']:.0f} |"
             )
     return lines
 
