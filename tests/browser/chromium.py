@@ -118,16 +118,20 @@ class Page:
     def open(self, path: Path) -> None:
         """Open a file and wait until it is loaded."""
         self.call("Page.navigate", url=path.absolute().as_uri())
-        deadline = time.monotonic() + PATIENCE
-        while self.run("document.readyState") != "complete":
-            assert time.monotonic() < deadline, f"{path} does not finish loading"
-            time.sleep(0.05)
+        self.wait("document.readyState === 'complete'")
 
     def run(self, expression: str) -> Any:
         """Value of a JavaScript expression."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def wait(self, condition: str) -> None:
+        """Wait until a JavaScript condition holds: drawings follow a new width a little later."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.run(condition):
+            assert time.monotonic() < deadline, f"never true: {condition}"
+            time.sleep(0.05)
 
     def click(self, selector: str) -> None:
         """Click the middle of an element with the mouse, having scrolled it into view."""

@@ -182,7 +182,7 @@ def test_nothing_is_wider_than_the_window(
     opened: Page, tmp_path: Path, width: int, phone: bool
 ) -> None:
     opened.resize(width, 800, phone=phone)
-    assert opened.run("document.documentElement.scrollWidth") <= width
+    opened.wait(f"document.documentElement.scrollWidth <= {width}")
     opened.screenshot(tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 50_000
     assert opened.problems == []
