@@ -39,6 +39,7 @@ LARGEST_SIDE = 65_536  # px; above it a header is broken rather than a detector 
 Image.MAX_IMAGE_PIXELS = None  # Pillow takes images as large as micrographs for attacks
 
 Image32 = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+Rows = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def read_header(path: str | Path) -> Header:
     path = Path(path)
     suffix = _checked_suffix(path)
     if suffix in MRC_SUFFIXES:
-        with _mrc(path, header_only=True) as mrc:
+        with _mrc(path) as mrc:
             return _mrc_header(path, mrc)
     with _readable(path):
         if suffix in TIFF_SUFFIXES:
@@ -177,17 +178,20 @@ def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
     suffix = _checked_suffix(path)
     pixel_size = None
     if suffix in MRC_SUFFIXES:
-        with _mrc(path, header_only=False) as mrc:
-            pixel_size = _mrc_header(path, mrc).pixel_size
-            data = _signed_or_not(mrc).reshape(mrc.data.shape[-2:])
+        with _mrc(path) as mrc:
+            header = _mrc_header(path, mrc)
+            pixel_size, data = header.pixel_size, _read_mrc(path, mrc, header)
     else:
         with _readable(path):
             data = _read_tiff(path) if suffix in TIFF_SUFFIXES else _read_picture(path)
     # A float64 value may overflow to infinity, which the next check reports.
     with np.errstate(over="ignore"):
         image = np.ascontiguousarray(data, dtype=np.float32)
-    _check_values(path, image)
-    _doubt_values(path, image)
+    if image.size == 0:  # a TIFF may say that it has pixels and hold none
+        raise InputError(f"{path}: holds no pixel. Copy or process the micrograph again.")
+    lows, highs = image.min(axis=1), image.max(axis=1)  # NaN and infinities carry through
+    _check_values(path, image, float(lows.min()), float(highs.max()))
+    _doubt_values(path, image, lows, highs)
     return image, pixel_size
 
 
@@ -233,10 +237,7 @@ def _checked_suffix(path: Path) -> str:
     return suffix
 
 
-def _check_values(path: Path, image: Image32) -> None:
-    if image.size == 0:  # a TIFF may say that it has pixels and hold none
-        raise InputError(f"{path}: holds no pixel. Copy or process the micrograph again.")
-    low, high = float(image.min()), float(image.max())  # NaN and infinities carry through
+def _check_values(path: Path, image: Image32, low: float, high: float) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = ~np.isfinite(image)
         row, column = np.argwhere(bad)[0]
@@ -251,9 +252,11 @@ def _check_values(path: Path, image: Image32) -> None:
         )
 
 
-def _doubt_values(path: Path, image: Image32) -> None:
-    """Warn of an image that may be incomplete or cut off; it can be used all the same."""
-    lows, highs = image.min(axis=1), image.max(axis=1)
+def _doubt_values(path: Path, image: Image32, lows: Rows, highs: Rows) -> None:
+    """Warn of an image that may be incomplete or cut off; it can be used all the same.
+
+    `lows` and `highs` are the least and the greatest value of each row.
+    """
     blank = np.flatnonzero(lows == highs)
     if len(blank) > BLANK * len(image):
         log.warning(
@@ -262,8 +265,9 @@ def _doubt_values(path: Path, image: Image32) -> None:
             *(path, len(blank), len(image), blank[0]),
         )
         return
-    for word, value in (("highest", highs.max()), ("lowest", lows.min())):
-        if (share := float((image == value).mean())) > CUT_OFF:
+    for word, ends, value in (("highest", highs, highs.max()), ("lowest", lows, lows.min())):
+        # Only rows that reach the value are counted: few, but where values are cut off.
+        if (share := (image[ends == value] == value).sum() / image.size) > CUT_OFF:
             log.warning(
                 "%s: %.0f %% of the pixels have the %s value, %g: grey values are cut off there. "
                 "Export the micrograph again with a wider range, or as 32-bit MRC.",
@@ -301,16 +305,15 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _mrc(path: Path, *, header_only: bool) -> Iterator[Any]:
-    with _readable(path):
-        # First the header alone: the sizes in a broken one must not drive an allocation.
-        with mrcfile.open(path, header_only=True) as mrc:
-            _check_mrc(path, mrc)
-            if header_only:
-                yield mrc
-        if not header_only:
-            with mrcfile.open(path) as mrc:
-                yield mrc
+def _mrc(path: Path) -> Iterator[Any]:
+    """Open the header alone: the sizes in a broken one must not drive an allocation."""
+    with _readable(path), mrcfile.open(path, header_only=True) as mrc:
+        _check_mrc(path, mrc)
+        yield mrc
+
+
+def _compressed(mrc: Any) -> bool:
+    return isinstance(mrc, mrcfile.gzipmrcfile.GzipMrcFile | mrcfile.bzip2mrcfile.Bzip2MrcFile)
 
 
 def _check_mrc(path: Path, mrc: Any) -> None:
@@ -327,7 +330,7 @@ def _check_mrc(path: Path, mrc: Any) -> None:
             f"{path}: holds {nz} images. Give one motion-corrected micrograph per file "
             "(sum the frames of a movie; split a stack)."
         )
-    if not isinstance(mrc, mrcfile.gzipmrcfile.GzipMrcFile | mrcfile.bzip2mrcfile.Bzip2MrcFile):
+    if not _compressed(mrc):
         itemsize = mrcfile.utils.dtype_from_mode(mode).itemsize
         expected = header.nbytes + int(header.nsymbt) + ny * nx * itemsize
         actual = path.stat().st_size
@@ -351,16 +354,26 @@ def _mrc_header(path: Path, mrc: Any) -> Header:
     return Header(int(header.ny), int(header.nx), pixel_size)
 
 
-def _signed_or_not(mrc: Any) -> np.ndarray[Any, Any]:
-    """Return the data; IMOD before 4.2.23 wrote mode 0 unsigned and says so in its own flags."""
-    data: np.ndarray[Any, Any] = mrc.data
+def _read_mrc(path: Path, mrc: Any, header: Header) -> np.ndarray[Any, Any]:
+    """Read the pixels, (ny, nx), in the type of the file."""
+    data: np.ndarray[Any, Any]
+    if _compressed(mrc):
+        with mrcfile.open(path) as whole:
+            data = whole.data
+    else:
+        # mrcfile reads into memory that it first fills with zeros, which takes three times as
+        # long as reading. A mapping would be as fast, but kills the process when a disk fails.
+        dtype = mrcfile.utils.data_dtype_from_header(mrc.header)
+        offset = mrc.header.nbytes + int(mrc.header.nsymbt)
+        data = np.fromfile(path, dtype, header.ny * header.nx, offset=offset)
     if data.dtype == np.int8:
+        # IMOD before 4.2.23 wrote mode 0 unsigned and says so in its own flags.
         stamp, flags = np.frombuffer(
             mrc.header.extra2.tobytes(), dtype=mrc.header.mode.dtype, count=2, offset=40
         )
         if stamp == 1146047817 and not flags & 1:
-            return data.view(np.uint8)
-    return data
+            data = data.view(np.uint8)
+    return data.reshape(header.ny, header.nx)
 
 
 # ------------------------------------------------------------------------- TIFF and pictures
