@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -24,14 +25,14 @@ class LabelledCrops:
     """Random views of the labelled windows, each window drawn by its area."""
 
     def __init__(self, micrographs: Sequence[Micrograph], crop_size: int) -> None:
-        # Labels are drawn up when they are needed, so that memory does not grow with their number.
         labelled = [m for m in micrographs if m.split == "train" and m.label_windows()]
         if not labelled:
             raise InputError(
                 "splits: no labelled training micrograph. "
                 "Annotate one, or raise splits.labeled_ratios."
             )
-        self.items = [(m, window) for m in labelled for window in m.label_windows()]
+        self.micrographs = labelled
+        self.items = [(i, window) for i, m in enumerate(labelled) for window in m.label_windows()]
         areas = np.array([(y1 - y0) * (x1 - x0) for _, (y0, x0, y1, x1) in self.items], float)
         self.probability = areas / areas.sum()
         widest = max(max(y1 - y0, x1 - x0) for _, (y0, x0, y1, x1) in self.items)
@@ -44,6 +45,8 @@ class LabelledCrops:
         # Share of particle pixels in the labelled area.
         self.prevalence = positive / known
         self.n_particles = sum(len(m.points) for m in labelled)
+        # Some are kept for the next draw, and not all, so that memory does not grow with them.
+        self._labels = lru_cache(maxsize=16)(lambda i: self.micrographs[i].labels())
 
     def draw(
         self, n: int, rng: np.random.Generator, device: torch.device = CPU
@@ -55,9 +58,9 @@ class LabelledCrops:
             y = (y0 + y1 - 1) / 2 + rng.uniform(-1, 1) * _freedom(y1 - y0, self.size)
             x = (x0 + x1 - 1) / 2 + rng.uniform(-1, 1) * _freedom(x1 - x0, self.size)
             views.append(random_view(y, x, rng))
-        sheets = [m for m, _ in chosen]
-        images = cut([m.image for m in sheets], views, self.size, fill="reflect", device=device)
-        labels = [m.labels() for m in sheets]
+        sheets = [self.micrographs[i].image for i, _ in chosen]
+        images = cut(sheets, views, self.size, fill="reflect", device=device)
+        labels = [self._labels(i) for i, _ in chosen]
         return images, cut(labels, views, self.size, fill=UNKNOWN, device=device)
 
 

@@ -64,7 +64,8 @@ class Stack:
         with mrcfile.mmap(self.path, mode="r") as mrc:
             # mrcfile drops the first axis of a stack of one image, and all of an empty one.
             shape = mrc.data.shape[-2:] if mrc.data.size else (1, 1)
-            self.images: NDArray[np.generic] = mrc.data.reshape(-1, *shape)
+            # A plain array over the mapping, since each look into a numpy.memmap takes 40 us.
+            self.images: NDArray[np.generic] = np.asarray(mrc.data).reshape(-1, *shape)
             self.voxel_size = float(mrc.voxel_size.x)
         if len(self.images) != len(self.table):
             raise InputError(

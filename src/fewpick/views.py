@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -94,21 +95,36 @@ def sample(images: Tensor, views: Sequence[View], size: int, *, nearest: bool = 
     (n, c, size, size) tensor; beyond the edges the nearest pixel is repeated
     """
     height, width = images.shape[-2:]
-    half = (size - 1) / 2
-    corners = torch.tensor([[0.0, 0.0], [0.0, half], [half, 0.0]], dtype=torch.float64)
-    along = torch.linspace(-1, 1, size, dtype=torch.float64)[:, None]
-    # The map is affine, so three points give it, here in the units of grid_sample.
-    y, x = map(torch.stack, zip(*(view.map(*corners.T) for view in views), strict=True))
-    points = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], -1)
-    centre, right, down = points[:, :, None].unbind(1)
-    rows, columns = centre + along * (down - centre), along * (right - centre)
     return functional.grid_sample(
         images,
-        rows.to(images)[:, :, None] + columns.to(images)[:, None],
+        _grid(tuple(views), size, height, width, images.dtype, images.device),
         mode="nearest" if nearest else "bilinear",
         padding_mode="border",
         align_corners=True,
     )
+
+
+@lru_cache(maxsize=16)  # an image and its labels are sampled one after the other
+def _grid(
+    views: tuple[View, ...],
+    size: int,
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    """Where crops lie in their sources: (n, size, size, 2), x and y from -1 to 1 over a source."""
+    half = (size - 1) / 2
+    corners = torch.tensor([[0.0, 0.0], [0.0, half], [half, 0.0]], dtype=torch.float64)
+    along = torch.linspace(-1, 1, size, dtype=torch.float64)
+    # The map is affine, so three points give it.
+    y, x = map(torch.stack, zip(*(view.map(*corners.T) for view in views), strict=True))
+    points = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], 1)
+    centre, right, down = points[..., None].unbind(2)
+    # All x and then all y: sums and reads of whole rows are faster than of pairs.
+    rows, columns = centre + along * (down - centre), along * (right - centre)
+    rows, columns = rows.to(device, dtype), columns.to(device, dtype)
+    return (rows[..., None] + columns[:, :, None]).permute(0, 2, 3, 1)
 
 
 def strong(images: Tensor, rng: np.random.Generator, generator: torch.Generator) -> Tensor:
