@@ -36,7 +36,7 @@ test-kills: $(INSTALLED)
 
 # Shorter, or one parser: make fuzz FEWPICK_FUZZ_MINUTES=5 ARGS=tif
 fuzz: $(INSTALLED)
-	FEWPICK_FUZZ_MINUTES=$(or $(FEWPICK_FUZZ_MINUTES),30) $(BIN)/python tests/fuzz.py $(ARGS)
+	FEWPICK_FUZZ_MINUTES=$(or $(FEWPICK_FUZZ_MINUTES),30) $(BIN)/python tests/helpers/fuzz.py $(ARGS)
 
 # For example: make bench ARGS="--topaz /opt/topaz/bin/topaz"
 bench: $(INSTALLED)

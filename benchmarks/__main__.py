@@ -18,7 +18,7 @@ import torch
 from benchmarks import picking, preprocessing, scale, training
 from benchmarks.data import ROOT
 from benchmarks.measure import Figure, machine_name, save, table
-from fewpick.device import select_device
+from fewpick.network.device import select_device
 
 
 def main() -> None:

@@ -9,12 +9,13 @@ import mrcfile
 import numpy as np
 import pandas as pd
 
-from fewpick.config import complete, resolve_arm
-from fewpick.dataset import Micrograph
+from fewpick.config.complete import complete
+from fewpick.config.hyperparameters import resolve_arm
+from fewpick.config.schema import load_schema
+from fewpick.data.masks import draw_mask
 from fewpick.geometry import frame_for
-from fewpick.masks import draw_mask
-from fewpick.schema import load_schema
 from fewpick.stacks import Stack, write_stack, write_table
+from fewpick.training.dataset import Micrograph
 
 ROOT = Path(__file__).parents[1]
 SIZE = 768  # px, the default target size

@@ -16,10 +16,10 @@ import pandas as pd
 import torch
 
 from benchmarks.data import hyperparameters, micrographs, write_micrograph
-from fewpick import picks
-from fewpick.preprocess import preprocess_shard
-from fewpick.train import train
-from fewpick.unet import UNet
+from fewpick.data.preprocess import preprocess_shard
+from fewpick.network.unet import UNet
+from fewpick.picking import candidates as picks
+from fewpick.training.train import train
 
 # Small and short: memory by the number of micrographs is what counts.
 MODEL: dict[str, Any] = {"stem_stride": 4, "widths": [8, 8], "norm": "group", "dropout": 0.0}

@@ -13,9 +13,9 @@ import torch
 from benchmarks.data import SIZE, hyperparameters, micrographs
 from benchmarks.measure import Figure, clock, interleave, milliseconds, ratio
 from benchmarks.preprocessing import marginal
-from fewpick import picks
-from fewpick.model import save
-from fewpick.unet import UNet
+from fewpick.network.model_file import save
+from fewpick.network.unet import UNet
+from fewpick.picking import candidates as picks
 
 VIEWS = 4
 NMS_RADIUS = 1.0

@@ -12,8 +12,8 @@ from scipy import fft
 
 from benchmarks.data import SIZE, write_micrograph
 from benchmarks.measure import Figure, clock, interleave, milliseconds, ratio, run
+from fewpick.data.preprocess import preprocess_micrograph
 from fewpick.micrographs import read_micrograph
-from fewpick.preprocess import preprocess_micrograph
 
 # Topaz reduces by whole numbers.
 TOPAZ_SCALE = 5

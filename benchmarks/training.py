@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.data import SIZE, hyperparameters, micrographs
 from benchmarks.measure import Figure, clock, interleave, milliseconds, ratio
-from fewpick.losses import bce_dice
-from fewpick.train import _Run
-from fewpick.unet import UNet
+from fewpick.network.unet import UNet
+from fewpick.training.losses import bce_dice
+from fewpick.training.train import _Run
 
 ARMS: dict[str, dict[str, Any]] = {
     "supervised": {"method": "supervised"},

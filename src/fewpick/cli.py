@@ -11,8 +11,8 @@ COMMANDS = {
     "check": ("fewpick.commands.check", "check a configuration and its data before a run"),
     "pick": ("fewpick.commands.pick", "pick micrographs with a trained model"),
     "suggest": ("fewpick.commands.suggest", "say which micrographs are worth labelling next"),
-    "fetch": ("fewpick.fetch", "fetch a public data set by its name"),
-    "convert": ("fewpick.convert", "convert particle coordinates between formats"),
+    "fetch": ("fewpick.commands.fetch", "fetch a public data set by its name"),
+    "convert": ("fewpick.commands.convert", "convert particle coordinates between formats"),
 }
 
 HELP = """\

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from fewpick.errors import InputError
@@ -137,3 +138,17 @@ def particle_radius(spec: Mapping[str, Any], pixel_size: float | None) -> float:
 
 def _points(xy: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(xy, dtype=np.float64).reshape(-1, 2)
+
+
+def particle_radii(spec: Mapping[str, Any], manifest: pd.DataFrame) -> dict[str, float]:
+    """Micrograph -> particle radius in original pixels.
+
+    Parameters
+    ----------
+    spec : the data set's block of the configuration
+    manifest : with the columns micrograph and pixel_size (NaN when unknown)
+    """
+    return {
+        name: particle_radius(spec, pixel_size)
+        for name, pixel_size in zip(manifest["micrograph"], manifest["pixel_size"], strict=True)
+    }

@@ -1,7 +1,7 @@
 """Find and read micrographs: MRC (also gzip, bzip2), TIFF, PNG and JPG.
 
 An image is the array its reader returns, row 0 first. MRC stores the bottom row of the picture
-first and the other formats the top row; nothing is flipped here (see `fewpick.manifest`).
+first and the other formats the top row; nothing is flipped here (see `fewpick.data.manifest`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import pandas as pd
 from badinput import stages
 from badinput.project import NAMES, NX, PER_MICROGRAPH, Make, image, points, sound
 
-from fewpick.preprocess import preprocess_micrograph
+from fewpick.data.preprocess import preprocess_micrograph
 from fewpick.stacks import Stack, read_table
 
 # Mean difference of normalised grey values above which an image is no longer the same: more than

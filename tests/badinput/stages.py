@@ -25,8 +25,8 @@ Host = Callable[[], None]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
-        *("fewpick.manifest", "fewpick.preprocess", "fewpick.masks", "fewpick.splits"),
-        *("fewpick.plan", "fewpick.device"),
+        *(f"fewpick.data.{name}" for name in ("manifest", "preprocess", "masks", "splits")),
+        *("fewpick.config.plan", "fewpick.network.device"),
     ]
 )
 
@@ -108,17 +108,17 @@ def run_stages(between: Callable[[], object] = list) -> None:
 def _stages(between: Callable[[], object]) -> None:
     import pandas as pd
 
-    from fewpick.config import complete
-    from fewpick.config_file import read_config
-    from fewpick.gather import particle_radii
-    from fewpick.inventory import micrographs_of, table_of
-    from fewpick.manifest import build_manifest
-    from fewpick.masks import mask_shard
+    from fewpick.config.complete import complete
+    from fewpick.config.file import read_config
+    from fewpick.config.plan import make_plan
+    from fewpick.config.schema import load_schema
+    from fewpick.data.inventory import micrographs_of, table_of
+    from fewpick.data.manifest import build_manifest
+    from fewpick.data.masks import mask_shard
+    from fewpick.data.preprocess import preprocess_shard
+    from fewpick.data.splits import label_subset, split_micrographs
+    from fewpick.geometry import particle_radii
     from fewpick.micrographs import read_header, sort_out
-    from fewpick.plan import make_plan
-    from fewpick.preprocess import preprocess_shard
-    from fewpick.schema import load_schema
-    from fewpick.splits import label_subset, split_micrographs
     from fewpick.stacks import read_table, write_table
 
     config = complete(read_config(Path("config.yaml")), load_schema())

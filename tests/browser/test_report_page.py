@@ -11,10 +11,9 @@ import pytest
 from browser.chromium import Page
 from example_report import HOSTILE, MATCH_RADII, MICROGRAPHS, RATIOS, Example
 
-from fewpick.evaluate import precision_recall_f1
-from fewpick.matching import match
+from fewpick.evaluation.matching import match, precision_recall_f1
+from fewpick.evaluation.truth import Picks, Truth, read_candidates
 from fewpick.report.gallery import Run, stops_for
-from fewpick.truth import Picks, Truth, read_candidates
 
 COUNTS = """[...document.querySelectorAll("#counts tr")].map(
     (row) => [...row.cells].map((cell) => cell.textContent.replaceAll(",", "")))"""

@@ -116,7 +116,7 @@ def test_closure_is_what_python_imports() -> None:
     import sys
 
     script = ROOT / "workflow/scripts/evaluate.py"
-    statement = "from fewpick.evaluate import score_run"
+    statement = "from fewpick.evaluation.scores import score_run"
     assert statement.split(" import")[0] in script.read_text()
     listed = (
         f"{statement}\nimport sys\n"

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from fewpick import cli, reference
+from fewpick import cli
+from fewpick.config import reference
+from fewpick.config.schema import load_schema
 from fewpick.coordinates import FORMATS, Format, Picks, read_picks, write_picks
 from fewpick.errors import InputError
-from fewpick.schema import load_schema
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "config/README.md"]
@@ -21,7 +22,7 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "config/README.
 
 def test_reference_of_the_configuration_is_up_to_date() -> None:
     assert reference.render(load_schema()) == (ROOT / "config/README.md").read_text(), (
-        "run: python -m fewpick.reference > config/README.md"
+        "run: python -m fewpick.config.reference > config/README.md"
     )
 
 

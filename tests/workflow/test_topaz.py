@@ -22,7 +22,7 @@ TRAINED = {f"hyperparameters model=topaz {RUN}", f"topaz_train {RUN}"} | PICKED
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     path = tmp_path / "topaz"
-    path.write_text(f"#!{sys.executable}\n{(ROOT / 'tests/fake_topaz.py').read_text()}")
+    path.write_text(f"#!{sys.executable}\n{(ROOT / 'tests/helpers/fake_topaz.py').read_text()}")
     path.chmod(0o755)
     return path
 

@@ -24,11 +24,11 @@ shell.prefix(f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASS
 
 from fewpick import codehash
 from fewpick.canonical import canonical
-from fewpick.config import complete
-from fewpick.config_file import read_config
+from fewpick.config.complete import complete
+from fewpick.config.file import read_config
 from fewpick.errors import InputError
-from fewpick.plan import has_gpu, has_program, make_plan
-from fewpick.schema import load_schema
+from fewpick.config.plan import has_gpu, has_program, make_plan
+from fewpick.config.schema import load_schema
 
 if not workflow.overwrite_configfiles:
 

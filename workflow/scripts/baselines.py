@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick import shards
-from fewpick.baselines import score_baselines
-from fewpick.gather import by_dataset
-from fewpick.truth import Dataset
+from fewpick.data import shards
+from fewpick.data.shards import by_dataset
+from fewpick.evaluation.baselines import score_baselines
+from fewpick.evaluation.truth import Dataset
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
+from fewpick.evaluation.comparison import build_table
+from fewpick.evaluation.markdown import write_markdown
 from fewpick.stacks import write_table
-from fewpick.table import build_table, write_markdown
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.export import export_as
+from fewpick.picking.export import export_as
 from fewpick.stacks import read_table
 
 if TYPE_CHECKING:

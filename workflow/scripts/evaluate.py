@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.evaluate import Key, score_run
-from fewpick.truth import Dataset
+from fewpick.evaluation.scores import Key, score_run
+from fewpick.evaluation.truth import Dataset
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from _stage import stage
 
 from fewpick.atomic import atomic_path
-from fewpick.evaluate import Key, score_external
-from fewpick.external import read_external
+from fewpick.evaluation.scores import Key, score_external
+from fewpick.evaluation.truth import Dataset
+from fewpick.external.picks import read_external
 from fewpick.stacks import read_table, write_table
-from fewpick.truth import Dataset
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

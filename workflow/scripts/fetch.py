@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.public import Wanted, fetch
+from fewpick.fetching.public import Wanted, fetch
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick import shards
-from fewpick.figures import draw_micrographs
-from fewpick.gather import by_dataset
-from fewpick.pictures import choose_micrographs
-from fewpick.truth import Dataset, read_candidates, read_truths
+from fewpick.data import shards
+from fewpick.data.shards import by_dataset
+from fewpick.evaluation.truth import Dataset, read_candidates, read_truths
+from fewpick.figures.grey import choose_micrographs
+from fewpick.figures.plots import draw_micrographs
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.figures import draw_precision_recall, draw_scores
+from fewpick.figures.plots import draw_precision_recall, draw_scores
 from fewpick.stacks import read_table
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.figures import draw_training
+from fewpick.figures.plots import draw_training
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.inventory import table_of
+from fewpick.data.inventory import table_of
 from fewpick.stacks import write_table
 
 if TYPE_CHECKING:

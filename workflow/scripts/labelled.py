@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from _stage import stage
 
-from fewpick.gather import by_dataset, particle_radii
-from fewpick.splits import label_subset
+from fewpick.data.shards import by_dataset
+from fewpick.data.splits import label_subset
+from fewpick.geometry import particle_radii
 from fewpick.stacks import read_table, write_table
 
 if TYPE_CHECKING:

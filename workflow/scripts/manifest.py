@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.inventory import micrographs_of
-from fewpick.manifest import build_manifest, left_out_table
+from fewpick.data.inventory import micrographs_of
+from fewpick.data.manifest import build_manifest, left_out_table
 from fewpick.stacks import read_table, write_table
 
 if TYPE_CHECKING:

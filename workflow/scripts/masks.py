@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.gather import particle_radii
-from fewpick.masks import mask_shard
+from fewpick.data.masks import mask_shard
+from fewpick.geometry import particle_radii
 from fewpick.stacks import read_table
 
 if TYPE_CHECKING:

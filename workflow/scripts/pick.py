@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from _stage import stage
 
-from fewpick import model, picks, shards, thresholds
 from fewpick.atomic import atomic_path
-from fewpick.dataset import load
-from fewpick.device import select_device
-from fewpick.export import export_picks
-from fewpick.picker import describe_use
+from fewpick.data import shards
+from fewpick.network import model_file as model
+from fewpick.network.device import select_device
+from fewpick.picking import candidates as picks
+from fewpick.picking.export import export_picks
+from fewpick.picking.picker import describe_use
 from fewpick.progress import Progress
 from fewpick.stacks import read_table, write_table
+from fewpick.training import thresholds
+from fewpick.training.dataset import load
 from fewpick.versions import versions
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from _stage import stage
 
+from fewpick.data.preprocess import preprocess_shard
 from fewpick.micrographs import read_header, read_micrograph, sort_out
-from fewpick.preprocess import preprocess_shard
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick import shards
-from fewpick.gather import by_dataset
+from fewpick.data import shards
+from fewpick.data.shards import by_dataset
+from fewpick.evaluation.truth import Dataset
 from fewpick.report.gallery import Run
 from fewpick.report.page import Comparison, Training, build
 from fewpick.stacks import table_path
-from fewpick.truth import Dataset
 from fewpick.versions import versions
 
 if TYPE_CHECKING:

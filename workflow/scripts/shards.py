@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.shards import table_of
+from fewpick.data.shards import table_of
 from fewpick.stacks import write_table
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.simulate import simulate_dataset
+from fewpick.simulation.simulate import simulate_dataset
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

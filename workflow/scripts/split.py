@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from _stage import stage
 
-from fewpick.splits import split_micrographs
+from fewpick.data.splits import split_micrographs
 from fewpick.stacks import read_table, write_table
 
 if TYPE_CHECKING:

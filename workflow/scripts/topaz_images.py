@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.topaz import Topaz, write_images
+from fewpick.external.topaz import Topaz, write_images
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

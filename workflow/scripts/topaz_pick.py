@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick import picks, shards, thresholds
 from fewpick.atomic import atomic_path
-from fewpick.dataset import load
-from fewpick.export import export_picks
+from fewpick.data import shards
+from fewpick.picking import candidates as picks
+from fewpick.picking.export import export_picks
 from fewpick.stacks import read_table
+from fewpick.training import thresholds
+from fewpick.training.dataset import load
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

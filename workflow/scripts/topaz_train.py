@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
+from fewpick.external.topaz import Topaz, train
 from fewpick.stacks import write_table
-from fewpick.topaz import Topaz, train
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

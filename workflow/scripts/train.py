@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from _stage import stage, stop_request
 
-from fewpick import model, shards
-from fewpick.dataset import load
+from fewpick.data import shards
+from fewpick.network import model_file as model
 from fewpick.progress import Progress
 from fewpick.stacks import write_table
-from fewpick.train import Stopped, train
+from fewpick.training.dataset import load
+from fewpick.training.train import Stopped, train
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -82,11 +82,11 @@ def listening() -> Iterator[Findings]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from fewpick.config import complete
-    from fewpick.config_file import read_config
-    from fewpick.device import select_device
-    from fewpick.plan import make_plan
-    from fewpick.schema import load_schema
+    from fewpick.config.complete import complete
+    from fewpick.config.file import read_config
+    from fewpick.config.plan import make_plan
+    from fewpick.config.schema import load_schema
+    from fewpick.network.device import select_device
 
     source = str(arguments.config)
     config = complete(read_config(source), load_schema(), source)
@@ -117,7 +117,7 @@ def _check_dataset(
     spec: Mapping[str, Any], micrographs: Mapping[str, str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Headers, names, coordinates and frame, by what the workflow itself does first."""
-    from fewpick.manifest import build_manifest
+    from fewpick.data.manifest import build_manifest
     from fewpick.micrographs import read_headers, sort_out
 
     paths = list(map(Path, micrographs.values()))
@@ -141,9 +141,8 @@ def _check_masks(
     """Draw a few masks, to see what share of them is particle."""
     import numpy as np
 
-    from fewpick.gather import particle_radii
-    from fewpick.geometry import frame_for
-    from fewpick.masks import HIGH_PREVALENCE, draw_mask
+    from fewpick.data.masks import HIGH_PREVALENCE, draw_mask
+    from fewpick.geometry import frame_for, particle_radii
 
     size, scale = config["preprocess"]["target_size"], config["masks"]["radius_scale"]
     radii = particle_radii(spec, manifest)
@@ -178,7 +177,7 @@ def _check_masks(
 
 def _check_external(config: Mapping[str, Any], manifests: Mapping[str, pd.DataFrame]) -> None:
     """Picks of other programs can be read and match."""
-    from fewpick.external import read_external
+    from fewpick.external.picks import read_external
 
     for name, spec in config["external_picks"].items():
         if spec["dataset"] in manifests:
@@ -200,9 +199,8 @@ def _check_labels(
     findings: Findings,
 ) -> None:
     """Draw the splits and labels, as the workflow will, and say how many particles they hold."""
-    from fewpick.gather import particle_radii
-    from fewpick.geometry import frame_for
-    from fewpick.splits import label_subset, split_micrographs
+    from fewpick.data.splits import label_subset, split_micrographs
+    from fewpick.geometry import frame_for, particle_radii
 
     keys, size = config["splits"], config["preprocess"]["target_size"]
     print("labels (first seed)")
@@ -292,7 +290,7 @@ def _say_plan(
     """Numbers of jobs, and their time on this machine."""
     import os
 
-    from fewpick import estimate
+    from fewpick.commands import estimate
 
     n_images = sum(len(files.micrographs) for files in plan.datasets.values())
     print(

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from fewpick.commands.shared import add_diameter, positive, run
-from fewpick.survey import Survey
+from fewpick.commands.survey import Survey
 
 EPILOG = """\
 example:
@@ -94,10 +94,10 @@ def _init(arguments: argparse.Namespace) -> int:
     import yaml
 
     from fewpick.atomic import atomic_path
-    from fewpick.config import complete
+    from fewpick.commands.survey import look
+    from fewpick.config.complete import complete
+    from fewpick.config.schema import load_schema
     from fewpick.errors import InputError
-    from fewpick.schema import load_schema
-    from fewpick.survey import look
 
     micrographs = arguments.micrographs or _ask("folder or glob of micrographs")
     coordinates = arguments.coordinates or _ask("file or folder of particle coordinates")

@@ -76,12 +76,12 @@ def _pick(arguments: argparse.Namespace) -> int:
     # Late, since they take seconds that --help and mistyped arguments need not wait for.
     from fewpick.coordinates import Picks, write_picks
     from fewpick.coordinates.star import check_names
-    from fewpick.device import select_device
     from fewpick.errors import InputError
+    from fewpick.figures.overlays import draw_circles
+    from fewpick.figures.palette import FOUND
     from fewpick.micrographs import list_micrographs, stem
-    from fewpick.overlays import draw_circles
-    from fewpick.palette import FOUND
-    from fewpick.picker import SAME_SIZE, Picker, kept
+    from fewpick.network.device import select_device
+    from fewpick.picking.picker import SAME_SIZE, Picker, kept
     from fewpick.progress import Progress
 
     paths = list_micrographs(arguments.micrographs)

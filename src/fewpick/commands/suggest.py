@@ -80,16 +80,16 @@ def _count(text: str) -> int:
 
 
 def _suggest(arguments: argparse.Namespace) -> int:
-    from fewpick import suggest
+    from fewpick.config.schema import default
     from fewpick.coordinates import match_names, read_picks
-    from fewpick.device import select_device
     from fewpick.errors import InputError
+    from fewpick.figures.suggestion_sheet import draw_sheet, tabulate
     from fewpick.micrographs import list_micrographs, read_headers, shapes_of
-    from fewpick.picker import Picker
+    from fewpick.network.device import select_device
+    from fewpick.picking import disagreement as suggest
+    from fewpick.picking.picker import Picker
     from fewpick.progress import Progress
-    from fewpick.schema import default
     from fewpick.stacks import write_table
-    from fewpick.suggestions import draw_sheet, tabulate
 
     device = select_device(arguments.device)
     pickers = [Picker(model, device, **model_size(arguments)) for model in arguments.models]

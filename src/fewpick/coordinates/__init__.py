@@ -1,7 +1,7 @@
 """Particle coordinates in the formats of the field: one module each, one reader, one writer.
 
-Points are (n, 2) float64 arrays of x = column, y = row in px of the file's frame; which formats
-are flipped against the image array is said by the data set's `y_axis` (`fewpick.manifest`), but
+Points are (n, 2) float64 arrays of x = column, y = row in px of the file's frame. Whether they are
+flipped against the image array is said by the data set's `y_axis` (`fewpick.data.manifest`), except
 for cryoSPARC .cs, whose definition holds the flip.
 """
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from fewpick.atomic import atomic_path
+from fewpick.coordinates.delimited import read_columns
 from fewpick.coordinates.picks import Picks
-from fewpick.coordinates.table import read_columns
 from fewpick.micrographs import stem
 
 X, Y, DIAMETER, SCORE = "X-Coordinate", "Y-Coordinate", "Diameter", "Score"

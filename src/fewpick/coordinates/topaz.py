@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fewpick.atomic import atomic_path
+from fewpick.coordinates.delimited import read_columns
 from fewpick.coordinates.picks import Picks
-from fewpick.coordinates.table import read_columns
 from fewpick.errors import InputError
 from fewpick.micrographs import stem
 

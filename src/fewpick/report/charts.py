@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fewpick.evaluate import FLIPPED_ARM
-from fewpick.history import DIAGNOSTICS, FRACTIONS, phase_changes
-from fewpick.palette import arm_styles
+from fewpick.evaluation.comparison import paired_bootstrap
+from fewpick.evaluation.scores import FLIPPED_ARM
+from fewpick.figures.palette import arm_styles
 from fewpick.report.summary import headline_of
 from fewpick.stacks import read_table
-from fewpick.table import paired_bootstrap
+from fewpick.training.history import DIAGNOSTICS, FRACTIONS, phase_changes
 
 DIGITS = 4  # decimals of plotted values
 POINTS = 150  # of a precision-recall curve

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fewpick.gather import particle_radii
+from fewpick.evaluation.truth import Dataset
+from fewpick.geometry import particle_radii
 from fewpick.stacks import read_table
-from fewpick.truth import Dataset
 
 PARTS = ("train", "val", "test", "unannotated")
 

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fewpick.evaluation.matching import grow_matching
+from fewpick.evaluation.truth import Picks, Truth, images_of, read_candidates
+from fewpick.figures.grey import grey
 from fewpick.geometry import Frame
-from fewpick.matching import grow_matching
-from fewpick.pictures import grey
-from fewpick.truth import Picks, Truth, images_of, read_candidates
 
 # Stops of the threshold, evenly over the scores; the threshold of the run itself is one more.
 STOPS = 200

@@ -257,7 +257,7 @@ function trainingPlots(ratio, seed) {
 
 const ratio = (part, whole) => (whole ? part / whole : 0);
 
-/** Precision, recall and F1 as in fewpick.evaluate.precision_recall_f1. */
+/** Precision, recall and F1 as in fewpick.evaluation.scores.precision_recall_f1. */
 function scoresOf({ picks, correct, particles }) {
   return {
     precision: ratio(correct, picks), recall: ratio(correct, particles), f1: ratio(2 * correct, picks + particles),

@@ -11,15 +11,15 @@ from string import Template
 from typing import Any
 
 from fewpick.atomic import atomic_path
-from fewpick.history import join_phases
-from fewpick.palette import FALSE, FOUND, MISSED
-from fewpick.pictures import choose_micrographs
+from fewpick.evaluation.comparison import NOTES
+from fewpick.evaluation.truth import Dataset, read_truths
+from fewpick.figures.grey import choose_micrographs
+from fewpick.figures.palette import FALSE, FOUND, MISSED
 from fewpick.report import charts, summary, tables
 from fewpick.report.datasets import describe
 from fewpick.report.gallery import Run, build_gallery
 from fewpick.stacks import read_table
-from fewpick.table import NOTES
-from fewpick.truth import Dataset, read_truths
+from fewpick.training.history import join_phases
 
 HERE = Path(__file__).parent
 # Micrographs in the gallery, over all data sets; fewer where many runs have picked each, so that

@@ -1,0 +1,255 @@
+"""Look at a folder of micrographs and a file of centres, and say what a configuration needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewpick.config.schema import default
+from fewpick.coordinates import detect_format, read_picks
+from fewpick.coordinates.frame import read_in_frame
+from fewpick.coordinates.picks import Points
+from fewpick.data.orientation import measure_orientation
+from fewpick.data.particle_size import measure_radius, neighbour_distance
+from fewpick.errors import InputError
+from fewpick.geometry import frame_for
+from fewpick.micrographs import list_micrographs, read_headers, shapes_of
+
+# Formats that hold the particle's diameter; a box is drawn larger than the particle.
+SIZED = ("csv", "coco")
+# A size from the images and one from the file that differ by this factor are worth a warning.
+DISAGREE = 1.4
+# Particles that a tile should hold, and the edges it may have, px of the target size.
+TILE_PARTICLES, TILE_EDGES = 7, (48, 192)
+# Training micrographs from which whole micrographs are worth labelling one by one.
+MANY_MICROGRAPHS = 10
+# Test micrographs at the least, where there are enough, and the largest share they may take.
+TEST_MICROGRAPHS, MOST_TEST = 3, 0.34
+PARTS = 3  # train, validation, test
+
+
+@dataclass
+class Survey:
+    """What was seen, and what follows from it. Lengths are px of the micrographs.
+
+    Attributes
+    ----------
+    n_micrographs, n_annotated, n_particles: int
+    shapes: set of (ny, nx)
+    pixel_size: angstrom, None when the files do not say or disagree
+    y_axis: down or up, as the images show it
+    orientation: the evidence, in a line
+    radius: particle radius
+    radius_source: where it comes from, in words
+    border: margin without particles
+    splits: keys of that section
+    warnings: lines for the user
+    """
+
+    n_micrographs: int
+    n_annotated: int
+    n_particles: int
+    shapes: set[tuple[int, int]]
+    pixel_size: float | None
+    y_axis: str
+    orientation: str
+    radius: float
+    radius_source: str
+    border: int
+    splits: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+
+def look(
+    micrographs: str,
+    coordinates: str,
+    *,
+    radius: float | None = None,
+    pixel_size: float | None = None,
+    diameter_angstrom: float | None = None,
+    scale: float = 1.0,
+    fmt: str | None = None,
+) -> Survey:
+    """Look at a data set.
+
+    Parameters
+    ----------
+    micrographs: folder or glob
+    coordinates: folder or file of centres
+    radius: particle radius, px; measured when left out
+    pixel_size: angstrom; from the headers when left out
+    diameter_angstrom: instead of `radius`
+    scale: px of the micrographs per unit of the coordinates
+    fmt: format of the coordinates
+
+    Raises
+    ------
+    InputError
+        If files cannot be read, names do not match, or points lie outside their images.
+    """
+    warnings: list[str] = []
+    headers = read_headers(list_micrographs(micrographs))
+    paths, shapes = {path.name: path for path in headers}, shapes_of(headers)
+    sizes = {header.pixel_size for header in headers.values()}
+    if pixel_size is None and len(sizes) == 1:
+        (pixel_size,) = sizes
+    if pixel_size is None and len(sizes) > 1:
+        warnings.append("The headers give several pixel sizes; the particle size is in pixels.")
+    if radius is None and diameter_angstrom is not None:
+        if pixel_size is None:
+            raise InputError(
+                f"{micrographs}: a diameter in angstrom needs a pixel size, and the files give "
+                "none. Give --pixel-size."
+            )
+        radius = diameter_angstrom / 2 / pixel_size
+
+    def points_for(y_axis: str) -> dict[Path, Points]:
+        held = read_in_frame(coordinates, shapes, fmt=fmt, y_axis=y_axis, scale=scale)
+        return {paths[name]: picks.xy for name, picks in held.items()}
+
+    points = points_for("down")
+    y_axis, told = "down", radius
+    guess = told or measure_radius(points) or _guess(points, shapes)
+    found = measure_orientation(points, guess)
+    if found.verdict == "flip_y suspected":
+        y_axis, points = "up", points_for("up")
+        guess = told or measure_radius(points) or guess
+        found = measure_orientation(points, guess)
+    if found.verdict != "ok":
+        warnings.append(
+            f"The images do not confirm where the points lie ({found.verdict}). Check y_axis and "
+            "that micrographs and coordinates belong together; look at a few."
+        )
+    radius, source = _radius(coordinates, fmt, scale, points, told, guess, warnings)
+    n_particles = sum(map(len, points.values()))
+    peopled = [path for path, xy in points.items() if len(xy)]
+    if len(peopled) < PARTS:
+        warnings.append(
+            f"Only {len(peopled)} micrographs are annotated; a comparison needs at least {PARTS}, "
+            "one each to train, validate and test."
+        )
+    return Survey(
+        n_micrographs=len(paths),
+        n_annotated=len(points),
+        n_particles=n_particles,
+        shapes=set(shapes.values()),
+        pixel_size=pixel_size,
+        y_axis=y_axis,
+        orientation=found.summary(),
+        radius=radius,
+        radius_source=source,
+        border=_border(points, {paths[n]: s for n, s in shapes.items()}, radius),
+        splits=_splits(points, {paths[n]: s for n, s in shapes.items()}, radius, warnings),
+        warnings=warnings,
+    )
+
+
+def _guess(points: Mapping[Path, Points], shapes: Mapping[str, tuple[int, int]]) -> float:
+    """A radius to begin with, where the images tell none."""
+    distance = neighbour_distance(points)
+    return distance / 2 if distance else min(map(min, shapes.values())) / 40
+
+
+def _radius(
+    coordinates: str,
+    fmt: str | None,
+    scale: float,
+    points: Mapping[Path, Points],
+    told: float | None,
+    guess: float,
+    warnings: list[str],
+) -> tuple[float, str]:
+    """Particle radius in whole px, and where it comes from."""
+    if told is not None:
+        return told, "as given"
+    measured = measure_radius(points)
+    written = _written_diameter(coordinates, fmt, scale)
+    if written is not None:
+        if measured and not 1 / DISAGREE <= 2 * measured / written <= DISAGREE:
+            warnings.append(
+                f"The file says particles are {written:g} px wide, the images about "
+                f"{2 * measured:.0f} px. Look which is right, and correct particle_radius."
+            )
+        return round(written / 2, 1), "half the diameter in the file of coordinates"
+    if measured is not None:
+        return float(round(measured)), "estimated from the images, good to about a fifth"
+    warnings.append("The particle size could not be told; particle_radius is a guess. Correct it.")
+    return float(round(guess)), "a guess from the distance between neighbours"
+
+
+def _written_diameter(coordinates: str, fmt: str | None, scale: float) -> float | None:
+    """The particle diameter that a file of coordinates gives, px of the micrograph."""
+    path = Path(coordinates)
+    one = next((p for p in sorted(path.iterdir()) if p.is_file()), None) if path.is_dir() else path
+    if one is None or (fmt or detect_format(one)) not in SIZED:
+        return None
+    diameters = {held.diameter for held in read_picks(coordinates, fmt=fmt, scale=scale).values()}
+    known = [diameter for diameter in diameters if diameter]
+    return float(np.median(known)) if known else None
+
+
+def _border(
+    points: Mapping[Path, Points], shapes: Mapping[Path, tuple[int, int]], radius: float
+) -> int:
+    """The margin that no point reaches, if it is wider than chance leaves one."""
+    margins = [
+        np.minimum(xy, np.array(shapes[path][::-1]) - 1 - xy).min()
+        for path, xy in points.items()
+        if len(xy)
+    ]
+    least = math.floor(min(margins, default=0))
+    return max(least, 0) if least > 1.2 * radius else 0
+
+
+def _splits(
+    points: Mapping[Path, Points],
+    shapes: Mapping[Path, tuple[int, int]],
+    radius: float,
+    warnings: list[str],
+) -> dict[str, Any]:
+    """Shares to compare: from about ten labelled particles to all."""
+    peopled = {path: xy for path, xy in points.items() if len(xy)}
+    n = len(peopled)
+    if n == 0:
+        return {}
+    usual = default("splits.test_fraction")
+    test = max(usual, min(TEST_MICROGRAPHS / n, MOST_TEST)) if n >= PARTS else MOST_TEST
+    splits: dict[str, Any] = {"seeds": [0, 1, 2]}
+    if test > usual:
+        splits["test_fraction"] = math.ceil(100 * test) / 100
+    n_train = max(1, round(n * (1 - default("splits.val_fraction") - test)))
+    if n_train >= MANY_MICROGRAPHS:
+        shares = {max(1, k) / n_train for k in (1, round(0.1 * n_train), round(0.3 * n_train))}
+        splits["labeled_ratios"] = [*_rounded(shares), 1.0]
+        return splits
+    # Few micrographs: tiles of a handful of particles are the unit to label.
+    density = float(np.mean([len(xy) / math.prod(shapes[path]) for path, xy in peopled.items()]))
+    longest = max(map(max, shapes.values()))
+    target_size = default("preprocess.target_size")
+    edge = math.sqrt(TILE_PARTICLES / density) * target_size / longest
+    edge = int(min(max(8 * round(edge / 8), TILE_EDGES[0]), TILE_EDGES[1]))
+    frame = frame_for(*next(iter(shapes.values())), target_size)
+    tiles = n_train * -(-frame.height // edge) * -(-frame.width // edge)
+    splits |= {"unit": "tile", "tile_size": edge}
+    splits["labeled_ratios"] = _rounded({min(k / tiles, 1.0) for k in (1, 4, 16)})
+    if n < 2 * PARTS:
+        warnings.append(
+            f"With {n} annotated micrographs the scores rest on few test micrographs; intervals "
+            "will be wide. Annotate more if you can."
+        )
+    return splits
+
+
+def _rounded(shares: set[float]) -> list[float]:
+    """Rising, with two digits, rounded up so that no share loses its only label."""
+
+    def up(share: float) -> float:
+        digits = 1 - math.floor(math.log10(share))
+        return min(1.0, math.ceil(share * 10**digits - 1e-9) / 10**digits)
+
+    return sorted({up(share) for share in shares})

@@ -1,0 +1,1 @@
+"""The configuration: its schema, its checks, and what each stage takes from it."""

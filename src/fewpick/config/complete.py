@@ -1,0 +1,255 @@
+"""The configuration: its defaults, its checks, and what each training takes from it.
+
+Everything here is a pure function of the configuration, so that a stage can be given exactly the
+values it uses and nothing else: what is not passed on cannot cause a rerun.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import best_match
+
+from fewpick.errors import InputError
+
+Config = dict[str, Any]
+
+
+# The row of Topaz, and its key in `baselines`.
+TOPAZ = "topaz"
+
+# The network halves its input several times; sizes of images and views are multiples of this.
+GRAIN = 32
+
+
+def complete(config: Mapping[str, Any], schema: Config, source: str = "config.yaml") -> Config:
+    """Check a configuration and fill in the defaults of the schema.
+
+    Parameters
+    ----------
+    config: as read from YAML; is not changed
+    schema: JSON schema whose `default`s are to be filled in
+    source: name of the file, for messages
+
+    Raises
+    ------
+    InputError: an unknown key, a missing one, or a value that cannot be used
+    """
+    for path, value in _numbers(config):
+        # Infinity is above, and NaN not below, whatever limit the schema sets. YAML's integers
+        # know no limit and may not fit into a float.
+        if not abs(value) <= sys.float_info.max:
+            raise InputError(f"{source}: {_dotted(path)} is {value!s:.40}; give a finite number")
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    if error is not None:
+        raise InputError(f"{source}: {_explain(error)}")
+    full = _fill(config, schema, schema)
+    _check(full, source)
+    return full
+
+
+def _fill(value: Any, schema: Config, root: Config, defaults: bool = True) -> Any:
+    """Copy with defaults filled in, and numbers in the type of the schema (1 and 1.0 are equal)."""
+    if "$ref" in schema:
+        schema = _resolve(schema["$ref"], root) | {k: v for k, v in schema.items() if k != "$ref"}
+    # Sections of an arm are overrides: what they leave out comes from the shared section.
+    defaults = defaults and not schema.get("overrides", False)
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        if defaults:
+            value = {k: sub["default"] for k, sub in properties.items() if "default" in sub} | value
+        others = schema.get("additionalProperties")
+        others = others if isinstance(others, dict) else {}
+        return {
+            key: _fill(item, properties.get(key, others), root, defaults)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_fill(item, schema.get("items", {}), root, defaults) for item in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        kinds = schema.get("type", ())
+        if "integer" in kinds:
+            return int(value)
+        if "number" in kinds:
+            return float(value)
+    return value
+
+
+def _numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], float]]:
+    """All numbers with their places."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, value
+    elif isinstance(value, Mapping | list):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, held in items:
+            yield from _numbers(held, (*path, key))
+
+
+def _resolve(reference: str, root: Config) -> Config:
+    node = root
+    for part in reference.removeprefix("#/").split("/"):
+        node = node[part]
+    return node
+
+
+def _explain(error: ValidationError) -> str:
+    """One line that names the key, the value and the cure."""
+    path, value = _dotted(error.absolute_path), cast(Any, error.instance)
+    schema = error.schema if isinstance(error.schema, dict) else {}
+    if error.validator == "additionalProperties":
+        known = list(schema.get("properties", {}))
+        key = next(key for key in value if key not in known)
+        close = difflib.get_close_matches(str(key), known, n=1)
+        cure = f"did you mean {close[0]}?" if close else f"the known keys are {', '.join(known)}."
+        return f"{_dotted([*error.absolute_path, key])} is not a key of fewpick; {cure}"
+    if error.validator == "required":
+        key = next(key for key in cast(Any, error.validator_value) if key not in value)
+        about = schema.get("properties", {}).get(key, {}).get("description", "")
+        return f"{_dotted([*error.absolute_path, key])} is missing; {_lower(about)}"
+    if error.validator == "pattern" or "propertyNames" in error.absolute_schema_path:
+        return (
+            f"{path + ': ' if path else ''}{value!r} is not a usable name; "
+            "take letters, digits, '_', '-' and '.', beginning with a letter or digit"
+            + ("" if isinstance(value, str) else f', and quote it: "{value}"')
+        )
+    if error.validator == "uniqueItems":
+        return f"{path} is {value!r}; give each value once"
+    text = " (text, not a number; YAML wants 1.0e-3 for 1e-3)" * (
+        isinstance(value, str) and schema.get("type") in ("number", "integer")
+    )
+    return f"{path} is {value!r}{text}; give {_expected(schema)}"
+
+
+def _expected(schema: Config) -> str:
+    """Say in words what a schema accepts, for example "a number in (0, 1]"."""
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    words = {
+        "number": "a number",
+        "integer": "a whole number",
+        "string": "a text",
+        "boolean": "true or false",
+        "array": "a list",
+        "object": "a section of keys",
+        "null": "null",
+    }
+    said = " or ".join(words[kind] for kind in kinds)
+    low = schema.get("exclusiveMinimum", schema.get("minimum"))
+    high = schema.get("exclusiveMaximum", schema.get("maximum"))
+    above, below = "exclusiveMinimum" in schema, "exclusiveMaximum" in schema
+    if low is not None and high is not None:
+        said += f" in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
+    elif low is not None:
+        said += f" {'>' if above else '>='} {low:g}"
+    elif high is not None:
+        said += f" {'<' if below else '<='} {high:g}"
+    if "multipleOf" in schema:
+        said += f", a multiple of {schema['multipleOf']:g}"
+    if schema.get("minItems"):
+        said += f" of at least {schema['minItems']}"
+    if "items" in schema:
+        said += f", each {_expected(schema['items'])}" if "type" in schema["items"] else ""
+    return said + (f" ({schema['unit']})" if "unit" in schema else "")
+
+
+def _dotted(path: Iterable[str | int]) -> str:
+    """Spell a path as a user would: datasets.mine.border, splits.seeds[1]."""
+    said = ""
+    for part in path:
+        said += f"[{part}]" if isinstance(part, int) else f".{part}" if said else f"{part}"
+    return said
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _check(config: Config, source: str) -> None:
+    """Check what a schema cannot say."""
+    for name, spec in config["datasets"].items():
+        where = f"{source}: datasets.{name}"
+        if name == "all":
+            raise InputError(f"{where}: 'all' is the row that pools data sets; take another name")
+        if ("simulate" in spec) == ("micrographs" in spec):
+            raise InputError(
+                f"{where}: give either micrographs (with coordinates) or simulate, and not both"
+            )
+        if "micrographs" in spec and "coordinates" not in spec:
+            raise InputError(
+                f"{where}.coordinates is missing; name the file or folder of particle centres"
+            )
+        if ("particle_radius" in spec) == ("particle_diameter_angstrom" in spec):
+            raise InputError(
+                f"{where}: give either particle_radius (px of the original micrograph) or "
+                "particle_diameter_angstrom, and not both"
+            )
+    splits = config["splits"]
+    if splits["val_fraction"] + splits["test_fraction"] >= 1:
+        raise InputError(
+            f"{source}: splits.val_fraction {splits['val_fraction']:g} and splits.test_fraction "
+            f"{splits['test_fraction']:g} leave nothing to train on; give two that sum to under 1"
+        )
+    for name, spec in config["arms"].items():
+        if spec["method"] == "supervised" and not {"labelling", "fixmatch"}.isdisjoint(spec):
+            raise InputError(
+                f"{source}: arms.{name} has FixMatch keys, but its method is supervised; "
+                "remove them or set method: fixmatch"
+            )
+        training = config["training"] | spec.get("training", {})
+        if training["warm_start_steps"] > training["steps"]:
+            raise InputError(
+                f"{source}: arm {name}: training.warm_start_steps is "
+                f"{training['warm_start_steps']}, but training.steps, which includes them, is "
+                f"{training['steps']}; lower the first or raise the second"
+            )
+        model = config["model"] | spec.get("model", {})
+        reduction = model["stem_stride"] * 2 ** (len(model["widths"]) - 1)
+        if reduction > GRAIN:
+            raise InputError(
+                f"{source}: arm {name}: model.stem_stride {model['stem_stride']} and "
+                f"{len(model['widths'])} model.widths reduce images {reduction} times; "
+                f"give a smaller stride or fewer widths, for {GRAIN} times at most"
+            )
+    for name, spec in config["external_picks"].items():
+        if spec["dataset"] not in config["datasets"]:
+            raise InputError(
+                f"{source}: external_picks.{name}.dataset is {spec['dataset']!r}; give one of the "
+                f"data sets {', '.join(config['datasets'])}"
+            )
+        if name in config["arms"]:
+            raise InputError(f"{source}: external_picks.{name} is also an arm; rename one")
+    topaz = config["baselines"].get(TOPAZ)
+    if topaz is not None:
+        _check_topaz(topaz, config, f"{source}: baselines.{TOPAZ}")
+    reference = config["evaluation"]["reference_arm"]
+    if reference not in config["arms"]:
+        raise InputError(
+            f"{source}: evaluation.reference_arm is {reference!r}; give one of the arms "
+            f"{', '.join(config['arms'])}"
+        )
+
+
+def _check_topaz(topaz: Config, config: Config, where: str) -> None:
+    for section in ("arms", "external_picks"):
+        if TOPAZ in config[section]:
+            raise InputError(f"{where}: its rows are named {TOPAZ}; rename {section}.{TOPAZ}")
+    splits = config["splits"]
+    strangers = set(topaz["ratios"] or ()) - set(splits["labeled_ratios"])
+    if strangers:
+        raise InputError(
+            f"{where}.ratios: {min(strangers):g} is not in splits.labeled_ratios; add it there, or "
+            "remove it here"
+        )
+    for name, spec in config["datasets"].items():
+        if splits["unit"] == "particle" and spec["expected_particles"] is None:
+            raise InputError(
+                f"{where}: datasets.{name}.expected_particles is missing; clicked particles "
+                "(splits.unit) say nothing about their number, so give about how many a "
+                "micrograph has"
+            )

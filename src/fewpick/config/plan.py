@@ -1,0 +1,200 @@
+"""What a run consists of: the files there are, their shards, and the trainings to do.
+
+This is read each time the workflow starts, also for a dry run, so it lists files and does not
+open them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fewpick.config.complete import TOPAZ
+from fewpick.config.hyperparameters import (
+    ratio_name,
+    resolve_arm,
+    resolve_topaz,
+    warm_start,
+    warm_start_key,
+)
+from fewpick.errors import InputError
+from fewpick.micrographs import list_micrographs
+from fewpick.simulation.simulate import micrograph_names
+from fewpick.stacks import shard_names
+
+Run = tuple[str, str, str]  # model, ratio and seed, as they are spelled in paths
+
+SIMULATED = "results/simulated/{}"
+
+
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The files of one data set.
+
+    Attributes
+    ----------
+    micrographs : name -> path
+    coordinates : files of particle centres
+    source : file or folder of particle centres, as the configuration or the simulation names it
+    shards : name -> micrograph names
+    """
+
+    micrographs: dict[str, str]
+    coordinates: list[str]
+    source: str | None
+    shards: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that there is to do. Lists are sorted, so that the order of keys changes nothing.
+
+    Attributes
+    ----------
+    datasets : name -> its files
+    split_files : data set -> table that replaces the drawn split
+    external_picks : name -> files of another program's picks
+    arms, ratios, seeds : as they are spelled in paths
+    trainings : (arm, ratio, seed) -> hyperparameters
+    warm_starts : ("warm_start/{key}", ratio, seed) -> hyperparameters
+    topaz : ("topaz", ratio, seed) -> hyperparameters
+    """
+
+    datasets: dict[str, DatasetFiles]
+    split_files: dict[str, str]
+    external_picks: dict[str, list[str]]
+    arms: list[str]
+    ratios: list[str]
+    seeds: list[str]
+    trainings: dict[Run, dict[str, Any]]
+    warm_starts: dict[Run, dict[str, Any]]
+    topaz: dict[Run, dict[str, Any]]
+
+    def shard_files(self, pattern: str, *names: str) -> list[str]:
+        """Fill `{dataset}` and `{shard}` of a pattern with the shards of the named data sets.
+
+        Without names, with every shard there is.
+        """
+        return [
+            pattern.format(dataset=name, shard=shard)
+            for name in names or self.datasets
+            for shard in self.datasets[name].shards
+        ]
+
+    def dataset_files(self, pattern: str) -> list[str]:
+        """Fill `{dataset}` of a pattern with every data set."""
+        return [pattern.format(dataset=name) for name in self.datasets]
+
+    def shard_micrographs(self, dataset: str, shard: str) -> list[str]:
+        """Paths of the micrographs of one shard."""
+        files = self.datasets[dataset]
+        return [files.micrographs[name] for name in files.shards[shard]]
+
+    def warm_start_folder(self, arm: str, ratio: str, seed: str) -> str:
+        """Folder of the network that an arm begins with."""
+        key = warm_start_key(self.trainings[arm, ratio, seed])
+        return f"results/models/warm_start/{key}/ratio-{ratio}/seed-{seed}"
+
+
+def make_plan(config: dict[str, Any]) -> Plan:
+    """List what a complete configuration asks for.
+
+    Raises
+    ------
+    InputError : a file that is not there or has braces in its name, or a folder without micrographs
+    """
+    datasets = {name: _dataset(name, config) for name in sorted(config["datasets"])}
+    split_files = {
+        name: _files(spec["split_file"], f"datasets.{name}.split_file")[0]
+        for name, spec in config["datasets"].items()
+        if spec["split_file"]
+    }
+    external_picks = {
+        name: _files(spec["path"], f"external_picks.{name}.path")
+        for name, spec in config["external_picks"].items()
+    }
+    ratios = sorted(config["splits"]["labeled_ratios"])
+    seeds = sorted(config["splits"]["seeds"])
+    trainings = {
+        (arm, ratio_name(ratio), str(seed)): resolve_arm(config, arm, ratio, seed)
+        for arm in sorted(config["arms"])
+        for ratio in ratios
+        for seed in seeds
+    }
+    warm_starts = {
+        (f"warm_start/{warm_start_key(values)}", ratio, seed): warm_start(values)
+        for (_, ratio, seed), values in trainings.items()
+    }
+    topaz = config["baselines"].get(TOPAZ)
+    return Plan(
+        datasets,
+        split_files,
+        external_picks,
+        sorted(config["arms"]),
+        list(map(ratio_name, ratios)),
+        list(map(str, seeds)),
+        trainings,
+        warm_starts,
+        {
+            (TOPAZ, ratio_name(ratio), str(seed)): resolve_topaz(config, ratio, seed)
+            for ratio in sorted(topaz["ratios"] or ratios)
+            for seed in seeds
+        }
+        if topaz
+        else {},
+    )
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU; asking the driver's device file is instant."""
+    return Path("/dev/nvidiactl").exists()
+
+
+def has_program(executable: str) -> bool:
+    """Whether a program can be run on this machine, by its path or by its name on the PATH."""
+    return shutil.which(executable) is not None
+
+
+def _dataset(name: str, config: dict[str, Any]) -> DatasetFiles:
+    spec = config["datasets"][name]
+    source: str | None
+    if "simulate" in spec:
+        folder = SIMULATED.format(name)
+        names = micrograph_names(spec["simulate"]["n_micrographs"])
+        micrographs = {name: f"{folder}/micrographs/{name}" for name in names}
+        source = f"{folder}/particles.star"
+        coordinates = [source]
+    else:
+        listed = list_micrographs(spec["micrographs"])
+        micrographs = {path.name: _literal(str(path)) for path in listed}
+        source = spec["coordinates"]
+        coordinates = _files(source, f"datasets.{name}.coordinates") if source else []
+    shards = shard_names(micrographs, config["preprocess"]["shard_size"])
+    return DatasetFiles(micrographs, coordinates, source, shards)
+
+
+def _files(path: str, key: str) -> list[str]:
+    """The file at `path`, or the files in that folder; `key` of the configuration names it."""
+    where = Path(path)
+    if where.is_dir():
+        files = sorted(
+            _literal(str(p)) for p in where.rglob("*") if p.is_file() and not p.name.startswith(".")
+        )
+        if files:
+            return files
+        raise InputError(f"{key}: the folder {path!r} is empty. Correct the path.")
+    if where.exists():
+        return [_literal(path)]
+    raise InputError(f"{key}: {path!r} does not exist. Correct the path.")
+
+
+def _literal(path: str) -> str:
+    """Refuse what Snakemake would not take as it stands."""
+    if set(path) & set("{}"):
+        raise InputError(
+            f"{path}: the path holds braces, in which Snakemake looks for names of its own. Rename "
+            "it, or link it under another name (ln -s)."
+        )
+    return path

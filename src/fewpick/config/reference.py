@@ -1,0 +1,100 @@
+"""The reference of all configuration keys, config/README.md, written from the schema.
+
+`python -m fewpick.config.reference > config/README.md` brings it up to date; a test holds both in
+step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fewpick.config.schema import load_schema
+
+Schema = Mapping[str, Any]
+
+HEAD = """\
+# Configuration
+
+Every key, its unit, its default and when to change it. This page is written from
+`workflow/schemas/config.schema.yaml` (`python -m fewpick.config.reference > config/README.md`).
+
+- `config.yaml`: the default run, simulated micrographs. The other files here are runs on real data
+  and for tests.
+- A file given with `--configfile` stands for itself; what it leaves out is at the default below.
+- Keys that are not listed here are refused, with the nearest one that is.
+- `fewpick init` writes a configuration for your data, `fewpick check FILE` checks one.
+- YAML wants `1.0e-3`, not `1e-3`.
+"""
+
+NAMED = {
+    "datasets": "`NAME` is a name of your choice: letters, digits, `_`, `-` and `.`.",
+    "arms": (
+        "`NAME` is a name of your choice. An arm may have sections `model`, `training` and "
+        "`fixmatch` of its own, with any key of the shared sections; they count for this arm only."
+    ),
+    "external_picks": "`NAME` is the name of the row.",
+}
+
+
+def render(schema: Schema) -> str:
+    """The reference as Markdown.
+
+    Parameters
+    ----------
+    schema: the configuration's schema, as read from YAML
+    """
+    lines = [HEAD]
+    for name, section in schema["properties"].items():
+        section = _resolved(section, schema)
+        lines += [f"## {name}", "", section.get("description", ""), ""]
+        if name in NAMED:
+            lines += [NAMED[name], ""]
+        lines += ["| key | meaning | unit | default | when to change it |", "|---|---|---|---|---|"]
+        lines += [_row(key, held) for key, held in keys(section, schema, name)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def keys(section: Schema, root: Schema, name: str) -> Iterator[tuple[str, Schema]]:
+    """Dotted key and schema of everything in a section that holds a value.
+
+    Sections of an arm are those of the configuration again, and left out.
+    """
+    section = _resolved(section, root)
+    if "properties" in section:
+        for key, held in section["properties"].items():
+            held = _resolved(held, root)
+            if not (name == "arms.NAME" and "properties" in held):
+                yield from keys(held, root, f"{name}.{key}")
+    elif isinstance(section.get("additionalProperties"), dict):
+        yield from keys(section["additionalProperties"], root, f"{name}.NAME")
+    else:
+        yield name, section
+
+
+def _resolved(node: Schema, root: Schema) -> Schema:
+    if "$ref" not in node:
+        return node
+    target: Any = root
+    for part in node["$ref"].removeprefix("#/").split("/"):
+        target = target[part]
+    return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+
+
+def _row(key: str, held: Schema) -> str:
+    choices = held.get("enum")
+    about = held["description"] + (f" One of {', '.join(map(str, choices))}." if choices else "")
+    default = f"`{_said(held['default'])}`" if "default" in held else "none"
+    cells = [f"`{key}`", about, held.get("unit", ""), default, held.get("advice", "")]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _said(value: Any) -> str:
+    """As it would stand in the file."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    print(render(load_schema()), end="")

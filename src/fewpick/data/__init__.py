@@ -1,0 +1,1 @@
+"""From micrographs and coordinates to shards, masks and splits."""

@@ -1,0 +1,258 @@
+"""Join a data set's micrographs with its coordinates: the first stage of the workflow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from fewpick.coordinates.frame import read_in_frame
+from fewpick.coordinates.picks import Picks, Points
+from fewpick.coordinates.star import check_names
+from fewpick.data.orientation import measure_orientation
+from fewpick.errors import InputError
+from fewpick.geometry import particle_radius
+from fewpick.micrographs import Header, shapes_of
+
+log = logging.getLogger(__name__)
+
+SAME_PARTICLE = 0.5  # particle radii; no two particles lie that near
+PIXEL_SIZE_TOLERANCE = 0.05  # calibrations differ by less
+UNSET = 1.0  # angstrom, what programs write in place of a pixel size
+REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
+
+
+def build_manifest(
+    spec: Mapping[str, Any],
+    micrographs: Mapping[Path, Header],
+    left_out: Mapping[Path, str] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Build the manifest and the coordinates of one data set.
+
+    Parameters
+    ----------
+    spec: dict
+        The data set's block of the configuration: `coordinates` (none: nothing is annotated),
+        `format`, `y_axis`, `scale`, `pixel_size`, and `particle_radius` or
+        `particle_diameter_angstrom`.
+    micrographs: dict
+        Path to header, in the order wanted (`fewpick.micrographs.read_headers`).
+    left_out: dict, optional
+        Micrographs that are not to be used, to the reason (`fewpick.micrographs.sort_out`). They
+        and their coordinates count nowhere.
+
+    Returns
+    -------
+    manifest: DataFrame
+        One row per micrograph: micrograph, path, ny, nx (px), pixel_size (Angstrom, NaN when
+        unknown), annotated ("true" or "false"), n_particles; and, the same in each row, orientation
+        (the verdict) and left_out (number of micrographs).
+    coordinates: DataFrame
+        micrograph, x, y (px, internal frame).
+
+    Raises
+    ------
+    InputError
+        When files cannot be used, names do not match or cannot be written as STAR, a coordinate
+        lies outside its image, a particle is larger than it, or the images clearly contradict
+        `y_axis`.
+    """
+    left_out = left_out or {}
+    _tell_left_out(left_out, len(micrographs))
+    headers = {path.name: header for path, header in micrographs.items()}
+    paths = {path.name: path for path in micrographs}
+    check_names(list(micrographs))
+    pixel_sizes = {
+        name: spec.get("pixel_size") or header.pixel_size for name, header in headers.items()
+    }
+    radii = _radii(spec, headers, pixel_sizes, paths)
+    points, picks = {}, {}
+    if spec.get("coordinates"):
+        picks = read_in_frame(
+            spec["coordinates"],
+            shapes_of(micrographs),
+            left_out=[path.name for path in left_out],
+            fmt=spec.get("format"),
+            y_axis=spec.get("y_axis", "down"),
+            scale=spec.get("scale", 1.0),
+        )
+        points = {name: held.xy for name, held in picks.items()}
+        _doubt_neighbours(spec["coordinates"], points, radii)
+    _doubt_pixel_sizes(spec, headers, picks, paths)
+    orientation = _check_orientation(spec, {paths[name]: xy for name, xy in points.items()}, radii)
+    manifest = pd.DataFrame(
+        {
+            "micrograph": list(headers),
+            "path": [str(paths[name]) for name in headers],
+            "ny": [header.ny for header in headers.values()],
+            "nx": [header.nx for header in headers.values()],
+            "pixel_size": [size or np.nan for size in pixel_sizes.values()],
+            "annotated": ["true" if name in points else "false" for name in headers],
+            "n_particles": [len(points.get(name, ())) for name in headers],
+            "orientation": orientation,
+            "left_out": len(left_out),
+        }
+    )
+    named = [name for name in headers if name in points]
+    xy = np.concatenate([np.empty((0, 2)), *(points[name] for name in named)])
+    coordinates = pd.DataFrame(
+        {
+            "micrograph": np.repeat(np.array(named, dtype=object), [len(points[n]) for n in named]),
+            "x": xy[:, 0],
+            "y": xy[:, 1],
+        }
+    )
+    return manifest, coordinates
+
+
+def left_out_table(left_out: Mapping[Path, str]) -> pd.DataFrame:
+    """Table of the columns micrograph, path, reason."""
+    rows = [(path.name, str(path), reason) for path, reason in left_out.items()]
+    return pd.DataFrame(rows, columns=["micrograph", "path", "reason"])
+
+
+def _tell_left_out(left_out: Mapping[Path, str], n_good: int) -> None:
+    for reason in left_out.values():
+        log.warning("left out: %s", reason)
+    if left_out:
+        total = n_good + len(left_out)
+        if not n_good:
+            raise InputError(
+                f"{next(iter(left_out))}: this micrograph and all others, {total} in all, are "
+                "broken, and on_bad_micrograph: skip leaves nothing. Copy them again."
+            )
+        log.warning(
+            "%d of %d micrographs are left out, with their coordinates (on_bad_micrograph: skip).",
+            *(len(left_out), total),
+        )
+
+
+def _radii(
+    spec: Mapping[str, Any],
+    headers: Mapping[str, Header],
+    pixel_sizes: Mapping[str, float | None],
+    paths: Mapping[str, Path],
+) -> dict[str, float]:
+    """Particle radius of each micrograph, px."""
+    radii = {}
+    for name, header in headers.items():
+        try:
+            radii[name] = particle_radius(spec, pixel_sizes[name])
+        except InputError as error:
+            raise InputError(f"{paths[name]}: {error}") from None
+        if radii[name] < 1:
+            raise InputError(
+                f"{paths[name]}: a particle of radius {radii[name]:g} px is smaller than a pixel. "
+                "Correct particle_radius, which counts px, or particle_diameter_angstrom."
+            )
+        if 2 * radii[name] > min(header.ny, header.nx):
+            raise InputError(
+                f"{paths[name]}: a particle of radius {radii[name]:g} px does not fit into "
+                f"{header.nx} x {header.ny} px. Correct particle_radius, which counts px of the "
+                "original micrograph, or particle_diameter_angstrom and pixel_size; or remove the "
+                "file."
+            )
+    return radii
+
+
+def _doubt_neighbours(
+    source: str, points: Mapping[str, Points], radii: Mapping[str, float]
+) -> None:
+    """Warn of particles on top of each other: two lists of the same particles, for example."""
+    doubled = {
+        name: len(cKDTree(xy).query_pairs(SAME_PARTICLE * radii[name]))
+        for name, xy in points.items()
+    }
+    if total := sum(doubled.values()):
+        worst = max(doubled, key=lambda name: doubled[name])
+        log.warning(
+            "%s: %d pairs of points are nearer than %g radii, most of them (%d) on %s. Were two "
+            "lists of the same particles put together? Remove the doubles.",
+            *(source, total, SAME_PARTICLE, doubled[worst], worst),
+        )
+
+
+def _doubt_pixel_sizes(
+    spec: Mapping[str, Any],
+    headers: Mapping[str, Header],
+    picks: Mapping[str, Picks],
+    paths: Mapping[str, Path],
+) -> None:
+    """Warn where headers, coordinates and configuration contradict each other."""
+    known = {name: header.pixel_size for name, header in headers.items() if header.pixel_size}
+    declared = spec.get("pixel_size")
+    for name, held in picks.items():
+        size, said = declared or known.get(name), held.pixel_size
+        if size and said and not _alike(size, said):
+            log.warning(
+                "%s: says %.4g angstrom per pixel for %s, which has %.4g. Were the points picked "
+                "on images of another size (set scale), or is the header wrong (set pixel_size)?",
+                *(spec["coordinates"], said, name, size),
+            )
+            break
+    if declared or not known:
+        return
+    least, most = (choose(known, key=lambda name: known[name]) for choose in (min, max))
+    if spec.get("particle_radius") and not _alike(known[least], known[most]):
+        log.warning(
+            "%s: pixel sizes go from %.4g to %.4g angstrom, and particle_radius is the same number "
+            "of px for all. Give particle_diameter_angstrom, or pixel_size if headers are wrong.",
+            *(paths[most], known[least], known[most]),
+        )
+    unset = [name for name, size in known.items() if size == UNSET]
+    if unset and spec.get("particle_diameter_angstrom"):
+        log.warning(
+            "%s: the header says exactly 1 angstrom per pixel, which programs write when they do "
+            "not know it (so in %d micrographs). Set pixel_size, be it to 1.",
+            *(paths[unset[0]], len(unset)),
+        )
+
+
+def _alike(one: float, other: float) -> bool:
+    return abs(one - other) <= PIXEL_SIZE_TOLERANCE * min(one, other)
+
+
+def _check_orientation(
+    spec: Mapping[str, Any],
+    points: Mapping[Path, Points],
+    radii: Mapping[str, float],
+) -> str:
+    """Return the verdict on the frame, having warned of a doubtful and refused a wrong one."""
+    if not any(map(len, points.values())):
+        return "unclear"
+    first = next(path.name for path, xy in points.items() if len(xy))
+    found = measure_orientation(points, radii[first])
+    log.info("orientation: %s", found.summary())
+    if found.verdict == "flip_y suspected" and found.evidence["flip_y"] >= REFUSED:
+        declared = spec.get("y_axis", "down")
+        right = "up" if declared == "down" else "down"
+        raise InputError(
+            f"{spec['coordinates']}: y_axis: {declared} puts the points beside the particles: "
+            f"{found.summary()}. Set y_axis: {right}."
+        )
+    if found.verdict.endswith("suspected"):
+        log.warning(
+            "%s: the points may be in another frame than the images: %s. Look at a few before "
+            "you trust any score.",
+            spec["coordinates"],
+            found.summary(),
+        )
+    elif found.verdict == "unclear":
+        log.warning(
+            "%s: the images show no particle at the points: %s. With more than a few hundred "
+            "particles this hints at another scale or at other micrographs.",
+            spec["coordinates"],
+            found.summary(),
+        )
+    if found.inverted:
+        log.warning(
+            "%s: the particles have the opposite contrast of those of other micrographs (so on %d "
+            "of the %d that were looked at). Invert the micrograph, or leave it out.",
+            *(found.inverted[0], len(found.inverted), found.n_micrographs),
+        )
+    return found.verdict

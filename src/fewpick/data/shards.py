@@ -1,0 +1,68 @@
+"""All shards of a data set in one small table.
+
+A training reads every shard there is. It names this table as its input instead of hundreds of
+files, which keeps the planning of large data sets short. The table holds a fingerprint of each
+file, so that it changes whenever one of them does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from fewpick.errors import InputError
+from fewpick.stacks import read_table
+
+# What a shard consists of.
+KINDS = ("stack", "masks")
+
+
+def table_of(stacks: Sequence[str | Path], masks: Sequence[str | Path]) -> pd.DataFrame:
+    """List the shards of one data set.
+
+    Returns
+    -------
+    table with the columns stack and masks (paths as given) and, of each, its sha256
+    """
+    table = pd.DataFrame({"stack": map(str, stacks), "masks": map(str, masks)})
+    for kind in KINDS:
+        table[f"{kind}_sha256"] = [_fingerprint(Path(path)) for path in table[kind]]
+    return table
+
+
+def paths(tables: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
+    """Stacks and masks, in the same order, of the data sets that the tables list.
+
+    Raises
+    ------
+    InputError
+        If a listed file is no longer there.
+    """
+    found: tuple[list[Path], list[Path]] = ([], [])
+    for table in tables:
+        listed = read_table(table)
+        for kind, files in zip(KINDS, found, strict=True):
+            files += map(Path, listed[kind])
+            missing = [str(path) for path in files if not path.exists()]
+            if missing:
+                raise InputError(
+                    f"{table}: lists {missing[0]!r}, which is not there any more. "
+                    f"Delete {str(table)!r} and run again."
+                )
+    return found
+
+
+def _fingerprint(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def by_dataset(paths: Iterable[str | Path]) -> dict[str, list[Path]]:
+    """Data set -> its shards, from paths `.../{dataset}/{shard}.mrcs`."""
+    grouped: dict[str, list[Path]] = {}
+    for path in map(Path, paths):
+        grouped.setdefault(path.parent.name, []).append(path)
+    return grouped

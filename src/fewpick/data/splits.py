@@ -1,0 +1,365 @@
+"""What is held out, and what of the rest is labelled.
+
+Every draw ranks its candidates by a hash of the seed and their own names, and takes the first
+ones. So the labels of a smaller ratio are among those of a larger one, and a micrograph that is
+added to the data set leaves the rank of the others as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fewpick.coordinates.names import match_names
+from fewpick.data.masks import valid_area
+from fewpick.errors import InputError
+from fewpick.geometry import Frame, inside
+
+PARTS = ("train", "val", "test")
+UNITS = ("micrograph", "tile", "particle")
+VALIDATIONS = ("full", "matched", "none")
+# Validation and test parts may miss their fraction by this share of it, so that a micrograph more
+# or less hardly ever moves another.
+SLACK = 0.2
+
+Window = tuple[int, int, int, int]
+
+logger = logging.getLogger(__name__)
+
+
+def split_micrographs(
+    dataset: str,
+    names: Sequence[str],
+    annotated: Sequence[bool],
+    *,
+    seed: int,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.2,
+    split_file: str | Path | None = None,
+) -> pd.DataFrame:
+    """Deal the annotated micrographs of a data set into train, val and test.
+
+    A hash gives each micrograph a number in [0, 1) that is compared with the fractions; where a
+    part then misses its fraction by more than a fifth, or is empty, the micrographs nearest to the
+    limit move. Micrographs without annotation become the unlabelled pool `unannotated`.
+
+    Parameters
+    ----------
+    dataset : name of the data set
+    names, annotated : the micrographs, and whether each has been annotated
+    seed : another seed gives another split
+    val_fraction, test_fraction : shares of the annotated micrographs
+    split_file : table with the columns micrograph and split, tab separated (comma separated if
+        its name ends in .csv), which replaces the draw; it must name every annotated micrograph
+
+    Returns
+    -------
+    table with the columns dataset micrograph split, sorted by micrograph
+
+    Raises
+    ------
+    InputError : fewer than three annotated micrographs, fractions that leave nothing to train on,
+        or a split file that cannot be used or leaves a part empty
+    """
+    parts = dict.fromkeys(names, "unannotated")
+    known = sorted(name for name, is_known in zip(names, annotated, strict=True) if is_known)
+    if split_file is not None:
+        parts |= _read_split_file(Path(split_file), list(names), set(known))
+    else:
+        parts |= _draw_split(dataset, known, seed, val_fraction, test_fraction)
+    table = pd.DataFrame({"micrograph": sorted(parts)})
+    table.insert(0, "dataset", dataset)
+    table["split"] = table["micrograph"].map(parts)
+    return table
+
+
+def label_subset(
+    dataset: str,
+    split: pd.DataFrame,
+    geometry: pd.DataFrame,
+    coordinates: pd.DataFrame,
+    *,
+    ratio: float,
+    seed: int,
+    particle_radius: Mapping[str, float],
+    border: float = 0.0,
+    unit: str = "micrograph",
+    tile_size: int = 96,
+    validation: str = "full",
+    expected_particles: float | None = None,
+) -> pd.DataFrame:
+    """Choose what of a data set is labelled.
+
+    Parameters
+    ----------
+    dataset : name of the data set
+    split : as `split_micrographs` returns it; rows of other data sets are passed over
+    geometry : tables of all preprocessed shards of the data set, one below the other
+    coordinates : micrograph x y, original frame
+    ratio : labelled share of the units of the training micrographs, in (0, 1]; at least one unit
+        is labelled
+    seed : another seed gives other labels
+    particle_radius : micrograph -> original pixels
+    border : original pixels beside the edges without annotation
+    unit : what one label is. A whole `micrograph`; a `tile` that lies wholly inside the annotated
+        area and holds a particle, counted against all tiles; or one clicked `particle`, which
+        says nothing about the rest
+    tile_size : edge of a tile, target pixels
+    expected_particles : about how many particles a micrograph has, as far as known
+    validation : `full` labels all validation micrographs, `matched` as many units of them as of
+        the training micrographs, `none` none
+
+    Returns
+    -------
+    table with one row per micrograph and the columns
+
+    dataset micrograph split
+    labelled : all, part or none
+    n_labeled_particles : the particles that the labels show
+    radius : particle radius, target pixels
+    area : JSON [y0, x0, y1, x1], half open, target pixels: the image without padding and border
+    windows : JSON list of such areas: where the mask is known
+    points : JSON list of [x, y], target frame: the labelled particles
+    expected : particles to expect, NaN when nothing was said
+
+    Raises
+    ------
+    InputError : a ratio outside (0, 1], or nothing to label that holds a particle
+    """
+    if not 0 < ratio <= 1:
+        raise InputError(f"splits.labeled_ratios: {ratio:g} is not in (0, 1]. Give shares, not %.")
+    if unit not in UNITS:
+        raise InputError(f"splits.unit: {unit!r} is unknown. Use one of {', '.join(UNITS)}.")
+    if validation not in VALIDATIONS:
+        raise InputError(
+            f"splits.validation: {validation!r} is unknown. Use one of {', '.join(VALIDATIONS)}."
+        )
+    mine = split[split["dataset"] == dataset]
+    parts = dict(zip(mine["micrograph"], mine["split"], strict=True))
+    micrographs = _annotations(geometry, coordinates, sorted(parts), border)
+
+    def draw(part: str, unit: str, n: int | None) -> list[_Unit]:
+        chosen = [m for m in micrographs if parts[m.name] == part]
+        units = [u for m in chosen for u in _units(m, unit, tile_size)]
+        if n is None:
+            total = sum(_n_tiles(m, tile_size) for m in chosen) if unit == "tile" else len(units)
+            n = max(1, _round(ratio * total))
+        if n > len(units):
+            # Validation may well have fewer micrographs than are labelled for training.
+            logger.log(
+                logging.WARNING if part == "train" else logging.INFO,
+                "%s: %d %ss are to be labelled in the %s part, and %d qualify; all are taken.",
+                *(dataset, n, unit, part, len(units)),
+            )
+        ranked = _ranked(units, seed, dataset)
+        if not ranked:
+            raise InputError(
+                f"{dataset}: no {unit} of the {len(chosen)} {part} micrographs holds a particle "
+                "in the annotated area. Check coordinates and border"
+                + (", lower splits.tile_size" if unit == "tile" else "")
+                + ", or choose the micrographs with split_file."
+            )
+        return ranked[:n]
+
+    labels = draw("train", unit, None)
+    if validation == "matched":
+        labels += draw("val", unit, len(labels))
+    elif validation == "full":
+        labels += [u for m in micrographs if parts[m.name] == "val" for u in _units(m)]
+
+    labels_of: dict[str, list[_Unit]] = {m.name: [] for m in micrographs}
+    for label in labels:
+        labels_of[label.micrograph].append(label)
+    rows = []
+    for m in micrographs:
+        labels = labels_of[m.name]
+        points = np.concatenate([np.empty((0, 2)), *(label.points for label in labels)])
+        whole = any(label.window == m.area for label in labels)
+        rows.append(
+            {
+                "dataset": dataset,
+                "micrograph": m.name,
+                "split": parts[m.name],
+                "labelled": "all" if whole else "part" if labels else "none",
+                "n_labeled_particles": len(points),
+                "radius": particle_radius[m.name] * m.frame.scale,
+                "area": json.dumps(m.area),
+                "windows": json.dumps([label.window for label in labels if label.window]),
+                "points": json.dumps(points.round(4).tolist()),
+                "expected": math.nan if expected_particles is None else expected_particles,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    """One micrograph and its particles; `area` and `points` in the target frame."""
+
+    name: str
+    frame: Frame
+    area: Window
+    points: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """One thing to label: particles, and the window in which the mask becomes known with them."""
+
+    micrograph: str
+    window: Window | None
+    points: NDArray[np.float64]
+    key: tuple[str | int, ...] = field(default=())
+
+
+def _draw_split(
+    dataset: str, names: Sequence[str], seed: int, val_fraction: float, test_fraction: float
+) -> dict[str, str]:
+    if not (val_fraction > 0 and test_fraction > 0 and val_fraction + test_fraction < 1):
+        raise InputError(
+            f"splits: val_fraction {val_fraction:g} and test_fraction {test_fraction:g} must be "
+            "above 0 and sum to under 1."
+        )
+    if (n := len(names)) < len(PARTS):
+        raise InputError(
+            f"{dataset}: {n} annotated micrographs cannot be split into train, val and test. "
+            "Annotate at least three."
+        )
+    score = {name: _score(seed, dataset, "split", name) for name in names}
+    ranked = sorted(names, key=lambda name: (score[name], name))
+
+    def size(low: float, fraction: float) -> int:
+        drawn = sum(low <= value < low + fraction for value in score.values())
+        least, most = (_round(n * fraction * (1 + slack)) for slack in (-SLACK, SLACK))
+        return max(1, min(max(drawn, least), most))
+
+    n_test = min(size(0.0, test_fraction), n - 2)
+    n_val = min(size(test_fraction, val_fraction), n - n_test - 1)
+    parts = ["test"] * n_test + ["val"] * n_val + ["train"] * (n - n_test - n_val)
+    return dict(zip(ranked, parts, strict=True))
+
+
+def _read_split_file(path: Path, names: list[str], annotated: set[str]) -> dict[str, str]:
+    """Micrograph -> part, from a table that the user wrote."""
+    try:
+        table = pd.read_csv(
+            path, sep="," if path.suffix == ".csv" else "\t", dtype=str, keep_default_na=False
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a table ({error}).") from None
+    if missing := {"micrograph", "split"} - set(table.columns):
+        raise InputError(
+            f"{path}: no column {' and '.join(sorted(missing))}, only {', '.join(table.columns)}. "
+            "Write a header line: micrograph, split, separated by a tab (a comma in .csv files)."
+        )
+    table = table.apply(lambda column: column.str.strip())
+    for row in table.itertuples():
+        if row.split not in PARTS:
+            raise InputError(
+                f"{path}: split {row.split!r} of {row.micrograph!r} is unknown. "
+                f"Use one of {', '.join(PARTS)}."
+            )
+    if (twice := table["micrograph"].duplicated()).any():
+        raise InputError(
+            f"{path}: {table.loc[twice, 'micrograph'].iloc[0]!r} is named twice. Remove one line."
+        )
+    try:
+        match = match_names(names, table["micrograph"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if match.unmatched_keys:
+        key, why = next(iter(match.unmatched_keys.items()))
+        raise InputError(
+            f"{path}: {len(match.unmatched_keys)} names are no micrographs of the data set: "
+            f"{key!r} {why}. Correct or remove them."
+        )
+    parts = {match.matched[row.micrograph]: row.split for row in table.itertuples()}
+    for name, part in parts.items():
+        if name not in annotated and part != "train":
+            raise InputError(
+                f"{path}: {name!r} is not annotated, and cannot serve as {part}. "
+                "Annotate it, or make it train, where it counts as unlabelled."
+            )
+    if unnamed := sorted(annotated - set(parts)):
+        raise InputError(
+            f"{path}: {len(unnamed)} annotated micrographs are missing, such as {unnamed[0]!r}. "
+            "Give each of them a split."
+        )
+    parts = {name: part for name, part in parts.items() if name in annotated}
+    for part in PARTS:
+        if part not in parts.values():
+            raise InputError(
+                f"{path}: no annotated micrograph is {part}. Give at least one of each: "
+                f"{', '.join(PARTS)}."
+            )
+    return parts
+
+
+def _annotations(
+    geometry: pd.DataFrame, coordinates: pd.DataFrame, names: Sequence[str], border: float
+) -> list[_Annotation]:
+    frames = {row["micrograph"]: Frame.from_row(row) for row in geometry.to_dict("records")}
+    points = {str(name): xy[["x", "y"]] for name, xy in coordinates.groupby("micrograph")}
+    annotations = []
+    for name in names:
+        frame = frames[name]
+        rows, columns = valid_area(frame, max(frame.height, frame.width), border)
+        xy = points[name].to_numpy(np.float64) if name in points else np.empty((0, 2))
+        xy = frame.to_target(xy[inside(xy, frame.ny, frame.nx, border)])
+        area = (rows.start, columns.start, rows.stop, columns.stop)
+        annotations.append(_Annotation(name, frame, area, xy))
+    return annotations
+
+
+def _units(m: _Annotation, unit: str = "micrograph", tile_size: int = 0) -> Iterator[_Unit]:
+    """All that could be labelled in a micrograph."""
+    if unit == "micrograph":
+        yield _Unit(m.name, m.area, m.points, (m.name,))
+    elif unit == "tile":
+        y0, x0, y1, x1 = m.area
+        pixels = np.floor(m.points + 0.5).astype(int)  # those that hold the centres
+        tiles = pixels // tile_size * tile_size
+        for left, top in np.unique(tiles, axis=0).tolist():
+            if top >= y0 and left >= x0 and top + tile_size <= y1 and left + tile_size <= x1:
+                held = m.points[(tiles == (left, top)).all(axis=1)]
+                window = (top, left, top + tile_size, left + tile_size)
+                yield _Unit(m.name, window, held, (m.name, top, left))
+    else:
+        for point, original in zip(m.points, m.frame.to_original(m.points), strict=True):
+            # Its place in the micrograph names a particle, whatever the order of the file.
+            key = (m.name, f"{original[0]:.2f}", f"{original[1]:.2f}")
+            yield _Unit(m.name, None, point[None], key)
+
+
+def _n_tiles(m: _Annotation, tile_size: int) -> int:
+    return -(-m.frame.height // tile_size) * -(-m.frame.width // tile_size)
+
+
+def _ranked(units: Sequence[_Unit], seed: int, dataset: str) -> list[_Unit]:
+    """Units in the order in which they are labelled; none if no unit holds a particle.
+
+    Nobody would begin with a micrograph that is empty, so the first unit has particles.
+    """
+    ranked = sorted(units, key=lambda unit: (_score(seed, dataset, "label", *unit.key), unit.key))
+    first = next((i for i, unit in enumerate(ranked) if len(unit.points)), None)
+    return [] if first is None else [ranked.pop(first), *ranked]
+
+
+def _round(value: float) -> int:
+    """The nearest whole number; a half goes up, unlike in `round`."""
+    return math.floor(value + 0.5)
+
+
+def _score(*key: str | int) -> float:
+    """A number in [0, 1) that depends on the key alone, on every machine."""
+    digest = hashlib.sha256(json.dumps(key).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

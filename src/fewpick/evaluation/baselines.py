@@ -1,0 +1,239 @@
+"""Trivial pickers, to be beaten: all-positive pixels, random picks, a difference of Gaussians.
+
+None of them learns. Random picks and the difference of Gaussians are told the true number of
+particles of each micrograph, which no real picker knows. The fourth control, picks turned upside
+down, is made from a trained model's picks, see `evaluate.score_run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import KDTree
+from skimage import filters
+
+from fewpick.errors import InputError
+from fewpick.evaluation.matching import match, precision_recall_f1
+from fewpick.evaluation.scores import Key, Scores, score_picks
+from fewpick.evaluation.truth import Dataset, Picks, Truth, images_of, read_truths
+from fewpick.geometry import Frame
+
+ALL_POSITIVE, RANDOM, DIFFERENCE_OF_GAUSSIANS = (
+    "all_positive",
+    "random",
+    "difference_of_gaussians",
+)
+RANDOM_DRAWS = 20
+# Dark particles on bright ground and the reverse, and the width of the inner Gaussian in particle
+# radii; the outer one is 1.6 times wider (Marr and Hildreth 1980). Both chosen on validation.
+POLARITIES = (-1.0, 1.0)
+WIDTHS = (0.25, 0.35, 0.5, 0.7)
+WIDTH_RATIO = 1.6
+# Closest two peaks may come, in particle radii.
+PEAK_DISTANCE = 1.0
+
+
+def score_baselines(
+    datasets: Mapping[str, Dataset],
+    *,
+    split: Path,
+    stacks: Mapping[str, Sequence[Path]],
+    masks: Mapping[str, Sequence[Path]],
+    seed: int,
+    radii: Sequence[float],
+) -> Scores:
+    """Score the trivial pickers on the test micrographs of one seed.
+
+    Parameters
+    ----------
+    datasets: mapping of name to Dataset
+    split: Path
+        `split.tsv` of the seed.
+    stacks, masks: mapping of data set name to paths of its shards
+        The preprocessed stacks (float16) and the masks (int8); images are read one at a time.
+    seed: int
+        Of the splits; it also seeds the random picks.
+    radii: sequence of float
+        `evaluation.match_radii`, in particle diameters; the first is the headline.
+
+    Returns
+    -------
+    Scores
+        Rows of the arms `all_positive` (pixels only), `random` (mean of 20 draws) and
+        `difference_of_gaussians`, at labelled ratio 0.
+
+    Raises
+    ------
+    InputError
+        If there is no test micrograph, or a stack lacks one.
+    """
+    test = read_truths(datasets, split, "test")
+    validation = read_truths(datasets, split, "val")
+    if not test:
+        raise InputError(
+            f"{split}: no annotated test micrograph in data set(s) {', '.join(datasets)}. "
+            "Annotate more micrographs or raise splits.test_fraction."
+        )
+    rng = np.random.default_rng([seed, 20])
+    random = mean_scores(
+        [
+            score_picks(test, {t.key: random_picks(t, rng) for t in test}, radii)
+            for _ in range(RANDOM_DRAWS)
+        ]
+    )
+    picks: dict[tuple[str, str], Picks] = {}
+    for name in datasets:
+        polarity, width = choose_filter(
+            [t for t in validation if t.dataset == name], stacks[name], radii[0]
+        )
+        here = [t for t in test if t.dataset == name]
+        for truth, image, row in images_of(here, stacks[name]):
+            picks[truth.key] = difference_of_gaussians(
+                image, Frame.from_row(row), truth, polarity, width
+            )
+    gaussians = score_picks(test, picks, radii)
+    everything = all_positive(test, masks)
+    # The same prevalence stands beside the scores of each row, as it does for trained models.
+    prevalence = everything[["dataset", "all_positive_pixel_f1"]]
+    parts = [Scores(everything, pd.DataFrame(), pd.DataFrame()).labelled(_key(ALL_POSITIVE, seed))]
+    for arm, result in [(RANDOM, random), (DIFFERENCE_OF_GAUSSIANS, gaussians)]:
+        scores = result.scores.merge(prevalence, on="dataset")
+        parts.append(Scores(scores, result.micrographs, result.curve).labelled(_key(arm, seed)))
+    result = Scores.stack(parts)
+    for column in ("n_labeled_micrographs", "n_labeled_particles", "n_validation_particles"):
+        result.scores[column] = 0
+    return result
+
+
+def random_picks(truth: Truth, rng: np.random.Generator) -> Picks:
+    """As many uniform random picks as there are true centres, within the annotated area."""
+    corner = np.full(2, truth.border)
+    far = np.array([truth.nx, truth.ny]) - 1 - truth.border
+    n = len(truth.xy)
+    xy = rng.uniform(corner, far, size=(n, 2))
+    return Picks(xy, rng.random(n), np.ones(n, dtype=bool))
+
+
+def difference_of_gaussians(
+    image: NDArray[np.generic], frame: Frame, truth: Truth, polarity: float, width: float
+) -> Picks:
+    """Blobs of particle size: peaks of a band-pass, the strongest of which are the picks.
+
+    Parameters
+    ----------
+    image: (t, t) array
+        Preprocessed micrograph, target frame.
+    frame: Frame
+    truth: Truth
+        Only its area, particle diameter and number of particles are used.
+    polarity: float
+        -1 for dark particles, 1 for bright ones.
+    width: float
+        Inner Gaussian's standard deviation in particle radii.
+
+    Returns
+    -------
+    Picks
+        px of the original; scores are the filter's response.
+    """
+    radius = truth.diameter / 2 * frame.scale
+    valid = np.asarray(image[: frame.height, : frame.width], dtype=np.float32)
+    inner, outer = width * radius, WIDTH_RATIO * width * radius
+    response = polarity * filters.difference_of_gaussians(valid, inner, outer)
+    rows, columns = _peaks(response, PEAK_DISTANCE * radius)
+    xy = frame.to_original(np.column_stack([columns, rows]))
+    score = response[rows, columns].astype(np.float64)
+    kept_area = truth.inside(xy)
+    xy, score = xy[kept_area], score[kept_area]
+    kept = np.zeros(len(score), dtype=bool)
+    kept[np.argsort(-score, kind="stable")[: len(truth.xy)]] = True
+    return Picks(xy, score, kept)
+
+
+def choose_filter(
+    validation: Sequence[Truth], stacks: Sequence[Path], radius: float
+) -> tuple[float, float]:
+    """Polarity and width of the band-pass with the most hits on validation micrographs.
+
+    Parameters
+    ----------
+    validation: sequence of Truth
+        Of one data set. Without any, dark particles and half a radius are assumed.
+    stacks: sequence of Path
+    radius: float
+        Match radius in particle diameters.
+    """
+    settings = list(product(POLARITIES, WIDTHS))
+    hits = np.zeros(len(settings), dtype=int)
+    for truth, image, row in images_of(validation, stacks):
+        for i, (polarity, width) in enumerate(settings):
+            picks = difference_of_gaussians(image, Frame.from_row(row), truth, polarity, width)
+            hits[i] += len(match(picks.xy[picks.kept], truth.xy, radius * truth.diameter)[0])
+    return settings[int(np.argmax(hits))] if hits.any() else (-1.0, 0.5)
+
+
+def all_positive(truths: Sequence[Truth], masks: Mapping[str, Sequence[Path]]) -> pd.DataFrame:
+    """Pixel scores of calling every annotated pixel particle: F1 = `2 pi / (1 + pi)`.
+
+    Returns
+    -------
+    DataFrame
+        One row per data set, and `all` if there are several.
+    """
+    counts: dict[str, NDArray[np.int64]] = {}
+    for name in dict.fromkeys(t.dataset for t in truths):
+        here = [t for t in truths if t.dataset == name]
+        counts[name] = sum(
+            (
+                np.array([np.count_nonzero(mask == 1), np.count_nonzero(mask == 0)])
+                for _, mask, _ in images_of(here, masks[name])
+            ),
+            np.zeros(2, dtype=np.int64),
+        )
+    if len(counts) > 1:
+        counts["all"] = np.sum(list(counts.values()), axis=0)
+    rows = []
+    for name, (particle, background) in counts.items():
+        precision, recall, f1 = precision_recall_f1(particle, background, 0)
+        pixel = {"pixel_precision": precision, "pixel_recall": recall, "pixel_f1": f1}
+        rows.append({"dataset": name, **pixel, "tuned_pixel_f1": f1, "all_positive_pixel_f1": f1})
+    return pd.DataFrame(rows)
+
+
+def mean_scores(draws: Sequence[Scores]) -> Scores:
+    """Mean of evaluations of the same micrographs; the curve is the first one's."""
+
+    def mean(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        first = tables[0]
+        numbers = first.select_dtypes("number").columns
+        averaged = np.mean([t[numbers].to_numpy(np.float64) for t in tables], axis=0)
+        return first.assign(**{c: averaged[:, i] for i, c in enumerate(numbers)})
+
+    return Scores(
+        mean([d.scores for d in draws]), mean([d.micrographs for d in draws]), draws[0].curve
+    )
+
+
+def _peaks(
+    response: NDArray[np.float32], distance: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of positive maxima, none with a higher one within `distance` pixels."""
+    side = 2 * int(distance / np.sqrt(2)) + 1  # the square inside the disc: fast, then exact
+    highest = (response == ndimage.maximum_filter(response, size=side)) & (response > 0)
+    rows, columns = np.nonzero(highest)
+    order = np.argsort(-response[rows, columns], kind="stable")
+    rows, columns = rows[order], columns[order]
+    pairs = KDTree(np.column_stack([rows, columns])).query_pairs(distance, output_type="ndarray")
+    kept = np.ones(len(rows), dtype=bool)
+    kept[pairs[:, 1]] = False  # the second of each pair is the lower one
+    return rows[kept], columns[kept]
+
+
+def _key(arm: str, seed: int) -> Key:
+    return Key(arm, 0.0, seed)

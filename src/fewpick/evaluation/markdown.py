@@ -1,0 +1,115 @@
+"""The comparison table as text for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from fewpick.atomic import atomic_path
+from fewpick.evaluation.comparison import NOTES, headline_column
+
+
+def write_markdown(table: pd.DataFrame, path: Path, reference: str = "supervised") -> None:
+    """Write the table for reading: by data set and labelled ratio, explained below.
+
+    Parameters
+    ----------
+    table: DataFrame
+        From `build_table`.
+    path: Path
+    reference: str
+        As in `build_table`.
+    """
+    headline = headline_column(table.columns)
+    summary = table[table["seed"].isin(["mean", "sd"])]
+    lines = ["# Comparison", ""]
+    for name, rows in summary.groupby("dataset", sort=False):
+        lines += _section(str(name), rows, headline, reference)
+    lines += [
+        "## What the columns say",
+        "",
+        "Values are fractions: mean ± standard deviation over seeds. `comparison.tsv` has every "
+        "seed and further columns:",
+        "",
+    ]
+    lines += [f"- `{names.replace(', ', '`, `')}`: {note}." for names, note in NOTES.items()]
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _section(name: str, rows: pd.DataFrame, headline: str, reference: str) -> list[str]:
+    # The most complete row: all-positive pixels have no picks, other programs may have fewer.
+    tested = rows.loc[rows["seed"] == "mean", ["n_test_micrographs", "n_test_particles"]].max()
+    title = "All data sets together" if name == "all" else name
+    lines = [
+        f"## {title}",
+        "",
+        f"Scored on {_count(tested['n_test_micrographs'], 'test micrograph')} with "
+        f"{_count(tested['n_test_particles'], 'particle')} (mean over seeds).",
+        "",
+    ]
+    budgets = rows[rows["labeled_ratio"] > 0]
+    for ratio, part in budgets.groupby("labeled_ratio"):
+        mean = part[part["seed"] == "mean"].iloc[0]
+        lines += [
+            f"### Labelled ratio {ratio:g}: "
+            f"{_count(mean['n_labeled_particles'], 'labelled particle')} on "
+            f"{_count(mean['n_labeled_micrographs'], 'micrograph')}",
+            "",
+            "Checkpoint and threshold were chosen with "
+            f"{_count(mean['n_validation_particles'], 'further labelled particle')}.",
+            "",
+            *_rows(part, headline, reference),
+            "",
+        ]
+    others = rows[~(rows["labeled_ratio"] > 0)]
+    if len(others):
+        lines += ["### Without labels from this project", "", *_rows(others, headline, reference)]
+        lines += [""]
+    return lines
+
+
+def _rows(part: pd.DataFrame, headline: str, reference: str) -> list[str]:
+    """A markdown table, one line per arm."""
+    radius = headline.removeprefix("pick_f1_")
+    lenient = [c for c in part.columns if c.startswith("pick_f1_") and c != headline][:1]
+    columns = {
+        "precision": f"pick_precision_{radius}",
+        "recall": f"pick_recall_{radius}",
+        f"**F1 at {radius} D**": headline,
+        **{f"F1 at {c.removeprefix('pick_f1_')} D": c for c in lenient},
+        "average precision": "average_precision",
+        "pixel F1": "pixel_f1",
+        "count error": "count_error",
+    }
+    head = ["arm", *columns, f"gain over {reference} [95 % interval]", "training, min"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join(["---"] + ["--:"] * (len(head) - 1))]
+    lines[-1] += "|"
+    for _, arm in part.groupby("arm", sort=False, dropna=False):
+        mean = arm[arm["seed"] == "mean"].iloc[0]
+        sd = arm[arm["seed"] == "sd"].iloc[0]
+        cells = [str(mean["arm"])]
+        cells += [
+            f"{mean[c]:.3f}" + (f" ± {sd[c]:.3f}" if pd.notna(sd[c]) else "")
+            if pd.notna(mean[c])
+            else ""
+            for c in columns.values()
+        ]
+        gain = mean[f"delta_{headline}"]
+        interval = (
+            f" [{mean['delta_low']:+.3f}, {mean['delta_high']:+.3f}]"
+            if pd.notna(mean["delta_low"])
+            else ""
+        )
+        cells.append(f"{gain:+.3f}{interval}" if pd.notna(gain) else "")
+        minutes = mean["train_seconds"] / 60
+        cells.append(f"{minutes:.1f}" if pd.notna(minutes) else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _count(value: float, noun: str) -> str:
+    """A number of things, with one decimal where seeds differ."""
+    number = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+    return f"{number} {noun}" if value == 1 else f"{number} {noun}s"

@@ -1,0 +1,68 @@
+"""Pixel scores of masks, from histograms of the predicted probability."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fewpick.evaluation.matching import precision_recall_f1
+
+PIXEL_CUT_BIN = 50  # of the 100 bins of pixels.tsv: probability 0.5
+
+
+def pixel_scores(pixels: pd.DataFrame) -> pd.DataFrame:
+    """Pixel scores from histograms of the predicted probability.
+
+    Parameters
+    ----------
+    pixels: DataFrame
+        dataset micrograph split bin n_particle n_background: annotated pixels per bin (of 100) of
+        probability, of test micrographs and the labelled part of validation micrographs.
+
+    Returns
+    -------
+    DataFrame
+        One row per data set and, with several, `all`: dataset pixel_precision pixel_recall
+        pixel_f1 (probability >= 0.5) tuned_pixel_f1 (the cut that is best on validation pixels of
+        all data sets; NaN without any) all_positive_pixel_f1 (`2 pi / (1 + pi)`).
+    """
+    validation = pixels[pixels["split"] == "val"]
+    cut = None
+    if validation["n_particle"].sum() > 0:
+        counts = _histogram(validation)
+        cut = int(np.argmax([precision_recall_f1(*_at_cut(counts, b))[2] for b in range(100)]))
+    test = pixels[pixels["split"] == "test"]
+    groups = list(dict.fromkeys(test["dataset"]))
+    rows = []
+    for name in [*groups, "all"] if len(groups) > 1 else groups:
+        counts = _histogram(test if name == "all" else test[test["dataset"] == name])
+        precision, recall, f1 = precision_recall_f1(*_at_cut(counts, PIXEL_CUT_BIN))
+        tuned = np.nan if cut is None else precision_recall_f1(*_at_cut(counts, cut))[2]
+        rows.append(
+            {
+                "dataset": name,
+                "pixel_precision": precision,
+                "pixel_recall": recall,
+                "pixel_f1": f1,
+                "tuned_pixel_f1": tuned,
+                "all_positive_pixel_f1": precision_recall_f1(*_at_cut(counts, 0))[2],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _histogram(pixels: pd.DataFrame) -> NDArray[np.float64]:
+    """(2, 100) array: particle and background pixels per bin."""
+    return np.stack(
+        [
+            np.bincount(pixels["bin"], weights=pixels[column], minlength=100)
+            for column in ("n_particle", "n_background")
+        ]
+    )
+
+
+def _at_cut(counts: NDArray[np.float64], cut: int) -> tuple[float, float, float]:
+    """True positive, false positive and false negative pixels when bins >= cut are particle."""
+    (tp, fp), fn = counts[:, cut:].sum(axis=1), counts[0, :cut].sum()
+    return float(tp), float(fp), float(fn)

@@ -1,0 +1,403 @@
+"""Score picks and pixels of the annotated test micrographs.
+
+Picks are compared with the true centres in the pixels of the original micrograph, one to one and
+at radii given in particle diameters (see `matching`). The border without annotation is left out
+of the picks and of the truth. Every annotated micrograph of the test split counts, also one
+without picks or without particles.
+
+`score_run` scores one trained model, `score_external` the picks of another program; both go
+through `score_picks`, and so do the trivial pickers of `baselines`. Each returns `Scores`, three
+tables which `Scores.write` writes:
+
+scores (one row per data set, and `dataset = all` when there are several)
+    The columns of the final table, see `table.COLUMNS`.
+micrographs (one row per micrograph and match radius)
+    arm labeled_ratio seed dataset micrograph radius n_truth n_picks tp fp fn precision recall f1
+curve (precision and recall against the threshold, per data set and match radius)
+    arm labeled_ratio seed dataset radius threshold precision recall
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fewpick.errors import InputError
+from fewpick.evaluation.matching import (
+    average_precision,
+    is_true_by_score,
+    match,
+    precision_recall_curve,
+    precision_recall_f1,
+)
+from fewpick.evaluation.pixels import pixel_scores
+from fewpick.evaluation.truth import (
+    Dataset,
+    Picks,
+    Truth,
+    flip,
+    group_candidates,
+    read_candidates,
+    read_truths,
+    validation_threshold,
+)
+from fewpick.stacks import read_table, write_table
+
+FLIPPED_ARM = "y_flipped"
+CURVE_POINTS = 400  # per curve kept for the pictures; average precision uses all of them
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a row of the table is about; `labeled_ratio` is NaN where it has no meaning."""
+
+    arm: str
+    labeled_ratio: float
+    seed: int
+
+    def label(self, table: pd.DataFrame) -> pd.DataFrame:
+        """`table` with the columns arm, labeled_ratio and seed put before its own."""
+        named = {"arm": self.arm, "labeled_ratio": self.labeled_ratio, "seed": self.seed}
+        return pd.concat([pd.DataFrame(named, index=table.index), table], axis=1)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The three tables of one evaluation; see the module's docstring."""
+
+    scores: pd.DataFrame
+    micrographs: pd.DataFrame
+    curve: pd.DataFrame
+
+    def labelled(self, key: Key) -> Scores:
+        return Scores(*(key.label(t) for t in (self.scores, self.micrographs, self.curve)))
+
+    @classmethod
+    def stack(cls, parts: Sequence[Scores]) -> Scores:
+        """The rows of several evaluations, one under the other."""
+        return cls(
+            *(
+                pd.concat([getattr(part, name) for part in parts], ignore_index=True)
+                for name in ("scores", "micrographs", "curve")
+            )
+        )
+
+    def write(self, scores: Path, micrographs: Path, curve: Path) -> None:
+        """Write the three tables as tsv."""
+        for table, path in [
+            (self.scores, scores),
+            (self.micrographs, micrographs),
+            (self.curve, curve),
+        ]:
+            write_table(table, path)
+
+
+def score_picks(
+    truths: Sequence[Truth], picks: Mapping[tuple[str, str], Picks], radii: Sequence[float]
+) -> Scores:
+    """Score picks against the truth of each data set, and of all together if there are several.
+
+    Parameters
+    ----------
+    truths: sequence of Truth
+        The test micrographs; all of them count.
+    picks: mapping of (dataset, micrograph) to Picks
+        Those of micrographs not in `truths` are not looked at.
+    radii: sequence of float
+        Match radii in particle diameters; the first is the headline.
+
+    Returns
+    -------
+    Scores
+        Without the columns of `Key` and those which do not follow from the picks.
+    """
+    micrographs: list[dict[str, Any]] = []
+    ranking: list[pd.DataFrame] = []
+    pairs: list[pd.DataFrame] = []
+    for truth in truths:
+        found = picks.get(truth.key, Picks.none()).within(truth)
+        for radius in radii:
+            reach = radius * truth.diameter
+            _, _, distance = match(found.xy[found.kept], truth.xy, reach)
+            true = is_true_by_score(found.xy, found.score, truth.xy, reach)
+            micrographs.append(
+                {
+                    "dataset": truth.dataset,
+                    "micrograph": truth.micrograph,
+                    "radius": radius,
+                    "n_truth": len(truth.xy),
+                    "n_picks": int(found.kept.sum()),
+                    "tp": len(distance),
+                }
+            )
+            about = {"dataset": truth.dataset, "radius": radius}
+            ranking.append(pd.DataFrame({**about, "score": found.score, "true": true}))
+            relative = distance / truth.diameter
+            pairs.append(pd.DataFrame({**about, "px": distance, "diameters": relative}))
+    if not micrographs:
+        raise ValueError("no annotated test micrograph to score")
+    table = pd.DataFrame(micrographs)
+    table["fp"] = table["n_picks"] - table["tp"]
+    table["fn"] = table["n_truth"] - table["tp"]
+    measures = [precision_recall_f1(*row) for row in table[["tp", "fp", "fn"]].to_numpy()]
+    # A micrograph with nothing to find and nothing picked is a full success of its own, which
+    # 0 / 0 would hide from the mean over micrographs.
+    empty = (table["n_truth"] + table["n_picks"]).to_numpy() == 0
+    table[["precision", "recall", "f1"]] = np.where(empty[:, None], 1.0, np.array(measures))
+
+    ranked, paired = pd.concat(ranking), pd.concat(pairs)
+    groups = list(dict.fromkeys(table["dataset"]))
+    scores, curves = [], []
+    for name in [*groups, "all"] if len(groups) > 1 else groups:
+        part, rank, pair = (
+            t if name == "all" else t[t["dataset"] == name] for t in (table, ranked, paired)
+        )
+        scores.append({"dataset": name, **_pick_scores(part, rank, pair, radii)})
+        curves += [_curve(name, r, part, rank) for r in radii]
+    return Scores(pd.DataFrame(scores), table, pd.concat(curves, ignore_index=True))
+
+
+def labelled_budget(ratio: pd.DataFrame, dataset: str) -> dict[str, int]:
+    """Labels used by a run: of the training part, and of the validation part beside it.
+
+    Parameters
+    ----------
+    ratio: DataFrame
+        `ratio-{r}.tsv`: dataset micrograph split labelled n_labeled_particles ...
+    dataset: str
+        A data set, or "all".
+    """
+    rows = ratio if dataset == "all" else ratio[ratio["dataset"] == dataset]
+    rows = rows[rows["labelled"] != "none"]
+    train = rows[rows["split"] == "train"]
+    validation = rows[rows["split"] == "val"]
+    return {
+        "n_labeled_micrographs": len(train),
+        "n_labeled_particles": int(train["n_labeled_particles"].sum()),
+        "n_validation_particles": int(validation["n_labeled_particles"].sum()),
+    }
+
+
+def score_run(
+    key: Key,
+    datasets: Mapping[str, Dataset],
+    *,
+    split: Path,
+    ratio: Path,
+    candidates: Path,
+    pixels: Path | None,
+    threshold: Path,
+    history: Path,
+    radii: Sequence[float],
+    warm_start: Path | None = None,
+    flipped_row: bool = False,
+) -> Scores:
+    """Score one trained model on the test micrographs.
+
+    Parameters
+    ----------
+    key: Key
+        Arm, labelled ratio and seed of the run.
+    datasets: mapping of name to Dataset
+    split, ratio: Path
+        `split.tsv` and `ratio-{r}.tsv` of the seed.
+    candidates, pixels: Path
+        `candidates.tsv` and `pixels.tsv` of the run; None for a program that gives no mask.
+    threshold: Path
+        `threshold.json`; its `threshold` makes picks of candidates.
+    history: Path
+        `history.tsv`; its last `seconds` is the training time.
+    radii: sequence of float
+        `evaluation.match_radii`, in particle diameters; the first is the headline.
+    warm_start: Path, optional
+        `history.tsv` of the training that the run went on from; its time counts too.
+    flipped_row: bool
+        Add the y-flipped picks as rows of the arm `y_flipped` (done for the reference arm).
+
+    Returns
+    -------
+    Scores
+
+    Raises
+    ------
+    InputError
+        If an input holds no test micrograph or a value that cannot be used.
+    """
+    cut = float(json.loads(Path(threshold).read_text())["threshold"])
+    truths = _test_truths(datasets, split)
+    picks = read_candidates(candidates, cut)
+    result = score_picks(truths, picks, radii)
+    upside_down = score_picks(truths, flip(picks, truths), radii)
+    budget_rows = read_table(ratio)
+    budget = pd.DataFrame([labelled_budget(budget_rows, d) for d in result.scores["dataset"]])
+    scores = pd.concat([budget, result.scores], axis=1)
+    if pixels is not None:
+        scores = scores.merge(pixel_scores(read_table(pixels)), on="dataset", how="left")
+    scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
+    scores["threshold"] = cut
+    histories = [read_table(path) for path in (warm_start, history) if path is not None]
+    scores["train_seconds"] = sum(float(h["seconds"].max()) for h in histories if len(h))
+    parts = [Scores(scores, result.micrographs, result.curve).labelled(key)]
+    if flipped_row:
+        control = pd.concat([budget, upside_down.scores], axis=1).assign(threshold=cut)
+        control_key = Key(FLIPPED_ARM, key.labeled_ratio, key.seed)
+        parts.append(
+            Scores(control, upside_down.micrographs, upside_down.curve).labelled(control_key)
+        )
+    return Scores.stack(parts)
+
+
+@dataclass(frozen=True)
+class External:
+    """Scores of another program's picks, and what a picture of them needs.
+
+    `candidates`: dataset micrograph x y score; `threshold`: the score that makes them picks, -inf
+    where all of them are.
+    """
+
+    scores: Scores
+    candidates: pd.DataFrame
+    threshold: float
+
+
+def score_external(
+    key: Key,
+    dataset: str,
+    files: Dataset,
+    *,
+    split: Path,
+    candidates: pd.DataFrame,
+    source: str,
+    radii: Sequence[float],
+    covered: Iterable[str] | None = None,
+) -> External:
+    """Score the picks of another program with the same scorer.
+
+    Its threshold is chosen as ours: the best micro F1 at the headline radius on the validation
+    micrographs of the seed. Without scores, or without validation micrographs, all picks are kept.
+
+    Parameters
+    ----------
+    key: Key
+        `labeled_ratio` NaN: another program's labels are its own affair.
+    dataset: str
+        Data set that the picks belong to.
+    files: Dataset
+    split: Path
+        `split.tsv` of the seed.
+    candidates: DataFrame
+        micrograph x y [score], px of the original micrograph, internal y axis.
+    source: str
+        File or folder of the picks, for messages.
+    radii: sequence of float
+        As in `score_run`.
+    covered: iterable of str, optional
+        Micrographs the program was run on, if not all; others are left out of its rows.
+
+    Raises
+    ------
+    InputError
+        If no pick lies on a micrograph of the data set or no test micrograph is covered.
+    """
+    known = set(read_table(files.manifest)["micrograph"])
+    if not known & set(candidates["micrograph"]):
+        example = candidates["micrograph"].iloc[0] if len(candidates) else "none at all"
+        raise InputError(
+            f"{source}: no pick is on a micrograph of data set {dataset!r} (the first is on "
+            f"{example}). Name the files or rows after the micrographs."
+        )
+    named = {dataset: files}
+    validation, test = read_truths(named, split, "val"), read_truths(named, split, "test")
+    if covered is not None:
+        ran_on = set(covered)
+        validation = [t for t in validation if t.micrograph in ran_on]
+        test = [t for t in test if t.micrograph in ran_on]
+    if not test:
+        raise InputError(
+            f"{source}: no test micrograph of data set {dataset!r} has picks. Run the program "
+            f"on the test micrographs of {split}."
+        )
+    table = candidates.assign(dataset=dataset)
+    has_scores = "score" in table and bool(table["score"].notna().any())
+    if not has_scores:
+        table["score"] = 1.0
+    cut = -np.inf
+    if has_scores and validation:
+        everything = group_candidates(table, -np.inf, source)
+        cut, _ = validation_threshold(everything, validation, radii[0])
+    picks = group_candidates(table, cut, source)
+    result = score_picks(test, picks, radii)
+    upside_down = score_picks(test, flip(picks, test), radii)
+    scores = result.scores.copy()
+    scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
+    scores["threshold"] = cut if np.isfinite(cut) else np.nan
+    found = Scores(scores, result.micrographs, result.curve).labelled(key)
+    return External(found, table[["dataset", "micrograph", "x", "y", "score"]], cut)
+
+
+def _test_truths(datasets: Mapping[str, Dataset], split: Path) -> list[Truth]:
+    truths = read_truths(datasets, split, "test")
+    if not truths:
+        raise InputError(
+            f"{split}: no annotated test micrograph in data set(s) {', '.join(datasets)}. "
+            "Annotate more micrographs or raise splits.test_fraction."
+        )
+    return truths
+
+
+def _pick_scores(
+    part: pd.DataFrame, ranking: pd.DataFrame, pairs: pd.DataFrame, radii: Sequence[float]
+) -> dict[str, Any]:
+    """The pick columns of one row of the table."""
+    first = part[part["radius"] == radii[0]]
+    n_truth, n_picks = int(first["n_truth"].sum()), int(first["n_picks"].sum())
+    row: dict[str, Any] = {
+        "n_test_micrographs": len(first),
+        "n_test_particles": n_truth,
+        "n_picks": n_picks,
+    }
+    for radius in radii:
+        at = part[part["radius"] == radius]
+        micro = precision_recall_f1(*at[["tp", "fp", "fn"]].sum())
+        for measure, value in zip(("precision", "recall", "f1"), micro, strict=True):
+            row[_column(f"pick_{measure}", radius)] = value
+            row[_column(f"macro_{measure}", radius)] = float(at[measure].mean())
+    ranked = ranking[ranking["radius"] == radii[0]]
+    row["average_precision"] = average_precision(ranked["score"], ranked["true"], n_truth)
+    near = pairs[pairs["radius"] == radii[0]]
+    row["localisation_error_px"] = float(near["px"].median())
+    row["localisation_error_diameters"] = float(near["diameters"].median())
+    miscounted = float((first["n_picks"] - first["n_truth"]).abs().sum())
+    row["count_error"] = miscounted / n_truth if n_truth else np.nan
+    return row
+
+
+def _curve(name: str, radius: float, part: pd.DataFrame, ranking: pd.DataFrame) -> pd.DataFrame:
+    n_truth = int(part.loc[part["radius"] == radius, "n_truth"].sum())
+    ranked = ranking[ranking["radius"] == radius]
+    threshold, precision, recall = precision_recall_curve(ranked["score"], ranked["true"], n_truth)
+    n = len(threshold)
+    kept = np.unique(np.linspace(0, n - 1, min(n, CURVE_POINTS)).round().astype(int))
+    return pd.DataFrame(
+        {
+            "dataset": name,
+            "radius": radius,
+            "threshold": threshold[kept],
+            "precision": precision[kept],
+            "recall": recall[kept],
+        }
+    )
+
+
+def _column(measure: str, radius: float) -> str:
+    return f"{measure}_{radius:g}"
+
+
+def _flipped_column(radii: Sequence[float]) -> str:
+    return "flipped_" + _column("pick_f1", radii[0])

@@ -1,0 +1,233 @@
+"""The true centres that picks are judged by, and the picks themselves, per micrograph.
+
+Points are (n, 2) float64 arrays of x, y in pixels of the original micrograph. The border without
+annotation is left out on both sides, picks and truth, by one test (`geometry.inside`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fewpick.errors import InputError
+from fewpick.evaluation.matching import choose_threshold
+from fewpick.geometry import inside, particle_radius
+from fewpick.stacks import Stack
+from fewpick.stacks import read_table as read_table
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where the truth of one data set is.
+
+    Attributes
+    ----------
+    spec: mapping
+        The data set's block of the configuration (particle radius or diameter, border).
+    manifest, coordinates: Path
+        `results/data/{dataset}/manifest.tsv` and `coordinates.tsv`.
+    """
+
+    spec: Mapping[str, Any]
+    manifest: Path
+    coordinates: Path
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True centres of one annotated micrograph: (n, 2) px of the original, border left out."""
+
+    dataset: str
+    micrograph: str
+    ny: int
+    nx: int
+    border: float
+    diameter: float
+    xy: FloatArray
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.dataset, self.micrograph
+
+    def inside(self, xy: FloatArray) -> BoolArray:
+        """Which of the points (n, 2) lie within the annotated area."""
+        return np.asarray(inside(xy, self.ny, self.nx, self.border), dtype=bool)
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Candidates of one micrograph and which of them are picks.
+
+    Attributes
+    ----------
+    xy: (n, 2) float64 array
+        px of the original micrograph.
+    score: (n,) float64 array
+        Ranks the candidates for precision-recall and average precision.
+    kept: (n,) bool array
+        The picks proper, which precision, recall and F1 are about.
+    """
+
+    xy: FloatArray
+    score: FloatArray
+    kept: BoolArray
+
+    @classmethod
+    def none(cls) -> Picks:
+        return cls(np.empty((0, 2)), np.empty(0), np.empty(0, dtype=bool))
+
+    def within(self, truth: Truth) -> Picks:
+        """Those within the annotated area."""
+        where = truth.inside(self.xy)
+        return Picks(self.xy[where], self.score[where], self.kept[where])
+
+    def flipped(self, ny: int) -> Picks:
+        """The same with rows counted from the other end of the micrograph."""
+        xy = np.column_stack([self.xy[:, 0], ny - 1 - self.xy[:, 1]])
+        return Picks(xy, self.score, self.kept)
+
+
+def read_truths(datasets: Mapping[str, Dataset], split: Path, part: str) -> list[Truth]:
+    """The annotated micrographs of one part of the split.
+
+    Parameters
+    ----------
+    datasets: mapping of name to Dataset
+    split: Path
+        `results/splits/seed-{s}/split.tsv`; rows of other data sets are passed over.
+    part: "train", "val" or "test"
+
+    Raises
+    ------
+    InputError
+        If the split names a micrograph that the manifest does not have or have annotated.
+    """
+    wanted = read_table(split)
+    wanted = wanted[wanted["split"] == part]
+    truths = []
+    for name, dataset in datasets.items():
+        manifest = read_table(dataset.manifest).set_index("micrograph")
+        points = read_table(dataset.coordinates)
+        centres = {
+            str(m): g[["x", "y"]].to_numpy(np.float64) for m, g in points.groupby("micrograph")
+        }
+        border = float(dataset.spec.get("border") or 0)
+        for micrograph in wanted.loc[wanted["dataset"] == name, "micrograph"]:
+            if micrograph not in manifest.index or not _is_true(
+                manifest.at[micrograph, "annotated"]
+            ):
+                raise InputError(
+                    f"{split}: {part} micrograph {micrograph!r} is not annotated in "
+                    f"{dataset.manifest}. Remove it from the split."
+                )
+            row = manifest.loc[micrograph]
+            pixel_size = None if pd.isna(row["pixel_size"]) else float(row["pixel_size"])
+            ny, nx = int(row["ny"]), int(row["nx"])
+            xy = centres.get(micrograph, np.empty((0, 2)))
+            xy = xy[np.asarray(inside(xy, ny, nx, border), dtype=bool)]
+            diameter = 2 * particle_radius(dict(dataset.spec), pixel_size)
+            truths.append(Truth(name, micrograph, ny, nx, border, diameter, xy))
+    return truths
+
+
+def read_candidates(path: Path, threshold: float) -> dict[tuple[str, str], Picks]:
+    """Candidates by (dataset, micrograph); those with score >= threshold are the picks.
+
+    Raises
+    ------
+    InputError
+        If a coordinate or score is missing or not finite.
+    """
+    return group_candidates(read_table(path), threshold, str(path))
+
+
+def group_candidates(
+    table: pd.DataFrame, threshold: float, source: str
+) -> dict[tuple[str, str], Picks]:
+    """`read_candidates` for a table (dataset micrograph x y score) at hand."""
+    values = table[["x", "y", "score"]].to_numpy(np.float64)
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        row = table.iloc[bad[0]]
+        raise InputError(
+            f"{source}: row {bad[0] + 1} ({row['micrograph']}) holds x, y, score = "
+            f"{row['x']}, {row['y']}, {row['score']}. Give each pick three finite numbers."
+        )
+    keys = pd.MultiIndex.from_frame(table[["dataset", "micrograph"]])
+    codes, names = keys.factorize()
+    order = np.argsort(codes, kind="stable")
+    groups = np.split(values[order], np.flatnonzero(np.diff(codes[order])) + 1)
+    return {
+        (str(dataset), str(micrograph)): Picks(v[:, :2], v[:, 2], v[:, 2] >= threshold)
+        for (dataset, micrograph), v in zip(names, groups, strict=False)
+    }
+
+
+def validation_threshold(
+    candidates: Mapping[tuple[str, str], Picks], truths: Sequence[Truth], radius: float
+) -> tuple[float, float]:
+    """Score threshold of the best micro F1 on the micrographs `truths`, and that F1.
+
+    Parameters
+    ----------
+    candidates: mapping of (dataset, micrograph) to Picks
+    truths: sequence of Truth
+        The validation micrographs.
+    radius: float
+        Match radius in particle diameters.
+    """
+    # In units of each micrograph's particle diameter, so that data sets can be pooled.
+    picks = [candidates.get(t.key, Picks.none()).within(t) for t in truths]
+    return choose_threshold(
+        (
+            (p.xy / t.diameter, p.score, t.xy / t.diameter)
+            for p, t in zip(picks, truths, strict=True)
+        ),
+        radius,
+    )
+
+
+def flip(
+    picks: Mapping[tuple[str, str], Picks], truths: Iterable[Truth]
+) -> dict[tuple[str, str], Picks]:
+    """Picks of the micrographs in `truths`, upside down: the control for a wrong y axis."""
+    return {t.key: picks[t.key].flipped(t.ny) for t in truths if t.key in picks}
+
+
+def images_of(
+    truths: Sequence[Truth], stacks: Sequence[Path]
+) -> Iterator[tuple[Truth, NDArray[np.generic], dict[Any, Any]]]:
+    """Image and table row of each micrograph of one data set, from preprocessed or mask stacks.
+
+    One image at a time is read, in the order of the stacks. Only the rows of preprocessed stacks
+    hold a `geometry.Frame`.
+
+    Raises
+    ------
+    InputError
+        If a micrograph is in none of the stacks.
+    """
+    missing = {t.micrograph: t for t in truths}
+    for path in stacks:
+        stack = Stack(path)
+        for row, image in zip(stack.table.to_dict("records"), stack.images, strict=True):
+            if row["micrograph"] in missing:
+                yield missing.pop(row["micrograph"]), image, row
+    if missing:
+        raise InputError(
+            f"{stacks[0].parent if stacks else 'results/preprocessed'}: micrograph "
+            f"{next(iter(missing))!r} is in no stack of its data set. Run the preprocessing again."
+        )
+
+
+def _is_true(value: Any) -> bool:
+    return str(value).lower() == "true"

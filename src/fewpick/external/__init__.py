@@ -1,0 +1,1 @@
+"""Picks and trainings of other programs."""

@@ -1,0 +1,54 @@
+"""Read the picks of another program for a data set of ours."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fewpick.coordinates import match_names, read_picks
+
+log = logging.getLogger(__name__)
+
+
+def read_external(
+    source: str | Path,
+    manifest: pd.DataFrame,
+    *,
+    fmt: str | None = None,
+    y_axis: str = "down",
+    scale: float = 1.0,
+) -> pd.DataFrame:
+    """Picks as a table of micrograph, x, y, score in pixels of the original micrographs.
+
+    Parameters
+    ----------
+    source : folder or file of picks
+    manifest : of the data set that was picked
+    fmt : name of the format; None tells it from the files
+    y_axis : `down` or `up`, see `fewpick.data.manifest`
+    scale : original pixels per unit of the picks
+
+    Returns
+    -------
+    table; the score is NaN where the program gives none
+
+    Raises
+    ------
+    InputError : files that cannot be read, or that match no micrograph
+    """
+    sizes = {row["micrograph"]: (row["ny"], row["nx"]) for row in manifest.to_dict("records")}
+    picks = read_picks(source, fmt=fmt, shapes=sizes, scale=scale)
+    match = match_names(list(sizes), picks)
+    if match.unmatched_keys:
+        log.warning("%s: %s", source, match.summary())
+    parts = [pd.DataFrame(columns=["micrograph", "x", "y", "score"])]
+    for key, name in match.matched.items():
+        held = picks[key]
+        x, y = held.xy.T
+        y = sizes[name][0] - y if y_axis == "up" else y
+        score = np.nan if held.score is None else held.score
+        parts.append(pd.DataFrame({"micrograph": name, "x": x, "y": y, "score": score}))
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)

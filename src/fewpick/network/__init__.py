@@ -1,0 +1,1 @@
+"""The network, its file, the device that it runs on, and its inference."""

@@ -1,0 +1,74 @@
+"""Model files: weights and all that is needed to use them, without pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from fewpick.atomic import atomic_path
+from fewpick.errors import InputError
+from fewpick.network.unet import UNet
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network, its hyperparameters, and how to use it (empty before it has picked)."""
+
+    network: UNet
+    hyperparameters: dict[str, Any]
+    use: dict[str, Any]
+
+
+def save(
+    path: str | Path,
+    network: UNet,
+    hyperparameters: Mapping[str, Any],
+    use: Mapping[str, Any] | None = None,
+) -> None:
+    """Write weights (float32) and all else that is known as one safetensors file.
+
+    Parameters
+    ----------
+    path: file
+    network: the weights
+    hyperparameters: as it was trained with
+    use: how to pick with it, see `picker.describe_use`
+    """
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    # One metadata entry, since the format does not fix the order of several.
+    content = dict(hyperparameters) | ({"use": dict(use)} if use else {})
+    metadata = {"fewpick": json.dumps(content, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def load(path: str | Path, device: torch.device | str = "cpu") -> Model:
+    """Read a model file.
+
+    Raises
+    ------
+    InputError
+        If the file is no model of this package.
+    """
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            hyperparameters = json.loads((file.metadata() or {})["fewpick"])
+            use = hyperparameters.pop("use", {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        network = UNet(**hyperparameters["model"])
+        network.load_state_dict(tensors)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: not a fewpick model ({type(error).__name__}: {error}). "
+            "Give a .safetensors file of results/models, or make it again."
+        ) from error
+    return Model(network.to(device), hyperparameters, use)

@@ -1,0 +1,1 @@
+"""From a trained network to picks, and picks to files."""

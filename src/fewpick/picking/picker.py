@@ -1,0 +1,265 @@
+"""A trained model as a tool: from a micrograph file to picks, without the workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from fewpick.coordinates import Picks
+from fewpick.data.masks import valid_area
+from fewpick.data.preprocess import in_pixels, preprocess_micrograph
+from fewpick.errors import InputError
+from fewpick.geometry import Frame, particle_radius
+from fewpick.micrographs import read_micrograph
+from fewpick.network import model_file as model
+from fewpick.picking.candidates import find
+from fewpick.training.dataset import Micrograph
+
+# The file beside a trained `model.safetensors` that holds what picking needs as well.
+NAME = "picker.safetensors"
+# Particles may differ in size by this factor from those of the training, in the network's pixels.
+SAME_SIZE = 1.25
+
+
+def describe_use(
+    micrographs: Sequence[Micrograph],
+    manifests: Mapping[str, pd.DataFrame],
+    specs: Mapping[str, Mapping[str, Any]],
+    *,
+    threshold: Mapping[str, Any],
+    picking: Mapping[str, Any],
+    normalise: str = "robust",
+    lowpass_angstrom: float | None = None,
+) -> dict[str, Any]:
+    """How to pick with a model as the workflow does, for `model.save`.
+
+    Parameters
+    ----------
+    micrographs: those that the model has picked
+    manifests: data set -> its manifest
+    specs: data set -> its particle size and border, as configured
+    threshold: as `thresholds.choose` gives it
+    picking: the section of the configuration
+    normalise, lowpass_angstrom: how the micrographs were preprocessed, as configured
+
+    Returns
+    -------
+    JSON-ready dictionary
+        target_size (px), normalise, lowpass_angstrom, picking, threshold, particles (data set ->
+        radius and border in px of the original micrograph, its longer side in px, and its pixel
+        size in angstrom or None), and labels (how many the training had).
+    """
+    labelled = [m for m in micrographs if m.split == "train" and len(m.points)]
+    return {
+        "target_size": micrographs[0].image.shape[0],
+        "normalise": normalise,
+        "lowpass_angstrom": lowpass_angstrom,
+        "picking": dict(picking),
+        "threshold": dict(threshold),
+        "particles": {name: _particle(specs[name], manifests[name]) for name in manifests},
+        "labels": {
+            "micrographs": len(labelled),
+            "particles": sum(len(m.points) for m in labelled),
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Particle:
+    """Size of the particles of one data set, and the margin left out.
+
+    Attributes
+    ----------
+    radius, border: px of the original micrograph
+    longest: px of its longer side
+    pixel_size: angstrom per px, None when unknown
+    """
+
+    radius: float
+    border: float
+    longest: int
+    pixel_size: float | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A micrograph as the network sees it.
+
+    Attributes
+    ----------
+    image: (T, T) float16 array
+    frame: Frame
+    radius: particle radius, px of `image`
+    area: y0, x0, y1, x1, half open: where picks may lie
+    pixel_size: angstrom per px of the micrograph, None when unknown
+    """
+
+    image: NDArray[np.float16]
+    frame: Frame
+    radius: float
+    area: tuple[int, int, int, int]
+    pixel_size: float | None
+
+
+class Picker:
+    """A model file, ready to pick.
+
+    Parameters
+    ----------
+    path: `picker.safetensors`, or the folder or `model.safetensors` beside it
+    device: where to run
+    dataset: whose particle size is taken, for a model that was trained on several data sets
+    radius, diameter_angstrom: particle size, if not that of the training
+    border: margin without picks, px of the micrograph, if not that of the training
+    pixel_size: angstrom per px; None takes it from the micrographs
+
+    Raises
+    ------
+    InputError
+        If the file is no model, or does not say how to pick with it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        device: torch.device,
+        *,
+        dataset: str | None = None,
+        radius: float | None = None,
+        diameter_angstrom: float | None = None,
+        border: float | None = None,
+        pixel_size: float | None = None,
+    ) -> None:
+        self.path = resolve(path)
+        self.device = device
+        held = model.load(self.path, device)
+        self.network, self.hyperparameters, self.use = held.network, held.hyperparameters, held.use
+        self.particle = _choose(self.path, self.use["particles"], dataset)
+        self.threshold = float(self.use["threshold"]["threshold"])
+        self._size = {"particle_radius": radius, "particle_diameter_angstrom": diameter_angstrom}
+        self._border, self._pixel_size = border, pixel_size
+
+    def see(self, path: Path) -> Seen:
+        """Read and preprocess one micrograph.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or its particle size is not known.
+        """
+        pixels, pixel_size = read_micrograph(path)
+        pixel_size = self._pixel_size or pixel_size
+        size = self.use["target_size"]
+        image, frame, _, _ = preprocess_micrograph(
+            pixels,
+            size,
+            path.name,
+            normalise=self.use["normalise"],
+            lowpass=in_pixels(self.use["lowpass_angstrom"], pixel_size, path.name),
+        )
+        scaled = self.particle.border * max(frame.ny, frame.nx) / self.particle.longest
+        border = scaled if self._border is None else self._border
+        rows, columns = valid_area(frame, size, border)
+        return Seen(
+            image,
+            frame,
+            self._radius(path, frame, pixel_size) * frame.scale,
+            (rows.start, columns.start, rows.stop, columns.stop),
+            pixel_size,
+        )
+
+    def find(self, seen: Seen) -> Picks:
+        """All candidates, best first, in pixels of the micrograph."""
+        micrograph = Micrograph(
+            dataset="",
+            name="",
+            split="unannotated",
+            image=seen.image,
+            mask=np.empty((0, 0), np.int8),
+            radius=seen.radius,
+            disc=0.0,
+            area=seen.area,
+            frame=seen.frame,
+            windows=(),
+            points=np.empty((0, 2)),
+        )
+        (found,) = find(self.network, [micrograph], self.device, **self.use["picking"])
+        diameter = 2 * seen.radius / seen.frame.scale
+        return Picks(seen.frame.to_original(found.xy), found.score, diameter)
+
+    def trained_radius(self) -> float:
+        """Particle radius of the training, px of the network's input."""
+        return self.particle.radius * float(self.use["target_size"]) / self.particle.longest
+
+    def _radius(self, path: Path, frame: Frame, pixel_size: float | None) -> float:
+        """Particle radius in px of the micrograph.
+
+        What the caller gave counts first; then the size of the training in angstrom, if both
+        pixel sizes are known; else micrographs are taken to show as much as those of the training.
+        """
+        given = {key: value for key, value in self._size.items() if value is not None}
+        if given:
+            try:
+                return particle_radius(given, pixel_size)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+        if self.particle.pixel_size and pixel_size:
+            return self.particle.radius * self.particle.pixel_size / pixel_size
+        return self.particle.radius * max(frame.ny, frame.nx) / self.particle.longest
+
+
+def resolve(path: str | Path) -> Path:
+    """The file that says how to pick: the one given, or the one beside it.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    path = Path(path)
+    for candidate in (path / NAME, path.with_name(NAME)) if path.name != NAME else (path,):
+        if candidate.is_file():
+            return candidate
+    if path.is_file() and model.load(path).use:  # renamed or copied elsewhere
+        return path
+    raise InputError(
+        f"{path}: not a model to pick with. Give {NAME} of a folder in results/models, which the "
+        "workflow writes when it has picked."
+    )
+
+
+def kept(picks: Picks, threshold: float) -> Picks:
+    """The picks with score >= threshold."""
+    assert picks.score is not None
+    chosen = picks.score >= threshold
+    return Picks(picks.xy[chosen], picks.score[chosen], picks.diameter)
+
+
+def _choose(path: Path, particles: Mapping[str, Any], dataset: str | None) -> Particle:
+    if dataset is None and len(particles) == 1:
+        (dataset,) = particles
+    if dataset is None or dataset not in particles:
+        raise InputError(
+            f"{path}: trained on the data sets {', '.join(particles)}. "
+            "Say with --dataset which of them the micrographs are like."
+        )
+    return Particle(**particles[dataset])
+
+
+def _particle(spec: Mapping[str, Any], manifest: pd.DataFrame) -> dict[str, Any]:
+    """The first micrograph stands for its data set."""
+    row = manifest.iloc[0]
+    pixel_size = None if pd.isna(row["pixel_size"]) else float(row["pixel_size"])
+    return {
+        "radius": particle_radius(spec, pixel_size),
+        "border": float(spec.get("border") or 0),
+        "longest": int(max(row["ny"], row["nx"])),
+        "pixel_size": pixel_size,
+    }

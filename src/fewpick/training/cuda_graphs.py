@@ -1,0 +1,45 @@
+"""The passes of a step, recorded on a GPU."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fewpick.network.unet import UNet
+
+
+class _Pass(nn.Module):
+    """One of the forward passes of a step; the network itself is recorded more than once."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+
+def forward_passes(
+    network: UNet, shapes: Sequence[tuple[int, ...]], device: torch.device
+) -> list[Callable[[Tensor], Tensor]]:
+    """The network as functions of batches of these shapes, called in this order at each step.
+
+    A GPU is done with a small network sooner than Python has asked for its four hundred kernels.
+    So they are recorded, forward and backward, and from then on asked for all at once (CUDA graphs;
+    Gray, "Getting Started with CUDA Graphs", NVIDIA 2019). On a CPU, the network itself.
+    """
+    if device.type == "cpu":
+        return [network] * len(shapes)
+    kept = copy.deepcopy(network.state_dict())  # of batch norm: recording runs the network
+    passes = tuple(_Pass(network).train() for _ in shapes)
+    batches = tuple((torch.zeros(shape, device=device),) for shape in shapes)
+    # Gradients are summed on another stream than the one that records; this costs nothing here.
+    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
+    # Weights are converted to bfloat16 within the record: a cached conversion would grow old.
+    with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
+        torch.cuda.make_graphed_callables(passes, batches)
+    network.load_state_dict(kept)
+    return list(passes)

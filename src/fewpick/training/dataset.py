@@ -1,0 +1,151 @@
+"""What a training sees: preprocessed micrographs, the labels it may use, and crops of both."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fewpick.data.masks import BACKGROUND, PARTICLE, UNKNOWN, draw_discs
+from fewpick.errors import InputError
+from fewpick.geometry import Frame
+from fewpick.stacks import Stack, read_table
+
+Window = tuple[int, int, int, int]
+CPU = torch.device("cpu")
+# Around a clicked particle: where its own disc has ended and a neighbour's cannot have begun.
+CLEAR = (0.8, 1.4)
+
+
+@dataclass(frozen=True)
+class Micrograph:
+    """One preprocessed micrograph and what is known of it. All lengths are target-frame pixels.
+
+    Attributes
+    ----------
+    dataset, name, split: str
+        `split` is train, val, test or unannotated.
+    image: (T, T) float16 array, mapped from disk
+    mask: (T, T) int8 array, mapped from disk
+        The full annotation (1 particle, 0 background, -1 unknown). Training learns from it inside
+        `windows` only; elsewhere it serves diagnostics.
+    radius, disc: float
+        Particle radius, and radius of the discs in the mask.
+    area: y0, x0, y1, x1
+        The part that is image, without padding and unannotated border; half open.
+    frame: Frame
+        Map to the original micrograph.
+    windows: labelled areas, like `area`
+    points: (n, 2) float64 array
+        Labelled particle centres, x, y.
+    clicked: bool
+        The points are clicked particles, and nothing is said about the rest.
+    expected: float or None
+        About how many particles the user expects in `area`.
+    """
+
+    dataset: str
+    name: str
+    split: str
+    image: NDArray[np.float16]
+    mask: NDArray[np.int8]
+    radius: float
+    disc: float
+    area: Window
+    frame: Frame
+    windows: tuple[Window, ...]
+    points: NDArray[np.float64]
+    clicked: bool = False
+    expected: float | None = None
+
+    def labels(self) -> NDArray[np.int8]:
+        """The mask as training may see it: (T, T) int8, -1 where it may not.
+
+        A clicked particle tells more than its disc: no other particle can lie on it, so the ring
+        from `CLEAR[0]` to `CLEAR[1]` particle radii around it is background. The rest is unknown.
+        """
+        labels = np.full(self.mask.shape, UNKNOWN, np.int8)
+        if self.clicked:
+            draw_discs(labels, self.points, CLEAR[1] * self.radius, BACKGROUND)
+            draw_discs(labels, self.points, CLEAR[0] * self.radius, UNKNOWN)
+            draw_discs(labels, self.points, self.disc, PARTICLE)
+        for y0, x0, y1, x1 in self.windows:
+            labels[y0:y1, x0:x1] = self.mask[y0:y1, x0:x1]
+        return labels
+
+    def label_windows(self) -> list[Window]:
+        """Areas around what is labelled, for drawing crops."""
+        if not self.clicked:
+            return list(self.windows)
+        reach = math.ceil(CLEAR[1] * self.radius)
+        return [
+            (round(y) - reach, round(x) - reach, round(y) + reach, round(x) + reach)
+            for x, y in self.points
+        ]
+
+
+def load(stacks: Iterable[Path], masks: Iterable[Path], ratio_table: Path) -> list[Micrograph]:
+    """Open the stacks of all data sets and join them with a table of labels.
+
+    Parameters
+    ----------
+    stacks, masks: paths `.../{dataset}/{shard}.mrcs`, in the same order
+    ratio_table: `results/splits/seed-{s}/ratio-{r}.tsv`
+
+    Raises
+    ------
+    InputError
+        If a stack and its masks disagree, or the table names a micrograph that has no image.
+    """
+    images: dict[tuple[str, str], tuple[NDArray[Any], NDArray[Any], float, Frame]] = {}
+    for image_path, mask_path in zip(map(Path, stacks), map(Path, masks), strict=True):
+        image_stack, mask_stack = Stack(image_path), Stack(mask_path)
+        names = image_stack.table["micrograph"].tolist()
+        if names != mask_stack.table["micrograph"].tolist():
+            raise InputError(
+                f"{mask_path}: holds other micrographs than {image_path}. "
+                "Delete both and run again."
+            )
+        for index, name in enumerate(names):
+            images[image_path.parent.name, name] = (
+                image_stack.images[index],
+                mask_stack.images[index],
+                float(mask_stack.table["disc"][index]),
+                Frame.from_row(image_stack.table.iloc[index].to_dict()),
+            )
+    micrographs = []
+    for row in read_table(ratio_table).to_dict("records"):
+        key = row["dataset"], row["micrograph"]
+        if key not in images:
+            raise InputError(
+                f"{ratio_table}: names {key[1]!r} of data set {key[0]!r}, which was not "
+                "preprocessed. Delete the table and run again."
+            )
+        image, mask, disc, frame = images[key]
+        y0, x0, y1, x1 = json.loads(row["area"])
+        points = np.asarray(json.loads(row["points"]), np.float64).reshape(-1, 2)
+        windows = tuple((a, b, c, d) for a, b, c, d in json.loads(row["windows"]))
+        micrographs.append(
+            Micrograph(
+                *key,
+                row["split"],
+                image,
+                mask,
+                float(row["radius"]),
+                disc,
+                (y0, x0, y1, x1),
+                frame,
+                windows,
+                points,
+                clicked=len(points) > 0 and not windows,
+                expected=None if math.isnan(row["expected"]) else float(row["expected"]),
+            )
+        )
+    return micrographs

@@ -1,0 +1,110 @@
+"""The score from which on a candidate counts as a particle; chosen without any test label.
+
+The final picks of every arm and the pseudo-labels that a teacher draws follow the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewpick.evaluation.matching import choose_threshold
+from fewpick.training.dataset import Micrograph
+from fewpick.training.validation import MATCH_RADIUS, in_windows, validation_micrographs
+
+# Without labelled areas, the threshold keeps this share of the clicked particles.
+CLICKED_RECALL = 0.9
+
+
+class Peaks(Protocol):
+    """Candidates of one micrograph: xy (n, 2) in the target frame, and score (n,)."""
+
+    @property
+    def micrograph(self) -> Micrograph: ...
+    @property
+    def xy(self) -> NDArray[np.float64]: ...
+    @property
+    def score(self) -> NDArray[np.float64]: ...
+
+
+def choose(found: Sequence[Peaks]) -> dict[str, object]:
+    """Threshold for the picks of a network, from its peaks on all micrographs.
+
+    From the validation labels, the score of the best F1 at 0.3 diameters (`source: validation`).
+    Without enough of them, as `without_validation` has it.
+
+    Returns
+    -------
+    threshold, source, and for validation the F1 reached there and the number of labels
+    """
+    chosen = {id(m) for m in validation_micrographs(f.micrograph for f in found)}
+    validation = [f for f in found if id(f.micrograph) in chosen]
+    if not validation:
+        training = [f for f in found if f.micrograph.split == "train"]
+        others = [f.micrograph for f in found if f.micrograph.split == "val"]
+        value, source = without_validation(training, others)
+        return {"threshold": value, "source": source}
+    cases = []
+    for f in validation:
+        m, diameter = f.micrograph, 2 * f.micrograph.radius
+        inside = in_windows(f.xy, m.windows)
+        truth = m.points[in_windows(m.points, m.windows)]
+        cases.append((f.xy[inside] / diameter, f.score[inside], truth / diameter))
+    value, f1 = choose_threshold(cases, MATCH_RADIUS)
+    labels = sum(len(truth) for *_, truth in cases)
+    reached = {"pick_f1": float(f1), "n_labeled_particles": labels}
+    return {"threshold": float(value), "source": "validation", "validation": reached}
+
+
+def without_validation(
+    training: Sequence[Peaks], labelled: Iterable[Micrograph] = ()
+) -> tuple[float, str]:
+    """Threshold that needs a few labels of any kind, and what it rests on.
+
+    The score that leaves as many picks as there should be particles. How many these are, the user
+    says (`expected`); else the density of the labelled areas does, which n labelled particles give
+    to a relative error of about 1 / sqrt(n) (`prevalence`). A data set of which neither is known
+    does not count. With clicked particles alone, the score that 90 % of them reach (`labelled`).
+
+    Parameters
+    ----------
+    training: peaks of training micrographs
+    labelled: further micrographs whose labels tell the density
+    """
+    known = {id(m): m for m in [*(f.micrograph for f in training), *labelled]}.values()
+    density = {m.dataset: _density([k for k in known if k.dataset == m.dataset]) for m in known}
+    counted = [f for f in training if density[f.micrograph.dataset] is not None]
+    if not counted:
+        reached = [_score_at(f, xy) for f in training for xy in f.micrograph.points]
+        value = float(np.quantile(reached, 1 - CLICKED_RECALL)) if reached else 1.0
+        return value, "labelled"
+    expected = sum((density[f.micrograph.dataset] or 0.0) * _area(f.micrograph) for f in counted)
+    scores = np.sort(np.concatenate([f.score for f in counted]))[::-1]
+    rank = min(max(1, round(expected)), len(scores)) - 1
+    told = any(f.micrograph.expected is not None for f in counted)
+    return float(scores[rank]) if len(scores) else 1.0, "expected" if told else "prevalence"
+
+
+def _density(micrographs: Sequence[Micrograph]) -> float | None:
+    """Particles per target pixel of one data set; None if nothing tells."""
+    told = [(m.expected, _area(m)) for m in micrographs if m.expected is not None]
+    if told:
+        return sum(expected for expected, _ in told) / sum(area for _, area in told)
+    windows = [window for m in micrographs for window in m.windows]
+    labelled = sum((y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in windows)
+    particles = sum(len(m.points) for m in micrographs if m.windows)
+    return particles / labelled if labelled else None
+
+
+def _area(micrograph: Micrograph) -> int:
+    y0, x0, y1, x1 = micrograph.area
+    return (y1 - y0) * (x1 - x0)
+
+
+def _score_at(found: Peaks, xy: NDArray[np.float64]) -> float:
+    """Score of the best peak within the match radius of a clicked particle, or 0."""
+    near = np.hypot(*(found.xy - xy).T) <= MATCH_RADIUS * 2 * found.micrograph.radius
+    return float(found.score[near].max(initial=0.0))

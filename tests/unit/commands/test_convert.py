@@ -1,0 +1,118 @@
+"""The converter: right centres out, or exit code 2 and one line that says why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewpick.commands.convert import main
+from fewpick.coordinates import read_picks
+
+NY, NX = 50, 80
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A seed json of two micrographs, and their images."""
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        pixels = np.arange(NY * NX, dtype=np.uint16).reshape(NY, NX)
+        Image.fromarray(pixels).save(tmp_path / "images" / name)
+    file = tmp_path / "in.json"
+    file.write_text(json.dumps({"a.png": [[10, 20], [30.5, 40.25]], "b.png": []}))
+    return file
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("output", "options"),
+    [
+        ("out.star", []),
+        ("out", ["--to", "star"]),
+        ("out", ["--to", "box", "--box-size", 16]),
+        ("out", ["--to", "cbox", "--box-size", 16]),
+        ("out.txt", []),
+        ("out.csv", []),
+        ("out", ["--to", "csv"]),
+        ("out.json", []),
+    ],
+)
+def test_into_every_format(
+    source: Path, capsys: pytest.CaptureFixture[str], output: str, options: list[object]
+) -> None:
+    path = source.parent / output
+    assert run(capsys, source, path, *options) == (0, f"{path}: 2 points of 2 micrographs\n", "")
+    picks = read_picks(path)
+    first = next(held for key, held in picks.items() if key.startswith("a"))
+    np.testing.assert_allclose(first.xy, np.array([[10, 20], [30.5, 40.25]]), atol=0.5)
+
+
+def test_flip_needs_the_micrographs_and_uses_their_height(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = source.parent / "out.json"
+    code, out, err = run(capsys, source, output, "--flip-y")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--micrographs FOLDER" in err
+    images = source.parent / "images"
+    assert run(capsys, source, output, "--flip-y", "--micrographs", images)[0] == 0
+    np.testing.assert_array_equal(read_picks(output)["a.png"].xy, [[10, 30], [30.5, 9.75]])
+
+
+def test_scale_and_names_of_the_micrographs(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topaz, output = source.parent / "picks.txt", source.parent / "out.star"
+    topaz.write_text("image_name\tx_coord\ty_coord\tscore\na\t5\t10\t3.5\n")
+    images = f"{source.parent}/images/*.png"
+    code, _, _ = run(
+        capsys, topaz, output, "--scale", 4, "--micrographs", images, "--pixel-size", 1.5
+    )
+    assert code == 0
+    np.testing.assert_allclose(read_picks(output)["a.png"].xy, [[20, 40]])
+    assert "1.500000" in output.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.json", "out.star"], "absent.json: no such file"),
+        (["in.json", "out.png"], "cannot write the format"),
+        (["in.json", "out.cs"], "cryoSPARC imports star"),
+        (["in.json", "boxes", "--to", "box"], "a box needs a size"),
+        (["in.json", "out.star", "--scale", "nan"], "scale is nan"),
+        (["in.json", "out.star", "--scale", "9", "--micrographs", "images"], "outside the image"),
+        (["in.json", "out.star", "--micrographs", "nowhere"], "nowhere: is not there"),
+        (["in.json", "out.star", "--from", "csv"], "has no column 'X-Coordinate'"),
+        (["in.json", "in.json/out.star"], "in.json"),
+    ],
+)
+def test_errors_are_one_line(
+    source: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(source.parent)
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("fewpick-convert: ")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_bad_options_exit_with_2(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main([str(source), "out", "--to", "cs"])
+    assert raised.value.code == 2
+    assert "invalid choice: 'cs'" in capsys.readouterr().err

@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import copy
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from fewpick.canonical import canonical
+from fewpick.config import complete as config
+from fewpick.config import hyperparameters
+from fewpick.errors import InputError
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+MINIMAL: dict[str, Any] = {
+    "datasets": {"mine": {"micrographs": "here", "coordinates": "there", "particle_radius": 42}},
+    "arms": {
+        "supervised": {"method": "supervised"},
+        "fixmatch": {"method": "fixmatch"},
+        "seed": {"method": "fixmatch", "labelling": "seed"},
+        "coupled": {
+            "method": "fixmatch",
+            "labelling": "seed",
+            "fixmatch": {"pseudo_label_threshold": 0.7},
+        },
+    },
+}
+
+
+def edited(path: str, value: Any) -> dict[str, Any]:
+    """MINIMAL with one more value, at a dotted path."""
+    result = copy.deepcopy(MINIMAL)
+    *parents, last = path.split(".")
+    node = result
+    for key in parents:
+        node = node.setdefault(key, {})
+    node[last] = value
+    return result
+
+
+def resolved(raw: dict[str, Any], arm: str, ratio: float = 0.05, seed: int = 0) -> dict[str, Any]:
+    return hyperparameters.resolve_arm(config.complete(raw, SCHEMA), arm, ratio, seed)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_shipped_configurations_are_valid(path: Path) -> None:
+    config.complete(yaml.safe_load(path.read_text()), SCHEMA)
+
+
+def test_schema_is_a_schema_and_says_what_each_key_is() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+    def keys(node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            for name, sub in node.get("properties", {}).items():
+                assert "$ref" in sub or sub.get("description"), f"{path}.{name}"
+            if node.get("properties"):
+                assert node["additionalProperties"] is False, path
+            for name, sub in node.items():
+                keys(sub, f"{path}.{name}")
+
+    keys(SCHEMA, "")
+
+
+def test_defaults_are_valid_and_complete() -> None:
+    full = config.complete(MINIMAL, SCHEMA)
+    assert config.complete(full, SCHEMA) == full
+    for section in (
+        *hyperparameters.SECTIONS,
+        "preprocess",
+        "masks",
+        "splits",
+        "picking",
+        "evaluation",
+    ):
+        schema = SCHEMA["$defs"].get(section) or SCHEMA["properties"][section]
+        assert set(full[section]) == set(schema["properties"])
+
+
+def test_defaults_do_not_leak_into_overrides_or_the_input() -> None:
+    raw = copy.deepcopy(MINIMAL)
+    full = config.complete(raw, SCHEMA)
+    assert raw == MINIMAL
+    assert full["arms"] == MINIMAL["arms"]
+    full["splits"]["seeds"].append(7)
+    assert config.complete(raw, SCHEMA)["splits"]["seeds"] != full["splits"]["seeds"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "fixmatch.confidence_threshold",
+            1.7,
+            "mine.yaml: fixmatch.confidence_threshold is 1.7; give a number in [0, 1]",
+        ),
+        (
+            "fixmatch.confidense_threshold",
+            0.7,
+            "mine.yaml: fixmatch.confidense_threshold is not a key of fewpick; "
+            "did you mean confidence_threshold?",
+        ),
+        (
+            "splits.labeled_ratios",
+            [0.05, 0],
+            "mine.yaml: splits.labeled_ratios[1] is 0; give a number in (0, 1]",
+        ),
+        (
+            "splits.labeled_ratios",
+            [1.2],
+            "mine.yaml: splits.labeled_ratios[0] is 1.2; give a number in (0, 1]",
+        ),
+        (
+            "splits.seeds",
+            [1, 1],
+            "mine.yaml: splits.seeds is [1, 1]; give each value once",
+        ),
+        (
+            "arms.coupled.fixmatch.pseudo_label_threshold",
+            -1,
+            "mine.yaml: arms.coupled.fixmatch.pseudo_label_threshold is -1; "
+            "give a number in [0, 1]",
+        ),
+        (
+            "arms.coupled.method",
+            "fixmach",
+            "mine.yaml: arms.coupled.method is 'fixmach'; give one of supervised, fixmatch",
+        ),
+        (
+            "arms.empty",
+            {},
+            "mine.yaml: arms.empty.method is missing; "
+            "train on labels only, or on unlabelled micrographs too.",
+        ),
+        (
+            "training.steps",
+            "1e3",
+            "mine.yaml: training.steps is '1e3' (text, not a number; YAML wants 1.0e-3 for 1e-3); "
+            "give a whole number >= 2",
+        ),
+        ("training.batch_size", True, "training.batch_size is True; give a whole number >= 1"),
+        ("datasets.mine.y_axis", "left", "datasets.mine.y_axis is 'left'; give one of down, up"),
+        ("datasets.mine.simulate", {}, "give either micrographs (with coordinates) or simulate"),
+        ("datasets.mine.particle_diameter_angstrom", 100, "and not both"),
+        ("datasets.all", MINIMAL["datasets"]["mine"], "take another name"),
+        ("datasets.a/b", MINIMAL["datasets"]["mine"], "'a/b' is not a usable name"),
+        ("splits.test_fraction", 0.9, "leave nothing to train on"),
+        ("evaluation.reference_arm", "none", "evaluation.reference_arm is 'none'"),
+        ("arms.supervised.labelling", "seed", "its method is supervised"),
+        (
+            "preprocess.target_size",
+            1000,
+            "preprocess.target_size is 1000; give a whole number in [64, 8192], a multiple of 32",
+        ),
+        (
+            "arms.coupled.training",
+            {"steps": 10, "warm_start_steps": 11},
+            "arm coupled: training.warm_start_steps is 11, but training.steps, which includes "
+            "them, is 10",
+        ),
+        ("model.widths", [8] * 5, "model.stem_stride 4 and 5 model.widths reduce images 64 times"),
+    ],
+)
+def test_messages_name_the_key_the_value_and_the_cure(path: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        config.complete(edited(path, value), SCHEMA, "mine.yaml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms.topaz": {"method": "supervised"}}, "its rows are named topaz; rename arms.topaz"),
+        (
+            {"external_picks.topaz": {"dataset": "mine", "path": "there"}},
+            "its rows are named topaz; rename external_picks.topaz",
+        ),
+        (
+            {"baselines.topaz.ratios": [0.2, 0.1]},
+            "mine.yaml: baselines.topaz.ratios: 0.2 is not in splits.labeled_ratios",
+        ),
+        ({"splits.unit": "particle"}, "datasets.mine.expected_particles is missing"),
+    ],
+)
+def test_what_topaz_cannot_be_asked(changes: dict[str, Any], message: str) -> None:
+    raw = edited("baselines.topaz", {"executable": "topaz"})
+    config.complete(raw, SCHEMA)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        node = raw
+        for key in parents:
+            node = node.setdefault(key, {})
+        node[last] = value
+    with pytest.raises(InputError) as caught:
+        config.complete(raw, SCHEMA, "mine.yaml")
+    assert message in str(caught.value)
+
+
+def test_an_arm_is_given_what_it_uses_and_nothing_else() -> None:
+    assert "fixmatch" not in resolved(MINIMAL, "supervised")
+    assert resolved(MINIMAL, "coupled")["fixmatch"]["pseudo_label_threshold"] == 0.7
+    assert resolved(MINIMAL, "seed")["fixmatch"]["pseudo_label_threshold"] == 0.5
+    assert "confidence_threshold" not in resolved(MINIMAL, "fixmatch")["fixmatch"]
+    assert resolved(MINIMAL, "seed")["fixmatch"]["labelling"] == "seed"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "arms"),
+    [
+        ("fixmatch.pseudo_label_threshold", 0.6, {"seed"}),  # coupled overrides it
+        ("fixmatch.confidence_threshold", 0.9, {"seed", "coupled"}),
+        ("fixmatch.labelling", "seed", {"fixmatch"}),  # the only arm that leaves it open
+        ("training.steps", 1000, {"supervised", "fixmatch", "seed", "coupled"}),
+        ("picking.nms_radius", 0.7, set()),
+        ("evaluation.match_radii", [0.25], set()),
+        ("resources.device", "cpu", set()),
+        ("arms.another", {"method": "supervised"}, set()),
+    ],
+)
+def test_an_edit_changes_the_trainings_that_use_it(path: str, value: Any, arms: set[str]) -> None:
+    changed = {
+        arm
+        for arm in MINIMAL["arms"]
+        if resolved(MINIMAL, arm) != resolved(edited(path, value), arm)
+    }
+    assert changed == arms
+
+
+@given(st.randoms(use_true_random=False))
+def test_key_order_and_number_type_change_nothing(rng: random.Random) -> None:
+    def shuffled(node: Any) -> Any:
+        if isinstance(node, dict):
+            keys = list(node)
+            rng.shuffle(keys)
+            return {key: shuffled(node[key]) for key in keys}
+        return node
+
+    raw = edited("arms.coupled.fixmatch.confidence_threshold", 1)
+    same = edited("arms.coupled.fixmatch.confidence_threshold", 1.0)
+    same["datasets"]["mine"]["particle_radius"] = 42.0
+    full, other = config.complete(raw, SCHEMA), config.complete(shuffled(same), SCHEMA)
+    assert canonical(full) == canonical(other)
+    assert canonical(hyperparameters.resolve_arm(full, "coupled", 1, 0)) == canonical(
+        hyperparameters.resolve_arm(other, "coupled", 1.0, 0)
+    )
+
+
+def test_warm_start_is_shared_by_arms_and_depends_on_network_and_training() -> None:
+    keys = {arm: hyperparameters.warm_start_key(resolved(MINIMAL, arm)) for arm in MINIMAL["arms"]}
+    assert len(set(keys.values())) == 1
+    for path, value in [("training.steps", 999), ("model.norm", "batch")]:
+        assert hyperparameters.warm_start_key(resolved(edited(path, value), "seed")) != keys["seed"]
+    # Ratio and seed have folders of their own below the key.
+    assert hyperparameters.warm_start_key(resolved(MINIMAL, "seed", 0.1, 3)) == keys["seed"]
+    last = edited("arms.seed.training", {"keep": "last"})
+    assert hyperparameters.warm_start_key(resolved(last, "seed")) == keys["seed"]
+    assert hyperparameters.warm_start(resolved(last, "seed"))["training"]["keep"] == "best"
+    assert hyperparameters.warm_start(resolved(MINIMAL, "coupled")) == hyperparameters.warm_start(
+        resolved(MINIMAL, "supervised")
+    )
+
+
+@pytest.mark.parametrize(("ratio", "name"), [(0.05, "0.05"), (0.10, "0.1"), (1, "1.0")])
+def test_ratio_name(ratio: float, name: str) -> None:
+    assert hyperparameters.ratio_name(ratio) == name

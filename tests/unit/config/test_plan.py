@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fewpick.config.complete import complete
+from fewpick.config.plan import Plan, make_plan
+from fewpick.errors import InputError
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A configuration of one data set of files and one simulated; paths are relative."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("images", "points"):
+        Path(folder).mkdir()
+    for index in range(20):
+        Path(f"images/m{index}.mrc").touch()
+        Path(f"points/m{index}.csv").touch()
+    Path("points/.hidden").touch()
+    return {
+        "datasets": {
+            "mine": {"micrographs": "images", "coordinates": "points", "particle_radius": 5},
+            "made": {"simulate": {"n_micrographs": 3}, "particle_radius": 5},
+        },
+        "preprocess": {"shard_size": 4},
+        "splits": {"labeled_ratios": [0.5, 0.1], "seeds": [3, 1]},
+        "arms": {
+            "supervised": {"method": "supervised"},
+            "fixmatch": {"method": "fixmatch"},
+            "longer": {"method": "fixmatch", "training": {"steps": 5000}},
+        },
+    }
+
+
+def plan(raw: dict[str, Any]) -> Plan:
+    return make_plan(complete(raw, SCHEMA))
+
+
+def test_files_are_found_or_named(raw: dict[str, Any]) -> None:
+    found = plan(raw)
+    assert list(found.datasets) == ["made", "mine"]
+    mine, made = found.datasets["mine"], found.datasets["made"]
+    assert mine.micrographs["m7.mrc"] == "images/m7.mrc"
+    assert len(mine.coordinates) == 20
+    assert mine.source == "points"
+    assert made.micrographs["sim_0001.mrc"].startswith("results/simulated/made/micrographs/")
+    assert made.coordinates == [made.source] == ["results/simulated/made/particles.star"]
+
+
+def test_shards_share_out_the_micrographs(raw: dict[str, Any]) -> None:
+    found = plan(raw)
+    shards = found.datasets["mine"].shards
+    dealt = sorted(path for shard in shards for path in found.shard_micrographs("mine", shard))
+    assert dealt == sorted(found.datasets["mine"].micrographs.values())
+    assert len(found.shard_files("{dataset}/{shard}")) == len(shards) + 1
+    assert found.dataset_files("{dataset}!") == ["made!", "mine!"]
+
+
+def test_one_more_micrograph_changes_one_shard(raw: dict[str, Any]) -> None:
+    before = plan(raw).datasets["mine"].shards
+    Path("images/further.mrc").touch()
+    after = plan(raw).datasets["mine"].shards
+    assert sum(before.get(name) != names for name, names in after.items()) == 1
+
+
+def test_trainings_and_the_warm_starts_they_share(raw: dict[str, Any]) -> None:
+    found = plan(raw)
+    assert found.ratios == ["0.1", "0.5"]
+    assert found.seeds == ["1", "3"]
+    assert len(found.trainings) == 3 * 2 * 2
+    # One for the arm with its own training, one for the other two; per ratio and seed.
+    assert len(found.warm_starts) == 2 * 2 * 2
+    shared = found.warm_start_folder("supervised", "0.1", "3")
+    assert shared == found.warm_start_folder("fixmatch", "0.1", "3")
+    assert shared != found.warm_start_folder("longer", "0.1", "3")
+    name = shared.removeprefix("results/models/").removesuffix("/ratio-0.1/seed-3")
+    assert found.warm_starts[name, "0.1", "3"]["ratio"] == 0.1
+
+
+def test_topaz_is_trained_where_it_is_asked_for(raw: dict[str, Any]) -> None:
+    assert plan(raw).topaz == {}
+    found = plan(raw | {"baselines": {"topaz": {}}}).topaz
+    assert set(found) == {("topaz", ratio, seed) for ratio in ("0.1", "0.5") for seed in "13"}
+    some = plan(raw | {"baselines": {"topaz": {"ratios": [0.5], "executable": "there"}}}).topaz
+    assert set(some) == {("topaz", "0.5", "1"), ("topaz", "0.5", "3")}
+    # Where the program lies is no part of what is recorded.
+    assert some["topaz", "0.5", "1"] == found["topaz", "0.5", "1"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("coordinates", "nowhere", "datasets.mine.coordinates: 'nowhere' does not exist"),
+        ("coordinates", "empty", "datasets.mine.coordinates: the folder 'empty' is empty"),
+        ("micrographs", "empty", "empty: holds no micrograph"),
+        ("split_file", "split.tsv", "datasets.mine.split_file: 'split.tsv' does not exist"),
+    ],
+)
+def test_files_that_are_not_there(raw: dict[str, Any], key: str, value: str, said: str) -> None:
+    Path("empty").mkdir()
+    raw["datasets"]["mine"][key] = value
+    with pytest.raises(InputError, match=said):
+        plan(raw)

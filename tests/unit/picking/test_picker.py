@@ -1,0 +1,186 @@
+"""A model file as a tool: the same picks as the workflow, and any format out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from fewpick import cli
+from fewpick.coordinates import read_picks
+from fewpick.data.masks import mask_shard
+from fewpick.data.preprocess import preprocess_shard
+from fewpick.data.splits import label_subset, split_micrographs
+from fewpick.errors import InputError
+from fewpick.network import model_file as model
+from fewpick.network.unet import UNet
+from fewpick.picking import candidates as picks
+from fewpick.picking.picker import Picker, describe_use, kept, resolve
+from fewpick.stacks import read_table, write_table
+from fewpick.training.dataset import load
+
+SPEC = {"particle_radius": 12.0, "border": 20.0}
+PICKING: dict[str, Any] = {"views": 2, "nms_radius": 1.2}
+HYPERPARAMETERS: dict[str, Any] = {
+    "model": {"stem_stride": 4, "widths": [8, 8]},
+    "method": "supervised",
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four micrographs that are not square, preprocessed, and a model that has picked them."""
+    folder = tmp_path_factory.mktemp("picker")
+    rng = np.random.default_rng(3)
+    names = [f"m{i}.mrc" for i in range(4)]
+    (folder / "micrographs").mkdir()
+    for name in names:
+        with mrcfile.new(folder / "micrographs" / name) as mrc:
+            mrc.set_data(rng.normal(size=(200, 260)).astype(np.float32))
+            mrc.voxel_size = 2.0
+    manifest = pd.DataFrame({"micrograph": names, "annotated": "true", "ny": 200, "nx": 260})
+    manifest = manifest.assign(
+        path=[str(folder / "micrographs" / name) for name in names], pixel_size=2.0
+    )
+    coordinates = pd.DataFrame({"micrograph": names, "x": 100.0, "y": 90.0})
+    geometry = preprocess_shard(manifest, folder / "d" / "stack.mrcs", 128)
+    radii = dict.fromkeys(names, SPEC["particle_radius"])
+    mask_shard(
+        geometry, manifest, coordinates, folder / "d" / "masks.mrcs", 128, radii, border=20.0
+    )
+    split = split_micrographs("d", names, [True] * 4, seed=0)
+    table = label_subset(
+        "d", split, geometry, coordinates, ratio=0.5, seed=0, particle_radius=radii, border=20.0
+    )
+    write_table(table, folder / "ratio.tsv")
+    torch.manual_seed(0)
+    network = UNet(**HYPERPARAMETERS["model"]).eval()
+    micrographs = load([folder / "d/stack.mrcs"], [folder / "d/masks.mrcs"], folder / "ratio.tsv")
+    found = list(picks.find(network, micrographs, torch.device("cpu"), **PICKING))
+    write_table(picks.candidates(found), folder / "candidates.tsv")
+    use = describe_use(
+        micrographs, {"d": manifest}, {"d": SPEC}, threshold={"threshold": 0.1}, picking=PICKING
+    )
+    model.save(folder / "model" / "picker.safetensors", network, HYPERPARAMETERS, use)
+    model.save(folder / "model" / "model.safetensors", network, HYPERPARAMETERS)
+    return folder
+
+
+def test_picks_are_those_of_the_workflow(project: Path) -> None:
+    """Bit for bit: the same preprocessing, network, border and peaks."""
+    picker = Picker(project / "model", torch.device("cpu"))
+    expected = read_table(project / "candidates.tsv")
+    assert len(expected) > 20
+    for name, rows in expected.groupby("micrograph"):
+        found = picker.find(picker.see(project / "micrographs" / str(name)))
+        np.testing.assert_array_equal(found.xy, rows[["x", "y"]])
+        np.testing.assert_array_equal(found.score, rows["score"])
+        assert found.diameter == 24.0
+
+
+@pytest.mark.parametrize("given", ["model", "model/picker.safetensors", "model/model.safetensors"])
+def test_a_model_is_found_beside_what_is_given(project: Path, given: str) -> None:
+    assert resolve(project / given) == project / "model/picker.safetensors"
+
+
+def test_a_model_that_has_not_picked_is_refused(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model.safetensors"
+    copy.write_bytes((project / "model/model.safetensors").read_bytes())
+    with pytest.raises(InputError, match=r"picker\.safetensors"):
+        resolve(copy)
+    copy.write_bytes((project / "model/picker.safetensors").read_bytes())
+    assert resolve(copy) == copy
+
+
+def size(picker: Picker, path: Path) -> float:
+    """Particle radius, px of the micrograph."""
+    seen = picker.see(path)
+    return seen.radius / seen.frame.scale
+
+
+def test_particle_size_follows_the_pixel_size(project: Path, tmp_path: Path) -> None:
+    """The same particle at half the pixel size covers twice the pixels."""
+    fine = tmp_path / "fine.mrc"
+    with mrcfile.new(fine) as mrc:
+        mrc.set_data(np.random.default_rng(0).normal(size=(200, 260)).astype(np.float32))
+        mrc.voxel_size = 1.0
+    picker = Picker(project / "model", torch.device("cpu"))
+    assert size(picker, fine) == pytest.approx(24.0)
+    told = Picker(project / "model", torch.device("cpu"), diameter_angstrom=30.0)
+    assert size(told, fine) == pytest.approx(15.0)
+    # Without pixel sizes, the share of the micrograph decides.
+    picture = tmp_path / "half.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (100, 130), np.uint8)).save(picture)
+    assert size(picker, picture) == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("fmt", ["star", "json", "cbox", "box", "csv", "topaz"])
+def test_command_writes_every_format(project: Path, tmp_path: Path, fmt: str) -> None:
+    out = tmp_path / ("out" if fmt in ("box", "cbox") else f"out.{fmt.replace('topaz', 'txt')}")
+    command = ["pick", str(project / "model"), str(project / "micrographs"), "-o", str(out)]
+    assert cli.main([*command, "--to", fmt, "--threshold", "0.09"]) == 0
+    held = {Path(name).stem: xy for name, xy in read_picks(out).items()}
+    picker = Picker(project / "model", torch.device("cpu"))
+    for index in range(4):
+        seen = picker.see(project / f"micrographs/m{index}.mrc")
+        expected = kept(picker.find(seen), 0.09)
+        assert len(expected) > 0
+        np.testing.assert_allclose(held[f"m{index}"].xy, expected.xy, atol=0.5)
+
+
+def test_overlay_shows_the_picks(project: Path, tmp_path: Path) -> None:
+    command = ["pick", str(project / "model"), str(project / "micrographs/m0.mrc")]
+    command += ["-o", str(tmp_path / "p.star"), "--overlay", str(tmp_path / "look")]
+    assert cli.main([*command, "--threshold", "0"]) == 0
+    picture = np.asarray(Image.open(tmp_path / "look/m0.png")).astype(int)
+    assert picture.shape == (99, 128, 3)
+    assert (abs(picture - [0x56, 0xB4, 0xE9]).sum(-1) == 0).sum() > 50
+    assert cli.main([*command, "--threshold", "2"]) == 0
+    picture = np.asarray(Image.open(tmp_path / "look/m0.png")).astype(int)
+    assert (abs(picture - [0x56, 0xB4, 0xE9]).sum(-1) == 0).sum() == 0
+
+
+def test_a_broken_micrograph_is_named_and_the_others_are_picked(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("m0.mrc", "m1.mrc"):
+        (tmp_path / name).write_bytes((project / "micrographs" / name).read_bytes())
+    (tmp_path / "broken.mrc").write_bytes(b"nothing")
+    out = tmp_path / "picks.star"
+    assert cli.main(["pick", str(project / "model"), str(tmp_path), "-o", str(out)]) == 1
+    assert set(read_picks(out)) == {str(tmp_path / "m0.mrc"), str(tmp_path / "m1.mrc")}
+    said = capsys.readouterr()
+    assert "broken.mrc" in said.err
+    assert "1 of 3 micrographs were not picked" in said.err
+
+
+def test_another_particle_size_is_noticed(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["pick", str(project / "model"), str(project / "micrographs")]
+    command += ["-o", str(tmp_path / "picks.star"), "--diameter", "60"]
+    assert cli.main(command) == 0
+    assert "larger or smaller than in the training" in capsys.readouterr().err
+
+
+def test_metadata_says_how_to_pick(project: Path) -> None:
+    """Without this package: it is JSON in the header of the file."""
+    raw = (project / "model/picker.safetensors").read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    said = json.loads(header["__metadata__"]["fewpick"])
+    assert said["use"]["target_size"] == 128
+    assert said["use"]["threshold"]["threshold"] == 0.1
+    assert said["use"]["particles"]["d"] == {
+        "radius": 12.0,
+        "border": 20.0,
+        "longest": 260,
+        "pixel_size": 2.0,
+    }
+    assert said["use"]["labels"]["particles"] == 1

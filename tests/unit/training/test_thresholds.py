@@ -1,0 +1,126 @@
+"""Score thresholds: from validation labels where there are enough, else from counts or clicks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fewpick.geometry import frame_for
+from fewpick.training.dataset import Micrograph, Window
+from fewpick.training.thresholds import choose, without_validation
+from fewpick.training.validation import ENOUGH_PARTICLES, validation_micrographs
+
+T = 100
+
+
+def approx(value: float) -> Any:
+    return pytest.approx(value)
+
+
+@dataclass
+class Seen:
+    micrograph: Micrograph
+    xy: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+
+def sheet(
+    split: str = "train",
+    *,
+    dataset: str = "set",
+    windows: tuple[Window, ...] = (),
+    points: NDArray[np.float64] | None = None,
+    expected: float | None = None,
+) -> Micrograph:
+    blank = np.zeros((T, T))
+    centres = np.empty((0, 2)) if points is None else points
+    return Micrograph(
+        *(dataset, "m", split, blank.astype(np.float16), blank.astype(np.int8), 4.0, 2.0),
+        *((0, 0, T, T), frame_for(T, T, T), windows, centres),
+        clicked=len(centres) > 0 and not windows,
+        expected=expected,
+    )
+
+
+def row(n: int) -> NDArray[np.float64]:
+    """`n` points further apart than any match radius."""
+    return np.stack([np.arange(n) % 10 * 10.0 + 5, np.arange(n) // 10 * 10.0 + 5], axis=1)
+
+
+def seen(micrograph: Micrograph, n: int, first: float = 1.0) -> Seen:
+    """Candidates on the first `n` points of `row`, with scores `first`, `first` - 0.01, ..."""
+    return Seen(micrograph, row(n), np.asarray(first - 0.01 * np.arange(n), np.float64))
+
+
+WHOLE: tuple[Window, ...] = ((0, 0, T, T),)
+
+
+def test_the_best_score_on_validation_is_taken_when_there_are_enough_labels() -> None:
+    validation = sheet("val", windows=WHOLE, points=row(ENOUGH_PARTICLES))
+    training = sheet(windows=((0, 0, 10, 10),), points=row(1))
+    found = [seen(training, 60), seen(validation, ENOUGH_PARTICLES + 15)]
+    chosen = choose(found)
+    assert chosen["threshold"] == approx(1 - 0.01 * (ENOUGH_PARTICLES - 1))
+    assert chosen["source"] == "validation"
+    assert chosen["validation"] == {"pick_f1": 1.0, "n_labeled_particles": ENOUGH_PARTICLES}
+
+
+def test_too_few_validation_labels_tell_the_density_but_not_the_threshold(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    few = ENOUGH_PARTICLES - 1
+    validation = sheet("val", windows=WHOLE, points=row(few))
+    assert validation_micrographs([validation]) == []
+    assert f"{few} labelled validation particles are too few" in caplog.text
+    training = sheet(windows=WHOLE, points=row(31))
+    chosen = choose([seen(training, 60), seen(validation, 5)])
+    # (19 + 31) / 2 particles in each micrograph.
+    assert chosen == {"threshold": approx(1 - 0.01 * 24), "source": "prevalence"}
+
+
+def test_the_labelled_density_gives_the_number_of_picks() -> None:
+    labelled = sheet(windows=((0, 0, 50, 50),), points=row(6))
+    other = sheet()
+    # 6 in a quarter of a micrograph make 48 in two.
+    found = [seen(labelled, 40), seen(other, 40, first=0.995)]
+    scores = np.sort(np.concatenate([f.score for f in found]))[::-1]
+    assert without_validation(found) == (approx(scores[47]), "prevalence")
+
+
+def test_an_expected_number_overrules_the_density() -> None:
+    labelled = sheet(windows=((0, 0, 50, 50),), points=row(6), expected=10)
+    found = [seen(labelled, 40), seen(sheet(expected=10), 40, first=0.995)]
+    scores = np.sort(np.concatenate([f.score for f in found]))[::-1]
+    assert without_validation(found) == (approx(scores[19]), "expected")
+
+
+def test_each_data_set_has_its_own_density_and_one_without_labels_does_not_count() -> None:
+    crowded = sheet(dataset="a", windows=WHOLE, points=row(30))
+    sparse = sheet(dataset="b", windows=WHOLE, points=row(4))
+    unknown = sheet(dataset="c")
+    found = [seen(crowded, 40), seen(sparse, 40, first=0.5), seen(unknown, 40, first=9.0)]
+    assert without_validation(found) == (approx(1 - 0.01 * 33), "prevalence")
+
+
+def test_clicked_particles_set_the_threshold_by_their_own_scores() -> None:
+    clicked = sheet(points=row(11))
+    found = [seen(clicked, 40), seen(sheet(), 40)]
+    # Nine of ten are reached: the 10 % quantile of 1.00, 0.99, ..., 0.90.
+    assert without_validation(found) == (approx(0.91), "labelled")
+    told = sheet(points=row(11), expected=25)
+    assert without_validation([seen(told, 40)]) == (approx(1 - 0.24), "expected")
+
+
+def test_a_clicked_particle_that_is_not_found_counts_as_zero() -> None:
+    far = sheet(points=row(2) + np.array([0.0, 50.0]))
+    assert without_validation([seen(far, 5)]) == (0.0, "labelled")
+
+
+@pytest.mark.parametrize("expected", [0.001, 1e9])
+def test_the_number_of_picks_stays_within_what_there_is(expected: float) -> None:
+    found = [seen(sheet(expected=expected), 12)]
+    wanted = 1.0 if expected < 1 else 1 - 0.01 * 11
+    assert without_validation(found) == (approx(wanted), "expected")
+    assert without_validation([seen(sheet(expected=expected), 0)]) == (1.0, "expected")

@@ -1,0 +1,556 @@
+"""The training loop: reproducible, resumable, blind to hidden labels, and guarded."""
+
+import copy
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fewpick.data.masks import draw_mask
+from fewpick.errors import InputError
+from fewpick.geometry import frame_for
+from fewpick.network import model_file as model_file
+from fewpick.network.unet import UNet
+from fewpick.training.cuda_graphs import forward_passes
+from fewpick.training.dataset import Micrograph
+from fewpick.training.ema import Ema
+from fewpick.training.schedule import check_steps, learning_rate, round_of
+from fewpick.training.train import Stopped, _Run, train
+from fewpick.training.validation import peaks_of, validate
+
+T = 128
+
+HYPERPARAMETERS: dict[str, Any] = {
+    "method": "fixmatch",
+    "ratio": 0.1,
+    "seed": 3,
+    "model": {"stem_stride": 2, "widths": [8, 16], "norm": "group", "dropout": 0.0},
+    "training": {
+        "batch_size": 2,
+        "crop_size": 64,
+        "steps": 14,
+        "warm_start_steps": 6,
+        "learning_rate": 2e-3,
+        "weight_decay": 1e-2,
+        "ema_decay": 0.9,
+        "checks": 4,
+        "validation_micrographs": 2,
+        "validation_views": 1,
+        "checkpoint_steps": 3,
+        "keep": "best",
+    },
+    "fixmatch": {
+        "labelling": "objects",
+        "teacher": "ema",
+        "teacher_views": 2,
+        "views": "aligned",
+        "weight": 1.0,
+        "ramp": 0.2,
+        "unlabeled_batch_size": 2,
+        "rounds": 2,
+        "pool_size": 2,
+        "doubt": 0.5,
+        "keep_fraction": 0.8,
+        "cut_momentum": 0.9,
+        "pseudo_label_threshold": 0.5,
+        "confidence_threshold": 0.7,
+        "guard": True,
+    },
+}
+LABELLINGS = ["objects", "prevalence", "seed", "unmasked"]
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="NO GPU: not tested on one")
+
+
+def micrographs(seed: int = 0) -> list[Micrograph]:
+    """Six small micrographs of dark discs: one labelled in a window, one for validation."""
+    rng = np.random.default_rng(seed)
+    frame = frame_for(T, T, T)
+    area = (0, 0, T, T)
+    made = []
+    for index in range(6):
+        grid = np.stack(np.meshgrid(np.arange(14, T, 25), np.arange(14, T, 25)), -1).reshape(-1, 2)
+        points = grid + rng.uniform(-4, 4, grid.shape)
+        mask = draw_mask(frame, T, points, 8.0)
+        image = (rng.normal(size=(T, T)) - 2 * (mask == 1)).astype(np.float16)
+        split = ["train", "train", "train", "unannotated", "val", "test"][index]
+        windows = {0: ((0, 0, 64, 64),), 4: (area,)}.get(index, ())
+        inside = points if index == 4 else points[(points < 64).all(axis=1)]
+        made.append(
+            Micrograph(
+                "set",
+                f"{index}.mrc",
+                split,
+                image,
+                mask,
+                8.0,
+                4.0,
+                area,
+                frame,
+                windows,
+                inside if windows else np.empty((0, 2)),
+            )
+        )
+    return made
+
+
+def with_fixmatch(**changes: Any) -> dict[str, Any]:
+    hyperparameters = copy.deepcopy(HYPERPARAMETERS)
+    hyperparameters["fixmatch"] |= changes
+    return hyperparameters
+
+
+def long_enough(labelling: str = "objects") -> dict[str, Any]:
+    """Of a training that finds nearly all discs."""
+    hyperparameters = with_fixmatch(labelling=labelling)
+    hyperparameters["training"] |= {"steps": 160, "warm_start_steps": 80, "learning_rate": 1e-2}
+    return hyperparameters
+
+
+def warm(sheets: list[Micrograph]) -> UNet:
+    return train(HYPERPARAMETERS, sheets)[0]
+
+
+def same(a: UNet, b: UNet) -> bool:
+    other = b.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in a.state_dict().items())
+
+
+@pytest.mark.parametrize("labelling", LABELLINGS)
+def test_same_seed_gives_the_same_bits(labelling: str) -> None:
+    sheets = micrographs()
+    begin = warm(sheets)
+    hyperparameters = with_fixmatch(labelling=labelling)
+    network, history = train(hyperparameters, sheets, warm_start=begin)
+    again, history_again = train(hyperparameters, sheets, warm_start=warm(sheets))
+    assert same(network, again)
+    pd.testing.assert_frame_equal(
+        history.drop(columns="seconds"), history_again.drop(columns="seconds")
+    )
+    assert history["step"].iloc[-1] == 8
+    assert {"keep_background", "pseudo_positive_rate"} <= set(history.columns)
+
+
+def test_another_seed_gives_another_network() -> None:
+    sheets = micrographs()
+    assert not same(warm(sheets), train(HYPERPARAMETERS | {"seed": 4}, sheets)[0])
+
+
+@pytest.mark.parametrize("labelling", LABELLINGS)
+def test_hidden_labels_never_reach_the_network(labelling: str) -> None:
+    """Masks outside the labelled windows and test micrographs serve diagnosis only."""
+    sheets = micrographs()
+    rng = np.random.default_rng(9)
+    spoilt = []
+    for sheet in sheets:
+        mask = rng.integers(0, 2, sheet.mask.shape).astype(np.int8)
+        for y0, x0, y1, x1 in sheet.windows:
+            mask[y0:y1, x0:x1] = sheet.mask[y0:y1, x0:x1]
+        spoilt.append(replace(sheet, mask=mask))
+        if sheet.split == "test":
+            spoilt[-1] = replace(spoilt[-1], image=np.zeros_like(sheet.image))
+    hyperparameters = with_fixmatch(labelling=labelling)
+    honest, _ = train(hyperparameters, sheets, warm_start=warm(sheets))
+    blind, _ = train(hyperparameters, spoilt, warm_start=warm(spoilt))
+    assert same(honest, blind)
+
+
+def test_unlabelled_micrographs_do_reach_it() -> None:
+    """The counterpart: the test above would pass if FixMatch learned nothing from them."""
+    sheets = micrographs()
+    begin = warm(sheets)
+    hyperparameters = with_fixmatch(guard=False)
+    hyperparameters["training"]["validation_micrographs"] = 1
+    no_validation = [s for s in sheets if s.split != "val"]
+    other = [
+        replace(s, image=s.image[::-1].copy()) if s.split == "train" and not s.windows else s
+        for s in no_validation
+    ]
+    a, _ = train(hyperparameters, no_validation, warm_start=begin)
+    b, _ = train(hyperparameters, other, warm_start=begin)
+    assert not same(a, b)
+
+
+@pytest.mark.parametrize("labelling", ["objects", "prevalence"])
+@pytest.mark.parametrize("stop", [3, 4, 6])
+def test_resumed_training_ends_in_the_same_bits(
+    labelling: str, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets = micrographs()
+    begin = warm(sheets)
+    hyperparameters = with_fixmatch(labelling=labelling)
+    whole, history = train(hyperparameters, sheets, warm_start=begin)
+
+    class Killed(Exception):
+        pass
+
+    advance = _Run.advance
+
+    def dying(run: _Run) -> None:
+        if run.step == stop:
+            raise Killed
+        advance(run)
+
+    checkpoint = tmp_path / "state.pt"
+    monkeypatch.setattr(_Run, "advance", dying)
+    with pytest.raises(Killed):
+        train(hyperparameters, sheets, warm_start=begin, checkpoint=checkpoint)
+    assert checkpoint.exists()
+    steps: list[int] = []
+
+    def counted(run: _Run) -> None:
+        steps.append(run.step)
+        advance(run)
+
+    monkeypatch.setattr(_Run, "advance", counted)
+    resumed, history_resumed = train(
+        hyperparameters, sheets, warm_start=begin, checkpoint=checkpoint
+    )
+    assert steps[0] == stop // 3 * 3  # it did not start over
+    assert same(whole, resumed)
+    pd.testing.assert_frame_equal(
+        history.drop(columns="seconds"), history_resumed.drop(columns="seconds")
+    )
+    assert not checkpoint.exists()
+
+
+def test_checkpoint_of_other_hyperparameters_or_damaged_is_not_used(tmp_path: Path) -> None:
+    sheets = micrographs()
+    begin = warm(sheets)
+    whole, _ = train(HYPERPARAMETERS, sheets, warm_start=begin)
+    checkpoint = tmp_path / "state.pt"
+    other = with_fixmatch(weight=0.3)
+    run = _Run(other, sheets, begin, torch.device("cpu"))
+    run.advance()
+    run.save(checkpoint, "another key")
+    again, _ = train(HYPERPARAMETERS, sheets, warm_start=begin, checkpoint=checkpoint)
+    assert same(whole, again)
+    checkpoint.write_bytes(b"half a file")
+    again, _ = train(HYPERPARAMETERS, sheets, warm_start=begin, checkpoint=checkpoint)
+    assert same(whole, again)
+
+
+def test_seed_and_coupled_rules_train_the_same_network() -> None:
+    """The seed's fix, end to end: two thresholds or one, not a bit of the result differs."""
+    sheets = micrographs()
+    begin = warm(sheets)
+    fixed = with_fixmatch(labelling="seed", teacher="student", teacher_views=1)
+    coupled = copy.deepcopy(fixed)
+    coupled["fixmatch"]["pseudo_label_threshold"] = 0.70
+    a, _ = train(fixed, sheets, warm_start=begin)
+    b, _ = train(coupled, sheets, warm_start=begin)
+    assert same(a, b)
+
+
+def test_guard_goes_back_and_never_ends_below_the_warm_start(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The rule that collapses, with the guard on."""
+    sheets = micrographs()
+    begin = warm(sheets)
+    hyperparameters = with_fixmatch(
+        labelling="unmasked", pseudo_label_threshold=0.999, weight=50.0, ramp=0.0
+    )
+    hyperparameters["training"]["steps"] = 46
+    _, history = train(hyperparameters, sheets, warm_start=begin)
+    assert "drift towards collapse" in caplog.text
+    assert history["lambda"].iloc[-1] < 50
+    caplog.clear()
+    hyperparameters["fixmatch"]["guard"] = False
+    train(hyperparameters, sheets, warm_start=begin)
+    assert "drift" not in caplog.text
+
+
+def test_each_round_starts_a_new_network_from_labels_of_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sheets = micrographs()
+    begin = warm(sheets)
+    run = _Run(with_fixmatch(rounds=2), sheets, begin, torch.device("cpu"))
+    teachers, students = [], []
+    assert run.consistency is not None
+    draw = run.consistency.draw
+
+    def watched(teacher: torch.nn.Module, rng: np.random.Generator) -> None:
+        assert isinstance(teacher, UNet)
+        teachers.append(copy.deepcopy(teacher))
+        assert same(teacher, with_weights(begin, run.best))
+        draw(teacher, rng)
+
+    monkeypatch.setattr(run.consistency, "draw", watched)
+    for step in range(run.steps):
+        run.advance()
+        if step in (0, run.steps // 2):
+            students.append(copy.deepcopy(run.student))
+    assert len(teachers) == 2
+    assert same(teachers[0], begin)
+    assert not same(students[0], students[1])
+
+
+def with_weights(network: UNet, weights: dict[str, torch.Tensor]) -> UNet:
+    copied = copy.deepcopy(network)
+    copied.load_state_dict(weights)
+    return copied
+
+
+def test_last_state_is_kept_on_demand() -> None:
+    """The best one may be the warm start itself; the last one is the average after all steps."""
+    sheets = micrographs()
+    begin = warm(sheets)
+    hyperparameters = with_fixmatch(labelling="unmasked", pseudo_label_threshold=0.999, guard=False)
+    hyperparameters["training"]["keep"] = "last"
+    run = _Run(hyperparameters, sheets, begin, torch.device("cpu"))
+    while run.step < run.steps:
+        run.advance()
+    network, _ = train(hyperparameters, sheets, warm_start=begin)
+    assert same(network, run.ema.network)
+
+
+def test_supervised_training_ends_in_time_without_validation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The network of the last check within the bound, in the warm start and after it."""
+    sheets = [replace(sheet, split="train", windows=()) for sheet in micrographs() if sheet.windows]
+    sheets[0] = micrographs()[0]
+    n = len(sheets[0].points)
+    hyperparameters = copy.deepcopy(HYPERPARAMETERS)
+    hyperparameters["training"] |= {"warm_start_steps": 40, "steps": 60, "checks": 8}
+    assert not any(sheet.split == "val" for sheet in sheets)
+    checks = sorted(check_steps(40, 8, early=True))
+
+    def kept(steps_per_particle: float) -> UNet:
+        monkeypatch.setattr("fewpick.training.train.STEPS_PER_PARTICLE", steps_per_particle)
+        return train(hyperparameters, sheets)[0]
+
+    def state_at(step: int) -> UNet:
+        run = _Run(hyperparameters, sheets, None, torch.device("cpu"))
+        while run.step < step:
+            run.advance()
+        return run.ema.network
+
+    assert same(kept(checks[2] / n), state_at(checks[2]))
+    assert same(kept((checks[3] - 0.5) / n), state_at(checks[2]))
+    whole = kept(40 / n)
+    assert same(whole, state_at(40))
+    supervised = hyperparameters | {"method": "supervised", "fixmatch": None}
+    after, _ = train(supervised, sheets, warm_start=whole)
+    assert same(after, whole)
+    monkeypatch.setattr("fewpick.training.train.STEPS_PER_PARTICLE", 60)
+    after, _ = train(supervised, sheets, warm_start=whole)
+    assert not same(after, whole)
+
+
+def test_rounds_cover_all_steps() -> None:
+    assert [round_of(step, 7, 2) for step in (0, 2, 3, 6)] == [
+        (0, 0, 3),
+        (0, 0, 3),
+        (1, 3, 4),
+        (1, 3, 4),
+    ]
+    assert round_of(2, 3, 5)[1:] == (2, 1)
+    assert {3, 7} <= check_steps(7, 1, early=False, rounds=2)
+
+
+def test_recall_is_of_the_probabilities_and_not_of_their_order() -> None:
+    sheets = micrographs()
+    network = warm(sheets)
+    held_out = [s for s in sheets if s.split == "val"]
+    bias = network.head[0].bias
+    assert isinstance(bias, torch.Tensor)
+    for shift, recall in ((40, 1.0), (-80, 0.0)):
+        with torch.no_grad():
+            bias += shift
+        assert validate(network, held_out, torch.device("cpu"), 1).pixel_recall == recall
+
+
+def test_without_labels_there_is_nothing_to_train_on() -> None:
+    unlabelled = [replace(s, windows=(), points=np.empty((0, 2))) for s in micrographs()]
+    with pytest.raises(InputError, match="labelled"):
+        train(HYPERPARAMETERS, unlabelled)
+
+
+def test_clicked_particles_label_their_surroundings_only() -> None:
+    sheet = replace(micrographs()[0], windows=(), points=np.array([[64.0, 40.0]]), clicked=True)
+    labels = sheet.labels()
+    assert labels[40, 64] == 1
+    assert labels[40, 64 + 5] == -1  # between its disc and its rim
+    assert labels[40, 64 + 8] == 0  # a neighbour's disc cannot reach here
+    assert labels[40, 64 + 12] == -1
+    assert (labels == 1).sum() == pytest.approx(np.pi * 4**2, rel=0.1)
+
+
+def test_ema_follows_parameters_and_buffers() -> None:
+    network = UNet(2, (8, 16), "batch")
+    ema = Ema(network, 0.5)
+    with torch.no_grad():
+        for value in [*network.parameters(), *network.buffers()]:
+            if value.is_floating_point():
+                value.fill_(1.0)
+    for _ in range(60):
+        ema.update(network)
+    for value in [*ema.network.parameters(), *ema.network.buffers()]:
+        if value.is_floating_point():
+            torch.testing.assert_close(value, torch.ones_like(value))
+    assert not ema.network.training
+
+
+def test_schedule() -> None:
+    rates = [learning_rate(step, 100, 1.0) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2, abs=0.01)
+    assert max(rates) == pytest.approx(1.0, abs=0.01)
+    assert rates[-1] < 1e-3
+    assert sorted(check_steps(100, 4, early=False)) == [25, 50, 75, 100]
+    early = sorted(check_steps(500, 6, early=True))
+    assert early[0] == 5
+    assert early[-1] == 500
+    assert check_steps(3, 10, early=True) == {3}
+    assert 0 not in check_steps(4, 10, early=False)
+
+
+@pytest.mark.parametrize("model", [HYPERPARAMETERS["model"], {"stem_stride": 1, "widths": [8, 16]}])
+def test_model_files_round_trip(model: dict[str, Any], tmp_path: Path) -> None:
+    network = UNet(**model)
+    path = tmp_path / "model.safetensors"
+    model_file.save(path, network, HYPERPARAMETERS | {"model": model})
+    loaded = model_file.load(path)
+    assert same(network, loaded.network)
+    first = path.read_bytes()
+    model_file.save(path, network, HYPERPARAMETERS | {"model": model})
+    assert path.read_bytes() == first
+    path.write_bytes(first[: len(first) // 2])
+    with pytest.raises(InputError, match=r"model\.safetensors: not a fewpick model"):
+        model_file.load(path)
+
+
+def test_classic_network_is_available() -> None:
+    classic = UNet(1, (64, 128, 256, 512, 1024), "batch")
+    assert sum(p.numel() for p in classic.parameters()) == pytest.approx(31e6, rel=0.01)
+    with torch.no_grad():
+        assert UNet(4).eval()(torch.zeros(1, 1, 64, 96)).shape == (1, 1, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory.\nTried"),
+            "memory is full (CUDA out of memory.)",
+        ),
+        (torch.AcceleratorError("CUDA error: device is lost\nmore"), "failed (CUDA error: device"),
+    ],
+)
+def test_failing_gpu_is_told_in_one_line(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(run: _Run) -> None:
+        raise error
+
+    monkeypatch.setattr(_Run, "advance", failing)
+    with pytest.raises(InputError, match=re.escape(message)) as told:
+        train(HYPERPARAMETERS, micrographs())
+    assert "\n" not in str(told.value)
+
+
+def test_checkpoint_of_another_device_is_not_used(tmp_path: Path) -> None:
+    """Generators of other devices have states of other sizes, and networks round differently."""
+    sheets = micrographs()
+    whole, _ = train(HYPERPARAMETERS, sheets)
+    checkpoint = tmp_path / "state.pt"
+    with pytest.raises(Stopped):
+        train(HYPERPARAMETERS, sheets, checkpoint=checkpoint, stop=lambda: True)
+    content = torch.load(checkpoint, weights_only=True)
+    content["key"] = content["key"].replace('"cpu"', '"cuda"')
+    content["state"]["generator"] = torch.zeros(16, dtype=torch.uint8)
+    torch.save(content, checkpoint)
+    again, _ = train(HYPERPARAMETERS, sheets, checkpoint=checkpoint)
+    assert same(whole, again)
+
+
+@needs_gpu
+def test_gpu_picks_what_the_cpu_picks() -> None:
+    sheets = micrographs()
+    network, _ = train(long_enough(), sheets, device="cuda")
+    for sheet in sheets:
+        xy, score = peaks_of(network.cpu(), sheet, torch.device("cpu"), 4)
+        other_xy, other_score = peaks_of(network.cuda(), sheet, torch.device("cuda"), 4)
+        # Peaks above the floor: the faintest may fall on either side of it.
+        sure, other_sure = score > 0.05, other_score > 0.05
+        assert sure.sum() == other_sure.sum() > 20
+        distance = np.linalg.norm(xy[sure][:, None] - other_xy[other_sure], axis=2).min(axis=1)
+        assert distance.max() < 0.1
+        np.testing.assert_allclose(score[sure], other_score[other_sure], atol=0.01)
+
+
+@needs_gpu
+@pytest.mark.parametrize("labelling", LABELLINGS)
+def test_gpu_trains_to_the_score_of_the_cpu(labelling: str) -> None:
+    sheets = micrographs()
+    settings = long_enough(labelling)
+    scores = {}
+    for device in ("cpu", "cuda"):
+        begin, _ = train(settings, sheets, device=device)
+        _, history = train(settings, sheets, warm_start=begin, device=device)
+        scores[device] = history["val_pick_f1"].max()
+    assert scores["cuda"] > 0.9
+    assert scores["cuda"] == pytest.approx(scores["cpu"], abs=0.05)
+
+
+@needs_gpu
+def test_gpu_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    sheets = micrographs()
+    begin, _ = train(HYPERPARAMETERS, sheets, device="cuda")
+    checkpoint = tmp_path / "state.pt"
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(0)
+        return len(asked) == 4
+
+    settings: dict[str, Any] = {"warm_start": begin, "device": "cuda", "checkpoint": checkpoint}
+    with pytest.raises(Stopped):
+        train(HYPERPARAMETERS, sheets, stop=stop, **settings)
+    steps: list[int] = []
+    _, history = train(
+        HYPERPARAMETERS, sheets, on_step=lambda n, **values: steps.append(n), **settings
+    )
+    _, expected = train(HYPERPARAMETERS, sheets, warm_start=begin, device="cuda")
+    assert steps == [5, 1, 1, 1]
+    assert history["step"].tolist() == expected["step"].tolist()
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=0.05)
+    assert not checkpoint.exists()
+
+
+@needs_gpu
+def test_recorded_passes_give_the_gradients_of_the_network() -> None:
+    """Steps of two passes and one backward pass, as training takes them."""
+    device = torch.device("cuda")
+    torch.manual_seed(0)
+    plain = UNet(8).to(device)
+    recorded = copy.deepcopy(plain)
+    shapes = [(4, 1, 64, 64), (6, 1, 96, 96)]
+    passes = forward_passes(recorded, shapes, device)
+    for name, value in plain.state_dict().items():
+        assert torch.equal(recorded.state_dict()[name], value), name
+    for _ in range(3):
+        batches = [torch.randn(shape, device=device) for shape in shapes]
+        found = []
+        students: list[tuple[UNet, list[Any]]] = [(plain, [plain, plain]), (recorded, passes)]
+        for network, functions in students:
+            network.train().zero_grad(set_to_none=True)
+            with torch.autocast("cuda", torch.bfloat16):
+                outputs = [f(batch) for f, batch in zip(functions, batches, strict=True)]
+            sum(output.float().square().mean() for output in outputs).backward()
+            parameters: list[torch.Tensor] = list(network.parameters())
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            assert len(gradients) == len(parameters)
+            found.append(torch.cat([g.flatten() for g in gradients]))
+            with torch.no_grad():
+                torch._foreach_sub_(parameters, gradients, alpha=0.01)
+        # bfloat16 carries three digits, and atomic sums add up in any order.
+        assert (found[0] - found[1]).norm() < 0.02 * found[0].norm()
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(recorded.state_dict()[name], value, rtol=0.02, atol=0.02)
