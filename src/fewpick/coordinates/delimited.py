@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewpick.coordinates.picks import Picks, make_picks, rows_by_name
+from fewpick.coordinates.picks import NoParticles, Picks, make_picks, rows_by_name
 from fewpick.coordinates.text import number, read_text
 from fewpick.errors import InputError
 
@@ -48,7 +48,7 @@ def read_columns(
         line = table.rows[names.index("")][0]
         raise InputError(f"{path}: line {line} names no micrograph. Write the file again.")
     if not names:
-        raise InputError(
+        raise NoParticles(
             f"{path}: holds no particle and so names no micrograph. Use the format json, or one "
             "file per micrograph, to say that micrographs are empty."
         )

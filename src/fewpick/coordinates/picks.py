@@ -15,6 +15,10 @@ FARTHEST = 1e6  # px; no micrograph reaches there, broken numbers do
 Points = NDArray[np.float64]
 
 
+class NoParticles(InputError):
+    """A sound file without a particle, of a format that then names no micrograph either."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picks:
     """Particle centres of one micrograph.

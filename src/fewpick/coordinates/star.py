@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fewpick.atomic import atomic_path
-from fewpick.coordinates.picks import Picks, make_picks, rows_by_name
+from fewpick.coordinates.picks import NoParticles, Picks, make_picks, rows_by_name
 from fewpick.coordinates.star_blocks import check_word, floats, read_blocks, star_text
 from fewpick.coordinates.text import read_text
 from fewpick.errors import InputError
@@ -76,7 +76,7 @@ def _read_table(
         row = names.index("") + 1
         raise InputError(f"{path}: row {row} has no _{NAME}. Write the file again.")
     if not names:
-        raise InputError(
+        raise NoParticles(
             f"{path}: holds no particle and so names no micrograph. Use the format json, or one "
             "file per micrograph, to say that micrographs are empty."
         )

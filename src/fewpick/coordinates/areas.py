@@ -1,0 +1,111 @@
+"""Areas of micrographs in which every particle is marked: a table of rectangles.
+
+Columns micrograph, x0, y0, x1, y1, one area a line. Whole pixels of the original micrograph; x1
+and y1 are the first column and row outside. A point is inside when x0 <= x < x1 and y0 <= y < y1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fewpick.atomic import atomic_path
+from fewpick.coordinates.delimited import parse_table
+from fewpick.coordinates.names import Match, match_names
+from fewpick.coordinates.text import read_text
+from fewpick.errors import InputError
+
+NAME = "micrograph"
+EDGES = ("x0", "y0", "x1", "y1")
+
+Areas = NDArray[np.int64]
+
+
+def read_areas(
+    path: str | Path, shapes: Mapping[str, tuple[int, int]]
+) -> tuple[dict[str, Areas], Match]:
+    """Read areas of the micrographs at hand.
+
+    Parameters
+    ----------
+    path: file, delimited by tabs, commas or spaces
+    shapes: micrograph name -> (ny, nx), px
+
+    Returns
+    -------
+    areas: micrograph name -> (n, 4) int64 array of x0, y0, x1, y1; empty for a header alone
+    match: which names of the file mean which micrograph, and which mean none
+
+    Raises
+    ------
+    InputError
+        When a column is missing, an edge is no whole number, an area is empty or reaches out of
+        its image, or no name matches a micrograph.
+    """
+    path = Path(path)
+    table = parse_table(path, read_text(path))
+    missing = [column for column in (NAME, *EDGES) if column not in table.columns]
+    if missing:
+        raise InputError(
+            f"{path}: has no column {missing[0]!r}; its header is {', '.join(table.columns)}. "
+            f"Give the columns {NAME}, {', '.join(EDGES)}."
+        )
+    names = table.strings(NAME)
+    if not names:
+        return {}, Match({}, {}, list(shapes))
+    edges = np.column_stack([table.numbers(column) for column in EDGES])
+    try:
+        match = match_names(list(shapes), names)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    areas: dict[str, list[NDArray[np.float64]]] = {}
+    for (line, _), name, area in zip(table.rows, names, edges, strict=True):
+        where = f"{path}: line {line}"
+        if (area != np.rint(area)).any():
+            raise InputError(f"{where}: {_shown(area)} are not whole pixels. Round them.")
+        if area[0] >= area[2] or area[1] >= area[3]:
+            raise InputError(
+                f"{where}: the area {_shown(area)} is empty. Give x0 < x1 and y0 < y1."
+            )
+        if name not in match.matched:
+            continue
+        micrograph = match.matched[name]
+        ny, nx = shapes[micrograph]
+        if area[0] < 0 or area[1] < 0 or area[2] > nx or area[3] > ny:
+            raise InputError(
+                f"{where}: the area {_shown(area)} reaches out of {micrograph}, which has {nx} x "
+                f"{ny} px. Was it marked on another micrograph, or on a scaled one?"
+            )
+        areas.setdefault(micrograph, []).append(area)
+    return {name: np.array(held).astype(np.int64) for name, held in areas.items()}, match
+
+
+def write_areas(path: str | Path, areas: Mapping[str, ArrayLike]) -> None:
+    """Write areas, (n, 4) each, as a table delimited by tabs; without any, its header alone."""
+    lines = ["\t".join((NAME, *EDGES))]
+    for name, held in areas.items():
+        for area in np.asarray(held, np.int64).reshape(-1, 4):
+            lines.append("\t".join([name, *map(str, area)]))
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def overlapping(areas: ArrayLike, area: ArrayLike) -> NDArray[np.intp]:
+    """Indices of those of `areas`, (n, 4), that share a pixel with `area`, (4,)."""
+    held, one = np.asarray(areas).reshape(-1, 4), np.asarray(area)
+    return np.flatnonzero((held[:, :2] < one[2:]).all(1) & (one[:2] < held[:, 2:]).all(1))
+
+
+def inside_any(xy: ArrayLike, areas: ArrayLike) -> NDArray[np.bool_]:
+    """Which of the points, (n, 2), lie in one of the areas, (m, 4)."""
+    points = np.asarray(xy, np.float64).reshape(-1, 1, 2)
+    held = np.asarray(areas).reshape(1, -1, 4)
+    within = (held[..., :2] <= points) & (points < held[..., 2:])
+    return np.asarray(within.all(-1).any(-1))
+
+
+def _shown(area: NDArray[np.float64]) -> str:
+    return ", ".join(f"{name}={edge:g}" for name, edge in zip(EDGES, area, strict=True))
