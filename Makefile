@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-kills fuzz bench casebook lint clean
+.PHONY: help demo test test-slurm test-kills fuzz bench casebook lint docs clean
 
 help:
 	@echo "make demo        train, pick and compare on simulated micrographs; see results/report.html"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench       measure against peers and limits; see docs/performance.md"
 	@echo "make casebook    write docs/casebook.md: bad input, and what becomes of it"
 	@echo "make lint        check style, types and the workflow"
+	@echo "make docs        build the site of the documentation into site/"
 	@echo "make clean       remove results and the installation"
 
 demo: $(INSTALLED)
@@ -52,8 +53,11 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 clean:
-	rm -rf .venv .snakemake results
+	rm -rf .venv .snakemake results site
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
