@@ -115,7 +115,7 @@ def _stages(between: Callable[[], object]) -> None:
     from fewpick.data.inventory import micrographs_of, table_of
     from fewpick.data.manifest import build_manifest
     from fewpick.data.masks import mask_shard
-    from fewpick.data.preprocess import preprocess_shard
+    from fewpick.data.preprocess import input_sizes, preprocess_shard
     from fewpick.data.splits import label_subset, split_micrographs
     from fewpick.geometry import particle_radii
     from fewpick.micrographs import read_header, sort_out
@@ -146,14 +146,13 @@ def _stages(between: Callable[[], object]) -> None:
             }
         )
         stack = f"results/preprocessed/mine/{shard}.mrcs"
-        size = config["preprocess"]["target_size"]
-        geometry.append(preprocess_shard(table, stack, size))
+        scale = config["preprocess"]["target_size"], config["preprocess"]["particle_px"]
+        geometry.append(preprocess_shard(table, stack, input_sizes(table, *scale, spec)))
         mask_shard(
             geometry[-1],
             manifest,
             points,
             f"results/masks/mine/{shard}.mrcs",
-            size,
             particle_radii(spec, manifest),
             config["masks"]["radius_scale"],
             spec["border"],

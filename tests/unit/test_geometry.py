@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewpick.errors import InputError
-from fewpick.geometry import Frame, frame_for, inside, padded_length, particle_radius
+from fewpick.geometry import (
+    GRAIN,
+    LARGEST_INPUT,
+    SMALLEST_INPUT,
+    Frame,
+    frame_for,
+    input_size,
+    inside,
+    padded_length,
+    particle_radius,
+)
 
 sizes = st.one_of(
     st.sampled_from([(4096, 4096), (3838, 3710), (5760, 4092), (7420, 7676), (4093, 3709)]),
@@ -119,3 +129,41 @@ def test_a_radius_in_pixels_wins_over_a_diameter() -> None:
     assert particle_radius(spec, 1.5) == 54.0
     assert particle_radius({"particle_radius": 0.5}, None) == 0.5
     assert particle_radius({"particle_diameter_angstrom": 0.5}, 0.5) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "diameter", "size"),
+    [
+        ((4096, 4096), 108, 768),
+        ((1200, 1240), 76, 320),
+        ((1024, 1024), 36, 576),
+        ((512, 512), 20, 512),
+        ((512, 512), 16, 640),  # smaller particles are enlarged
+    ],
+)
+def test_particles_of_any_size_become_twenty_pixels_wide(
+    shape: tuple[int, int], diameter: float, size: int
+) -> None:
+    assert input_size(*shape, diameter, 20) == size
+
+
+@given(size=sizes, share=st.floats(0.001, 0.5), particle_px=st.floats(8, 128))
+def test_a_particle_misses_its_width_by_half_a_grain_in_the_edge(
+    size: tuple[int, int], share: float, particle_px: float
+) -> None:
+    diameter = share * max(size)
+    wanted = max(size) * particle_px / diameter
+    if SMALLEST_INPUT <= wanted <= LARGEST_INPUT:
+        edge = input_size(*size, diameter, particle_px)
+        assert edge % GRAIN == 0
+        assert abs(edge - wanted) <= GRAIN / 2
+        scale = frame_for(*size, edge).scale
+        assert abs(diameter * scale / particle_px - 1) <= GRAIN / 2 / wanted + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("diameter", "cure"), [(3, "would need an image of 26667 px.*lower"), (2000, "raise")]
+)
+def test_a_scale_out_of_bounds_is_refused(diameter: float, cure: str) -> None:
+    with pytest.raises(InputError, match=cure):
+        input_size(4000, 3000, diameter, 20)

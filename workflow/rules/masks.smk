@@ -24,7 +24,6 @@ rule masks:
         settings=lambda wildcards: canonical(
             {
                 "spec": SPECS[wildcards.dataset],
-                "target_size": config["preprocess"]["target_size"],
                 "radius_scale": config["masks"]["radius_scale"],
             }
         ),

@@ -36,7 +36,8 @@ rule pick:
                 # What `fewpick pick` has to know of micrographs that the workflow does not see.
                 "specs": SPECS,
                 "preprocess": {
-                    key: config["preprocess"][key] for key in ("normalise", "lowpass_angstrom")
+                    key: config["preprocess"][key]
+                    for key in ("particle_px", "normalise", "lowpass_angstrom")
                 },
             }
         ),

@@ -24,8 +24,10 @@ rule preprocess:
             {
                 **{
                     key: config["preprocess"][key]
-                    for key in ("target_size", "normalise", "lowpass_angstrom")
+                    for key in ("target_size", "particle_px", "normalise", "lowpass_angstrom")
                 },
+                # What changes the images; the particle size does where it sets the scale.
+                "spec": SPECS[wildcards.dataset] if config["preprocess"]["particle_px"] else {},
                 **{
                     key: config["datasets"][wildcards.dataset][key]
                     for key in ("pixel_size", "on_bad_micrograph")

@@ -21,7 +21,6 @@ def main() -> None:
         manifest,
         read_table(snakemake.input.coordinates),
         snakemake.output.stack,
-        settings["target_size"],
         particle_radii(settings["spec"], manifest),
         settings["radius_scale"],
         settings["spec"]["border"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from _stage import stage
 
-from fewpick.data.preprocess import preprocess_shard
+from fewpick.data.preprocess import input_sizes, preprocess_shard
 from fewpick.micrographs import read_header, read_micrograph, sort_out
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def main() -> None:
     preprocess_shard(
         micrographs,
         snakemake.output.stack,
-        settings["target_size"],
+        input_sizes(
+            micrographs, settings["target_size"], settings["particle_px"], settings["spec"]
+        ),
         read_micrograph,
         threads=snakemake.threads,
         normalise=settings["normalise"],

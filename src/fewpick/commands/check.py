@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from fewpick.commands.shared import run
+from fewpick.geometry import GRAIN, Frame
 
 EPILOG = """\
 Reads the configuration, the headers of all micrographs, all coordinates and a few images; trains
@@ -25,6 +27,8 @@ same), with 2 when it cannot. Run it where you run snakemake: paths count from t
 BYTES_PER_PIXEL = 3
 # Bytes of a model with its picks and tables, generously.
 BYTES_PER_TRAINING = 20e6
+# Particles of data sets that differ in width by this factor call for a scale of their own.
+SCALES_APART = 1.5
 # Micrographs whose masks are drawn to see how much of them is particle.
 DRAWN = 8
 # Seconds to read and preprocess a megapixel, and to start a job; rough.
@@ -93,20 +97,22 @@ def _check(arguments: argparse.Namespace) -> int:
     plan = make_plan(config)
     device = select_device(config["resources"]["device"])
     with listening() as findings:
-        manifests, points = {}, {}
+        manifests, points, widths = {}, {}, {}
         for name, spec in config["datasets"].items():
             print(f"data set {name}")
             if "simulate" in spec:
                 print(f"  {spec['simulate']['n_micrographs']} micrographs, to be simulated")
                 continue
             manifests[name], points[name] = _check_dataset(spec, plan.datasets[name].micrographs)
-            _check_masks(config, spec, manifests[name], points[name], findings)
+            widths[name] = _check_masks(config, spec, manifests[name], points[name], findings)
+        _check_scales(config, widths, findings)
         _check_external(config, manifests)
         if len(manifests) == len(config["datasets"]):
             _check_labels(config, manifests, points, findings)
-        _check_disk(config, plan, findings)
+        edge = _edge(config, manifests)
+        _check_disk(plan, edge, findings)
         print(f"device: {device.type}" + _gpu_name(device))
-        _say_plan(config, plan, device, manifests, arguments)
+        _say_plan(config, plan, device, manifests, edge, arguments)
     many = len(findings.warnings)
     print(f"\n{source} can run" + (f", with {many} warning{'s' * (many > 1)}" if many else ""))
     print(f"  snakemake --cores all --configfile {source}")
@@ -137,29 +143,32 @@ def _check_masks(
     manifest: pd.DataFrame,
     points: pd.DataFrame,
     findings: Findings,
-) -> None:
-    """Draw a few masks, to see what share of them is particle."""
+) -> float:
+    """Draw a few masks, to see what share of them is particle.
+
+    Returns
+    -------
+    width of a particle after scaling, px
+    """
     import numpy as np
 
     from fewpick.data.masks import HIGH_PREVALENCE, draw_mask
-    from fewpick.geometry import frame_for, particle_radii
+    from fewpick.geometry import particle_radii
 
-    size, scale = config["preprocess"]["target_size"], config["masks"]["radius_scale"]
-    radii = particle_radii(spec, manifest)
+    scale = config["masks"]["radius_scale"]
+    radii, frames = particle_radii(spec, manifest), _frames(config, spec, manifest)
     annotated = manifest[manifest["annotated"] == "true"]
     shares = []
     for row in annotated.iloc[:: max(1, len(annotated) // DRAWN)].to_dict("records"):
-        name, frame = row["micrograph"], frame_for(row["ny"], row["nx"], size)
+        name, frame = row["micrograph"], frames[row["micrograph"]]
         xy = points.loc[points["micrograph"] == name, ["x", "y"]].to_numpy()
-        mask = draw_mask(frame, size, xy, radii[name], scale, spec["border"])
+        mask = draw_mask(frame, frame.size, xy, radii[name], scale, spec["border"])
         shares.append(float((mask == 1).sum() / max((mask >= 0).sum(), 1)))
-    seen = [
-        radius * frame_for(ny, nx, size).scale
-        for radius, ny, nx in zip(radii.values(), manifest["ny"], manifest["nx"], strict=True)
-    ]
+    seen = float(np.median([radii[name] * frame.scale for name, frame in frames.items()]))
+    sizes = sorted({frame.size for frame in frames.values()})
     print(
-        f"  particle radius {np.median(list(radii.values())):.3g} px, {np.median(seen):.3g} px "
-        f"after scaling to {size}"
+        f"  particle radius {np.median(list(radii.values())):.3g} px, {seen:.3g} px "
+        f"after scaling to {' to '.join(map(str, sizes[:: max(1, len(sizes) - 1)]))}"
     )
     if shares:
         print(f"  particle discs cover {np.mean(shares):.1%} of the annotated area")
@@ -168,10 +177,53 @@ def _check_masks(
                 f"discs cover up to {max(shares):.0%} of a micrograph. Is the particle size in "
                 "px of the original micrograph? Lower it, or masks.radius_scale."
             )
-    if np.median(seen) < 5:
+    if seen < 5:
+        key = "particle_px" if config["preprocess"]["particle_px"] else "target_size"
         findings.warn(
-            f"particles are {2 * np.median(seen):.0f} px wide after scaling, too few to see "
-            "much. Raise preprocess.target_size."
+            f"particles are {2 * seen:.0f} px wide after scaling, too few to see "
+            f"much. Raise preprocess.{key}."
+        )
+    return 2 * seen
+
+
+def _frames(
+    config: Mapping[str, Any], spec: Mapping[str, Any], manifest: pd.DataFrame
+) -> dict[str, Frame]:
+    """Micrograph -> the frame that preprocessing will give it."""
+    from fewpick.data.preprocess import input_sizes
+    from fewpick.geometry import frame_for
+
+    scale = config["preprocess"]
+    sizes = input_sizes(manifest, scale["target_size"], scale["particle_px"], spec)
+    return {
+        row["micrograph"]: frame_for(row["ny"], row["nx"], size)
+        for row, size in zip(manifest.to_dict("records"), sizes, strict=True)
+    }
+
+
+def _edge(config: Mapping[str, Any], manifests: Mapping[str, pd.DataFrame]) -> int:
+    """Edge of a typical micrograph after scaling, px; simulated ones are not known before."""
+    sizes = [
+        frame.size
+        for name, manifest in manifests.items()
+        for frame in _frames(config, config["datasets"][name], manifest).values()
+    ]
+    square = sum(size**2 for size in sizes) / len(sizes) if sizes else 0
+    return GRAIN * math.ceil(math.sqrt(square) / GRAIN) or config["preprocess"]["target_size"]
+
+
+def _check_scales(
+    config: Mapping[str, Any], widths: Mapping[str, float], findings: Findings
+) -> None:
+    """Particles of several data sets look alike in size to the one network."""
+    if config["preprocess"]["particle_px"] is not None or len(widths) < 2:
+        return
+    small, large = (extreme(widths, key=lambda name: widths[name]) for extreme in (min, max))
+    if widths[large] > SCALES_APART * widths[small]:
+        findings.warn(
+            f"particles are {widths[small]:.0f} px wide in {small} and {widths[large]:.0f} px in "
+            f"{large} after scaling, and one network has to find both. Set "
+            "preprocess.particle_px: 20, which brings all of them to one size."
         )
 
 
@@ -200,17 +252,15 @@ def _check_labels(
 ) -> None:
     """Draw the splits and labels, as the workflow will, and say how many particles they hold."""
     from fewpick.data.splits import label_subset, split_micrographs
-    from fewpick.geometry import frame_for, particle_radii
+    from fewpick.geometry import particle_radii
 
-    keys, size = config["splits"], config["preprocess"]["target_size"]
+    keys = config["splits"]
     print("labels (first seed)")
     for name, manifest in manifests.items():
         spec = config["datasets"][name]
+        frames = _frames(config, spec, manifest)
         geometry = pd.DataFrame(
-            [
-                {"micrograph": row["micrograph"]} | frame_for(row["ny"], row["nx"], size).to_row()
-                for row in manifest.to_dict("records")
-            ]
+            [{"micrograph": held} | frame.to_row() for held, frame in frames.items()]
         )
         annotated = (manifest["annotated"] == "true").tolist()
         for seed in keys["seeds"]:
@@ -257,11 +307,11 @@ def _check_labels(
         findings.warn("fewer than three seeds; a difference between arms may be chance.")
 
 
-def _check_disk(config: Mapping[str, Any], plan: Any, findings: Findings) -> None:
+def _check_disk(plan: Any, edge: int, findings: Findings) -> None:
     from fewpick.errors import InputError
 
     n = sum(len(files.micrographs) for files in plan.datasets.values())
-    needed = n * config["preprocess"]["target_size"] ** 2 * BYTES_PER_PIXEL
+    needed = float(n * edge**2 * BYTES_PER_PIXEL)
     needed += (len(plan.trainings) + len(plan.warm_starts)) * BYTES_PER_TRAINING
     free = shutil.disk_usage(Path()).free
     print(f"disk: results take about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
@@ -285,6 +335,7 @@ def _say_plan(
     plan: Any,
     device: Any,
     manifests: Mapping[str, pd.DataFrame],
+    edge: int,
     arguments: argparse.Namespace,
 ) -> None:
     """Numbers of jobs, and their time on this machine."""
@@ -302,14 +353,13 @@ def _say_plan(
         return
     cores = arguments.cores or os.cpu_count() or 1
     side_by_side = 1 if device.type == "cuda" else cores // config["resources"]["train_threads"]
-    size = config["preprocess"]["target_size"]
     n_validation = max(1, round(config["splits"]["val_fraction"] * n_images))
     rates: dict[str, estimate.Rates] = {}
     seconds = 0.0
     for values in [*plan.trainings.values(), *plan.warm_starts.values()]:
         key = str((values["model"], values["training"]))
         if key not in rates:
-            rates[key] = estimate.measure(values, size, device)
+            rates[key] = estimate.measure(values, edge, device)
         if "method" in values:
             seconds += estimate.training_seconds(values, rates[key], n_validation)
             seconds += n_images * config["picking"]["views"] * rates[key].look

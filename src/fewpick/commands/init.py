@@ -47,6 +47,10 @@ arms:
   supervised: {{method: supervised}}
   fixmatch: {{method: fixmatch}}
 
+# Further data sets go below the first one. When their particles differ in size, this scales
+# micrographs so that all particles are equally wide; remove the signs to use it.
+# preprocess: {{particle_px: 20}}
+
 # Picks of other programs, scored by the same rules; remove the signs to use it.
 # external_picks:
 #   topaz: {{dataset: {name}, path: path/to/picks, format: topaz}}

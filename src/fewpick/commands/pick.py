@@ -81,7 +81,7 @@ def _pick(arguments: argparse.Namespace) -> int:
     from fewpick.figures.palette import FOUND
     from fewpick.micrographs import list_micrographs, stem
     from fewpick.network.device import select_device
-    from fewpick.picking.picker import SAME_SIZE, Picker, kept
+    from fewpick.picking.picker import Picker, kept
     from fewpick.progress import Progress
 
     paths = list_micrographs(arguments.micrographs)
@@ -98,7 +98,7 @@ def _pick(arguments: argparse.Namespace) -> int:
     picks: dict[str, Picks] = {}
     failures: list[str] = []
     sizes: set[float | None] = set()
-    other_size = 0
+    rescaled = 0
     with Progress(len(paths), "pick") as progress:
         for path in paths:
             try:
@@ -110,8 +110,7 @@ def _pick(arguments: argparse.Namespace) -> int:
                 continue
             chosen = picks[path.name] = kept(picker.find(seen), threshold)
             sizes.add(seen.pixel_size)
-            ratio = seen.radius / picker.trained_radius()
-            other_size += not 1 / SAME_SIZE <= ratio <= SAME_SIZE
+            rescaled += picker.use["target_size"] not in (None, seen.frame.size)
             if arguments.overlay is not None:
                 draw_circles(
                     seen.image[: seen.frame.height, : seen.frame.width],
@@ -136,12 +135,10 @@ def _pick(arguments: argparse.Namespace) -> int:
         f"{output}: {count} picks on {len(picks)} micrographs, "
         f"with a score of at least {threshold:.4g}"
     )
-    if other_size:
+    if rescaled:
         print(
-            f"fewpick pick: on {other_size} micrographs particles are more than {SAME_SIZE:g} "
-            "times larger or smaller than in the training, as the network sees them. Check "
-            "--diameter and --pixel-size, and look at the picks.",
-            file=sys.stderr,
+            f"{rescaled} micrographs were scaled so that particles are as wide as in the training. "
+            "If picks look wrong, check --diameter and --pixel-size."
         )
     if failures:
         print(

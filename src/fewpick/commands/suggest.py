@@ -93,9 +93,9 @@ def _suggest(arguments: argparse.Namespace) -> int:
 
     device = select_device(arguments.device)
     pickers = [Picker(model, device, **model_size(arguments)) for model in arguments.models]
-    sizes = {picker.use["target_size"] for picker in pickers}
-    if len(sizes) > 1:
-        raise InputError(f"the models see images of {sorted(sizes)} px; give models of one run.")
+    scales = {(picker.use["target_size"], picker.use.get("particle_px")) for picker in pickers}
+    if len(scales) > 1:
+        raise InputError("the models see micrographs at different scales; give models of one run.")
     paths = {path.name: path for path in list_micrographs(arguments.micrographs)}
     if arguments.labelled is not None:
         shapes = shapes_of(read_headers(paths.values()))
@@ -113,9 +113,8 @@ def _suggest(arguments: argparse.Namespace) -> int:
             progress.update()
     chosen = suggest.choose(candidates, arguments.n)
     if not chosen:
-        raise InputError(
-            f"--tile-size {tile_size}: no tile fits into a micrograph of {max(sizes)} px."
-        )
+        edge = max(pickers[0].see(path).frame.size for path in paths.values())
+        raise InputError(f"--tile-size {tile_size}: no tile fits into a micrograph of {edge} px.")
     table = tabulate(chosen, {area.path: pickers[0].see(area.path).frame for area in chosen})
     write_table(table, arguments.output / NAMES[0])
     draw_sheet(chosen, pickers, arguments.output / NAMES[1])

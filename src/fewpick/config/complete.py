@@ -15,15 +15,13 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from fewpick.errors import InputError
+from fewpick.geometry import GRAIN
 
 Config = dict[str, Any]
 
 
 # The row of Topaz, and its key in `baselines`.
 TOPAZ = "topaz"
-
-# The network halves its input several times; sizes of images and views are multiples of this.
-GRAIN = 32
 
 
 def complete(config: Mapping[str, Any], schema: Config, source: str = "config.yaml") -> Config:

@@ -96,7 +96,6 @@ def mask_shard(
     manifest: pd.DataFrame,
     coordinates: pd.DataFrame,
     output: str | Path,
-    target_size: int,
     particle_radius: dict[str, float],
     radius_scale: float = 0.5,
     border: float = 0.0,
@@ -110,7 +109,7 @@ def mask_shard(
     coordinates : micrograph x y, original frame
     output : the stack, `.mrcs`; the table goes beside it as `.tsv`
     particle_radius : micrograph -> original pixels
-    target_size, radius_scale, border : as in `draw_mask`
+    radius_scale, border : as in `draw_mask`
 
     Returns
     -------
@@ -127,6 +126,8 @@ def mask_shard(
     annotated = manifest.set_index("micrograph")["annotated"].astype(str).str.lower() == "true"
     _check_unchanged(geometry, manifest)
     points = {name: xy[["x", "y"]].to_numpy() for name, xy in coordinates.groupby("micrograph")}
+    # As wide as the stack of images, whose micrographs each fill a square of their own.
+    edge = int(geometry[["height", "width"]].to_numpy().max(initial=0))
     rows: list[dict[str, object]] = []
 
     def images() -> Iterator[NDArray[np.int8]]:
@@ -134,8 +135,8 @@ def mask_shard(
             name, frame = values["micrograph"], Frame.from_row(values)
             xy = points.get(name, np.empty((0, 2))) if annotated[name] else None
             radius = particle_radius[name]
-            _check_sizes(name, frame, target_size, radius, radius_scale, border)
-            mask = draw_mask(frame, target_size, xy, radius, radius_scale, border)
+            _check_sizes(name, frame, radius, radius_scale, border)
+            mask = draw_mask(frame, edge, xy, radius, radius_scale, border)
             known = np.count_nonzero(mask != UNKNOWN)
             rows.append(
                 {
@@ -150,7 +151,7 @@ def mask_shard(
             )
             yield mask
 
-    write_stack(output, images(), shape=(len(geometry), target_size, target_size), dtype=np.int8)
+    write_stack(output, images(), shape=(len(geometry), edge, edge), dtype=np.int8)
     table = pd.DataFrame(rows, columns=TABLE_COLUMNS)
     write_table(table, table_path(output))
     high = table[table["prevalence"] > HIGH_PREVALENCE]
@@ -193,13 +194,13 @@ def _check_unchanged(geometry: pd.DataFrame, manifest: pd.DataFrame) -> None:
 
 
 def _check_sizes(
-    name: str, frame: Frame, target_size: int, radius: float, radius_scale: float, border: float
+    name: str, frame: Frame, radius: float, radius_scale: float, border: float
 ) -> None:
     # A disc of radius sqrt(1/2) always holds a pixel centre; a smaller one may be empty.
     if (drawn := radius_scale * radius * frame.scale) < 0.71:
         raise InputError(
             f"{name}: particle radius {radius:g} px gives discs of {drawn:.2f} px at target size "
-            f"{target_size}. Raise preprocess.target_size or masks.radius_scale."
+            f"{frame.size}. Raise preprocess.target_size or masks.radius_scale."
         )
     if 2 * border > min(frame.ny, frame.nx) - 1:
         raise InputError(

@@ -1,4 +1,6 @@
-"""From a micrograph to a normalised square of a fixed size.
+"""From a micrograph to a normalised square.
+
+The edge of the square is the same for all micrographs, or such that particles are equally wide.
 
 The steps, in order: hot and dead pixels are replaced, the image is brought down (or up) to the
 target size by Fourier resampling, which keeps every frequency the target can hold and lets none
@@ -9,10 +11,10 @@ divided by their spread: median and MAD, or those of the larger part of a two-pa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,8 +23,8 @@ from scipy import fft
 
 from fewpick.data.mixture import mixture_location_and_scale
 from fewpick.errors import InputError
-from fewpick.geometry import Frame, frame_for, padded_length
-from fewpick.micrographs import read_micrograph
+from fewpick.geometry import Frame, frame_for, input_size, padded_length, particle_radius
+from fewpick.micrographs import read_header, read_micrograph
 from fewpick.stacks import table_path, write_stack, write_table
 
 # Standard deviations per median absolute deviation, and per mean absolute deviation, of a
@@ -132,7 +134,7 @@ def preprocess_micrograph(
 def preprocess_shard(
     micrographs: pd.DataFrame,
     output: str | Path,
-    target_size: int,
+    target_size: int | Sequence[int],
     reader: Reader = read_micrograph,
     threads: int = 1,
     *,
@@ -145,7 +147,8 @@ def preprocess_shard(
     ----------
     micrographs : micrograph, path, pixel_size (angstrom, NaN when unknown), in the order wanted
     output : the stack, `.mrcs`; the table goes beside it as `.tsv`
-    target_size : edge of the squares, px
+    target_size : edge of the squares, px, one for all or one for each; the stack is as wide as the
+        widest, with zeros beside the others
     reader : path -> (ny, nx) array, pixel size (not used)
     threads : micrographs worked on at once; memory grows with it, and not with the shard
     normalise, lowpass_angstrom : as in `preprocess_micrograph`, but for the unit
@@ -163,11 +166,15 @@ def preprocess_shard(
     voxel_sizes: list[float] = []
 
     pixel_sizes = dict(zip(micrographs["path"], micrographs["pixel_size"], strict=True))
+    sizes = [target_size] * len(micrographs) if isinstance(target_size, int) else target_size
+    size_of = dict(zip(micrographs["path"], sizes, strict=True))
+    edge = max(sizes, default=0)
 
     def preprocess(path: str) -> Preprocessed:
         lowpass = in_pixels(lowpass_angstrom, pixel_sizes[path], path)
         image = reader(Path(path))[0]
-        return preprocess_micrograph(image, target_size, path, normalise=normalise, lowpass=lowpass)
+        size = size_of[path]
+        return preprocess_micrograph(image, size, path, normalise=normalise, lowpass=lowpass)
 
     def images() -> Iterator[NDArray[np.float16]]:
         results = _in_order(preprocess, micrographs["path"].tolist(), threads)
@@ -180,18 +187,51 @@ def preprocess_shard(
                 | {"pixel_size": pixel_size, "median": result.median, "mad": result.mad}
             )
             voxel_sizes.append(float(pixel_size or np.nan) / result.frame.scale)
-            yield result.image
+            beside = edge - len(result.image)
+            yield np.pad(result.image, (0, beside)) if beside else result.image
 
     write_stack(
         output,
         images(),
-        shape=(len(micrographs), target_size, target_size),
+        shape=(len(micrographs), edge, edge),
         dtype=np.float16,
         voxel_sizes=voxel_sizes,
     )
     table = pd.DataFrame(rows, columns=TABLE_COLUMNS)
     write_table(table, table_path(output))
     return table
+
+
+def input_sizes(
+    micrographs: pd.DataFrame,
+    target_size: int,
+    particle_px: float | None,
+    spec: Mapping[str, Any],
+) -> list[int]:
+    """Edge of the square of each micrograph, px.
+
+    Parameters
+    ----------
+    micrographs : path, pixel_size
+    target_size : the edge of all, unless `particle_px` is given
+    particle_px : width that particles are to have, target pixels
+    spec : the data set's block of the configuration, with its particle size
+
+    Raises
+    ------
+    InputError : a micrograph that cannot be brought to that scale
+    """
+    if particle_px is None:
+        return [target_size] * len(micrographs)
+    sizes = []
+    for path, pixel_size in zip(micrographs["path"], micrographs["pixel_size"], strict=True):
+        header = read_header(path)
+        try:
+            diameter = 2 * particle_radius(spec, pixel_size)
+            sizes.append(input_size(header.ny, header.nx, diameter, particle_px))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+    return sizes
 
 
 def fourier_resample(image: Image, size: int, axis: int) -> Image:

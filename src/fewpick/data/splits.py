@@ -312,7 +312,7 @@ def _annotations(
     annotations = []
     for name in names:
         frame = frames[name]
-        rows, columns = valid_area(frame, max(frame.height, frame.width), border)
+        rows, columns = valid_area(frame, frame.size, border)
         xy = points[name].to_numpy(np.float64) if name in points else np.empty((0, 2))
         xy = frame.to_target(xy[inside(xy, frame.ny, frame.nx, border)])
         area = (rows.start, columns.start, rows.stop, columns.stop)

@@ -16,7 +16,7 @@ from fewpick.coordinates import Picks
 from fewpick.data.masks import valid_area
 from fewpick.data.preprocess import in_pixels, preprocess_micrograph
 from fewpick.errors import InputError
-from fewpick.geometry import Frame, particle_radius
+from fewpick.geometry import Frame, input_size, particle_radius
 from fewpick.micrographs import read_micrograph
 from fewpick.network import model_file as model
 from fewpick.picking.candidates import find
@@ -24,7 +24,7 @@ from fewpick.training.dataset import Micrograph
 
 # The file beside a trained `model.safetensors` that holds what picking needs as well.
 NAME = "picker.safetensors"
-# Particles may differ in size by this factor from those of the training, in the network's pixels.
+# Particles may differ by this factor from those of the training before they are rescaled.
 SAME_SIZE = 1.25
 
 
@@ -35,6 +35,7 @@ def describe_use(
     *,
     threshold: Mapping[str, Any],
     picking: Mapping[str, Any],
+    particle_px: float | None = None,
     normalise: str = "robust",
     lowpass_angstrom: float | None = None,
 ) -> dict[str, Any]:
@@ -47,18 +48,20 @@ def describe_use(
     specs: data set -> its particle size and border, as configured
     threshold: as `thresholds.choose` gives it
     picking: the section of the configuration
-    normalise, lowpass_angstrom: how the micrographs were preprocessed, as configured
+    particle_px, normalise, lowpass_angstrom: how the micrographs were preprocessed, as configured
 
     Returns
     -------
     JSON-ready dictionary
-        target_size (px), normalise, lowpass_angstrom, picking, threshold, particles (data set ->
+        particle_px (width of a particle in the network's input), or None and target_size (the edge
+        of that input, px), normalise, lowpass_angstrom, picking, threshold, particles (data set ->
         radius and border in px of the original micrograph, its longer side in px, and its pixel
         size in angstrom or None), and labels (how many the training had).
     """
     labelled = [m for m in micrographs if m.split == "train" and len(m.points)]
     return {
-        "target_size": micrographs[0].image.shape[0],
+        "target_size": None if particle_px else micrographs[0].image.shape[0],
+        "particle_px": particle_px,
         "normalise": normalise,
         "lowpass_angstrom": lowpass_angstrom,
         "picking": dict(picking),
@@ -156,7 +159,12 @@ class Picker:
         """
         pixels, pixel_size = read_micrograph(path)
         pixel_size = self._pixel_size or pixel_size
-        size = self.use["target_size"]
+        ny, nx = pixels.shape
+        radius = self._radius(path, max(ny, nx), pixel_size)
+        try:
+            size = self._size_of(ny, nx, radius)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         image, frame, _, _ = preprocess_micrograph(
             pixels,
             size,
@@ -170,7 +178,7 @@ class Picker:
         return Seen(
             image,
             frame,
-            self._radius(path, frame, pixel_size) * frame.scale,
+            radius * frame.scale,
             (rows.start, columns.start, rows.stop, columns.stop),
             pixel_size,
         )
@@ -194,11 +202,22 @@ class Picker:
         diameter = 2 * seen.radius / seen.frame.scale
         return Picks(seen.frame.to_original(found.xy), found.score, diameter)
 
-    def trained_radius(self) -> float:
-        """Particle radius of the training, px of the network's input."""
-        return self.particle.radius * float(self.use["target_size"]) / self.particle.longest
+    def _size_of(self, ny: int, nx: int, radius: float) -> int:
+        """Edge of the network's input at which particles are as wide as in the training, px.
 
-    def _radius(self, path: Path, frame: Frame, pixel_size: float | None) -> float:
+        A network trained on images of one size has seen particles of about one width there; where
+        those of a micrograph would be `SAME_SIZE` times wider or narrower, it is rescaled.
+        """
+        particle_px = self.use.get("particle_px")
+        if particle_px is not None:
+            return input_size(ny, nx, 2 * radius, particle_px)
+        size = int(self.use["target_size"])
+        trained = 2 * self.particle.radius * size / self.particle.longest
+        if 1 / SAME_SIZE <= 2 * radius * size / max(ny, nx) / trained <= SAME_SIZE:
+            return size
+        return input_size(ny, nx, 2 * radius, trained)
+
+    def _radius(self, path: Path, longest: int, pixel_size: float | None) -> float:
         """Particle radius in px of the micrograph.
 
         What the caller gave counts first; then the size of the training in angstrom, if both
@@ -212,7 +231,7 @@ class Picker:
                 raise InputError(f"{path}: {error}") from None
         if self.particle.pixel_size and pixel_size:
             return self.particle.radius * self.particle.pixel_size / pixel_size
-        return self.particle.radius * max(frame.ny, frame.nx) / self.particle.longest
+        return self.particle.radius * longest / self.particle.longest
 
 
 def resolve(path: str | Path) -> Path:

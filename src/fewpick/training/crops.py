@@ -13,13 +13,12 @@ from torch import Tensor
 
 from fewpick.data.masks import PARTICLE, UNKNOWN
 from fewpick.errors import InputError
+from fewpick.geometry import GRAIN
 from fewpick.training.dataset import CPU, Micrograph
 from fewpick.training.views import View, random_view, sample
 
 # A crop around a small labelled window is this much wider, so that a turned window still fits.
 MARGIN = 32
-# Network sizes are multiples of this (stem stride 4, four levels).
-GRAIN = 32
 
 
 class LabelledCrops:

@@ -114,11 +114,14 @@ def load(stacks: Iterable[Path], masks: Iterable[Path], ratio_table: Path) -> li
                 "Delete both and run again."
             )
         for index, name in enumerate(names):
+            frame = Frame.from_row(image_stack.table.iloc[index].to_dict())
+            # A stack is as wide as its widest micrograph.
+            square = slice(frame.size), slice(frame.size)
             images[image_path.parent.name, name] = (
-                image_stack.images[index],
-                mask_stack.images[index],
+                image_stack.images[index][square],
+                mask_stack.images[index][square],
                 float(mask_stack.table["disc"][index]),
-                Frame.from_row(image_stack.table.iloc[index].to_dict()),
+                frame,
             )
     micrographs = []
     for row in read_table(ratio_table).to_dict("records"):

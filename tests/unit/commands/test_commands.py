@@ -171,6 +171,37 @@ def test_check_finds_what_would_spoil_a_run(
     assert code == ends
 
 
+def test_check_recommends_one_scale_where_particles_differ_in_size(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out = init(data, "--force")
+    config = yaml.safe_load(out.read_text())
+    (spec,) = config["datasets"].values()
+    config["datasets"] = {
+        "large": spec | {"particle_radius": 12},
+        "small": spec | {"particle_radius": 6},
+    }
+    config["splits"] = {"labeled_ratios": [1.0]}
+
+    def said() -> str:
+        out.write_text(yaml.safe_dump(config))
+        capsys.readouterr()
+        assert cli.main(["check", str(out), "--no-timing"]) == 0
+        return capsys.readouterr().out
+
+    assert "particles are 24 px wide in small and 49 px in large" in said()
+    config["preprocess"] = {"particle_px": 20}
+    found = said()
+    assert "px wide in small" not in found
+    # 380 px * 20 / 24 and 380 px * 20 / 12, to multiples of 32.
+    assert "10.1 px after scaling to 320" in found
+    assert "10.1 px after scaling to 640" in found
+    config["datasets"]["large"]["particle_radius"] = 120
+    out.write_text(yaml.safe_dump(config))
+    assert cli.main(["check", str(out), "--no-timing"]) == 2
+    assert "would need an image of 32 px" in capsys.readouterr().err
+
+
 def test_check_counts_the_labels_that_a_run_would_use(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

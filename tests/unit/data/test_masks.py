@@ -113,9 +113,7 @@ def test_a_shard_of_masks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     names = {"a": True, "b": False, "c": True}
     geometry, manifest, coordinates = tables(names, {"a": [[40, 50], [3, 50]], "b": [[9, 9]]})
     radii = dict.fromkeys(names, 8.0)
-    table = mask_shard(
-        geometry, manifest, coordinates, tmp_path / "m.mrcs", TARGET, radii, 0.5, border=10
-    )
+    table = mask_shard(geometry, manifest, coordinates, tmp_path / "m.mrcs", radii, 0.5, border=10)
     stack = Stack(tmp_path / "m.mrcs")
     frame = frame_for(96, 96, TARGET)
     expected = draw_mask(frame, TARGET, [[40, 50], [3, 50]], 8.0, 0.5, 10)
@@ -136,7 +134,7 @@ def test_a_manifest_means_the_same_before_and_after_it_is_written(tmp_path: Path
     spelled = manifest.assign(annotated=["true", "false"])
     for i, version in enumerate([manifest, spelled]):
         path = tmp_path / f"{i}.mrcs"
-        mask_shard(geometry, version, coordinates, path, TARGET, {"a": 8.0, "b": 8.0})
+        mask_shard(geometry, version, coordinates, path, {"a": 8.0, "b": 8.0})
         assert (Stack(path).images[1] == -1).all()
         assert read_table(path.with_suffix(".tsv"))["annotated"].tolist() == [True, False]
 
@@ -148,7 +146,7 @@ def test_discs_that_cover_most_of_the_image_are_warned_about(
     geometry, manifest, coordinates = tables({"a": True, "b": True}, {"b": [[48, 48]]})
     with caplog.at_level(logging.WARNING):
         table = mask_shard(
-            geometry, manifest, coordinates, tmp_path / "m.mrcs", TARGET, {"a": 45, "b": 45}, 1.0
+            geometry, manifest, coordinates, tmp_path / "m.mrcs", {"a": 45, "b": 45}, 1.0
         )
     assert table["prevalence"][1] > 0.5
     (record,) = caplog.records
@@ -165,7 +163,7 @@ def test_sizes_that_leave_nothing_are_refused(
     geometry, manifest, coordinates = tables({"a": True}, {"a": [[40, 50]]})
     with pytest.raises(InputError, match=f"^a: .*{message}"):
         mask_shard(
-            *(geometry, manifest, coordinates, tmp_path / "m.mrcs", TARGET, {"a": radius}),
+            *(geometry, manifest, coordinates, tmp_path / "m.mrcs", {"a": radius}),
             border=border,
         )
     assert not list(tmp_path.iterdir())

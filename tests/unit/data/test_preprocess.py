@@ -20,6 +20,7 @@ from fewpick.data.preprocess import (
     SIGMA_PER_MAD,
     fourier_resample,
     in_pixels,
+    input_sizes,
     location_and_mad,
     low_pass,
     preprocess_micrograph,
@@ -396,3 +397,41 @@ def test_a_shard_takes_both_options(tmp_path: Path) -> None:
     )
     expected = preprocess_micrograph(image, 128, normalise="gmm", lowpass=15.0)
     np.testing.assert_array_equal(Stack(output).images[0], expected.image)
+
+
+def scaled_shard(folder: Path) -> pd.DataFrame:
+    """Three micrographs of one particle, at pixel sizes and shapes of their own."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for name, shape, pixel_size in [
+        ("a.mrc", (300, 400), 2.0),
+        ("b.mrc", (640, 600), 1.0),
+        ("c.mrc", (160, 200), 4.0),
+    ]:
+        with mrcfile.new(folder / name) as mrc:
+            mrc.set_data(rng.normal(size=shape).astype(np.float32))
+        rows.append((name, str(folder / name), pixel_size))
+    return pd.DataFrame(rows, columns=["micrograph", "path", "pixel_size"])
+
+
+def test_micrographs_are_brought_to_one_particle_width(tmp_path: Path) -> None:
+    micrographs, spec = scaled_shard(tmp_path), {"particle_diameter_angstrom": 60}
+    sizes = input_sizes(micrographs, 768, 20, spec)
+    # 400 px * 20 / 30, 640 * 20 / 60 and 200 * 20 / 15, to multiples of 32.
+    assert sizes == [256, 224, 256]
+    assert input_sizes(micrographs, 768, None, spec) == [768] * 3
+    table = preprocess_shard(micrographs, tmp_path / "s.mrcs", sizes)
+    stack = Stack(tmp_path / "s.mrcs")
+    assert stack.images.shape == (3, 256, 256)
+    for image, size, row in zip(stack.images, sizes, table.to_dict("records"), strict=True):
+        alone = preprocess_micrograph(mrcfile.read(tmp_path / row["micrograph"]), size)
+        np.testing.assert_array_equal(image[:size, :size], alone.image)
+        assert not image[size:].any()
+        assert not image[:, size:].any()
+        assert max(row["height"], row["width"]) == alone.frame.size == size
+
+
+def test_a_micrograph_that_cannot_be_scaled_is_named(tmp_path: Path) -> None:
+    micrographs = scaled_shard(tmp_path)
+    with pytest.raises(InputError, match=r"a\.mrc: particles 1 px wide in 400 x 300 px would need"):
+        input_sizes(micrographs, 768, 20, {"particle_radius": 0.5})

@@ -16,7 +16,7 @@ from PIL import Image
 from fewpick import cli
 from fewpick.coordinates import read_picks
 from fewpick.data.masks import mask_shard
-from fewpick.data.preprocess import preprocess_shard
+from fewpick.data.preprocess import input_sizes, preprocess_shard
 from fewpick.data.splits import label_subset, split_micrographs
 from fewpick.errors import InputError
 from fewpick.network import model_file as model
@@ -36,8 +36,18 @@ HYPERPARAMETERS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Micrographs at one size, and a model that has picked them."""
+    return build(tmp_path_factory.mktemp("picker"), None)
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with particles 12 px wide, which takes 128 px, too, so that the picks are equal."""
+    return build(tmp_path_factory.mktemp("scaled"), 12.0)
+
+
+def build(folder: Path, particle_px: float | None) -> Path:
     """Four micrographs that are not square, preprocessed, and a model that has picked them."""
-    folder = tmp_path_factory.mktemp("picker")
     rng = np.random.default_rng(3)
     names = [f"m{i}.mrc" for i in range(4)]
     (folder / "micrographs").mkdir()
@@ -50,11 +60,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path=[str(folder / "micrographs" / name) for name in names], pixel_size=2.0
     )
     coordinates = pd.DataFrame({"micrograph": names, "x": 100.0, "y": 90.0})
-    geometry = preprocess_shard(manifest, folder / "d" / "stack.mrcs", 128)
+    sizes = input_sizes(manifest, 128, particle_px, SPEC)
+    geometry = preprocess_shard(manifest, folder / "d" / "stack.mrcs", sizes)
     radii = dict.fromkeys(names, SPEC["particle_radius"])
-    mask_shard(
-        geometry, manifest, coordinates, folder / "d" / "masks.mrcs", 128, radii, border=20.0
-    )
+    mask_shard(geometry, manifest, coordinates, folder / "d" / "masks.mrcs", radii, border=20.0)
     split = split_micrographs("d", names, [True] * 4, seed=0)
     table = label_subset(
         "d", split, geometry, coordinates, ratio=0.5, seed=0, particle_radius=radii, border=20.0
@@ -66,7 +75,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = list(picks.find(network, micrographs, torch.device("cpu"), **PICKING))
     write_table(picks.candidates(found), folder / "candidates.tsv")
     use = describe_use(
-        micrographs, {"d": manifest}, {"d": SPEC}, threshold={"threshold": 0.1}, picking=PICKING
+        micrographs,
+        {"d": manifest},
+        {"d": SPEC},
+        threshold={"threshold": 0.1},
+        picking=PICKING,
+        particle_px=particle_px,
     )
     model.save(folder / "model" / "picker.safetensors", network, HYPERPARAMETERS, use)
     model.save(folder / "model" / "model.safetensors", network, HYPERPARAMETERS)
@@ -161,13 +175,49 @@ def test_a_broken_micrograph_is_named_and_the_others_are_picked(
     assert "1 of 3 micrographs were not picked" in said.err
 
 
-def test_another_particle_size_is_noticed(
+def test_another_particle_size_is_scaled_to_that_of_the_training(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Particles half as wide ask for an image twice as wide; a tenth more is left as it is."""
+    path = project / "micrographs/m0.mrc"
+    for diameter, size in [(24.0, 128), (26.4, 128), (12.0, 256), (6.0, 512), (40.0, 64)]:
+        seen = Picker(project / "model", torch.device("cpu"), radius=diameter / 2).see(path)
+        assert seen.image.shape == (size, size)
+        assert seen.radius == pytest.approx(diameter / 2 * size / 260)
     command = ["pick", str(project / "model"), str(project / "micrographs")]
-    command += ["-o", str(tmp_path / "picks.star"), "--diameter", "60"]
-    assert cli.main(command) == 0
-    assert "larger or smaller than in the training" in capsys.readouterr().err
+    command += ["-o", str(tmp_path / "picks.star"), "--diameter"]
+    assert cli.main([*command, "12"]) == 0
+    assert "4 micrographs were scaled" in capsys.readouterr().out
+    assert cli.main([*command, "24"]) == 0
+    assert "scaled" not in capsys.readouterr().out
+
+
+def test_a_scale_out_of_bounds_names_the_micrograph(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["pick", str(project / "model"), str(project / "micrographs/m0.mrc")]
+    assert cli.main([*command, "-o", str(tmp_path / "p.star"), "--diameter", "0.5"]) == 1
+    said = capsys.readouterr().err
+    assert "m0.mrc: particles 0.5 px wide in 260 x 200 px would need" in said
+
+
+def test_a_model_of_one_particle_width_scales_every_micrograph(
+    project: Path, scaled: Path, tmp_path: Path
+) -> None:
+    picker = Picker(scaled / "model", torch.device("cpu"))
+    alike = Picker(project / "model", torch.device("cpu"))
+    path = project / "micrographs/m0.mrc"
+    np.testing.assert_array_equal(picker.find(picker.see(path)).xy, alike.find(alike.see(path)).xy)
+    fine = tmp_path / "fine.mrc"
+    with mrcfile.new(fine) as mrc:
+        mrc.set_data(np.random.default_rng(0).normal(size=(400, 520)).astype(np.float32))
+        mrc.voxel_size = 1.0
+    seen = picker.see(fine)
+    assert seen.frame.size == 128
+    assert seen.radius == pytest.approx(24 * 128 / 520)
+    seen = Picker(scaled / "model", torch.device("cpu"), radius=6.0).see(fine)
+    assert seen.frame.size == 512
+    assert seen.radius == pytest.approx(6 * 512 / 520)
 
 
 def test_metadata_says_how_to_pick(project: Path) -> None:
