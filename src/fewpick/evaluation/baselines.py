@@ -29,6 +29,11 @@ ALL_POSITIVE, RANDOM, DIFFERENCE_OF_GAUSSIANS = (
     "random",
     "difference_of_gaussians",
 )
+# What the blob filter is told, as tables say it.
+TOLD = (
+    "learns nothing; it is told the number of particles on each test micrograph, and takes its "
+    "polarity and width from the validation labels where there are any"
+)
 RANDOM_DRAWS = 20
 # Dark particles on bright ground and the reverse, and the width of the inner Gaussian in particle
 # radii; the outer one is 1.6 times wider (Marr and Hildreth 1980). Both chosen on validation.

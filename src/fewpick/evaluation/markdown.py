@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from fewpick.atomic import atomic_path
+from fewpick.evaluation.baselines import DIFFERENCE_OF_GAUSSIANS, TOLD
 from fewpick.evaluation.comparison import NOTES, headline_column
 
 
@@ -24,8 +26,9 @@ def write_markdown(table: pd.DataFrame, path: Path, reference: str = "supervised
     headline = headline_column(table.columns)
     summary = table[table["seed"].isin(["mean", "sd"])]
     lines = ["# Comparison", ""]
+    gain = gain_title(table, reference)
     for name, rows in summary.groupby("dataset", sort=False):
-        lines += _section(str(name), rows, headline, reference)
+        lines += _section(str(name), rows, headline, gain)
     lines += [
         "## What the columns say",
         "",
@@ -38,7 +41,7 @@ def write_markdown(table: pd.DataFrame, path: Path, reference: str = "supervised
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _section(name: str, rows: pd.DataFrame, headline: str, reference: str) -> list[str]:
+def _section(name: str, rows: pd.DataFrame, headline: str, gain: str) -> list[str]:
     # The most complete row: all-positive pixels have no picks, other programs may have fewer.
     tested = rows.loc[rows["seed"] == "mean", ["n_test_micrographs", "n_test_particles"]].max()
     title = "All data sets together" if name == "all" else name
@@ -57,20 +60,43 @@ def _section(name: str, rows: pd.DataFrame, headline: str, reference: str) -> li
             f"{_count(mean['n_labeled_particles'], 'labelled particle')} on "
             f"{_count(mean['n_labeled_micrographs'], 'micrograph')}",
             "",
-            "Checkpoint and threshold were chosen with "
-            f"{_count(mean['n_validation_particles'], 'further labelled particle')}.",
+            *validation_use(part),
             "",
-            *_rows(part, headline, reference),
+            *_rows(part, headline, gain),
             "",
         ]
     others = rows[~(rows["labeled_ratio"] > 0)]
     if len(others):
-        lines += ["### Without labels from this project", "", *_rows(others, headline, reference)]
-        lines += [""]
+        lines += ["### Controls and other programs", ""]
+        if (others["arm"] == DIFFERENCE_OF_GAUSSIANS).any():
+            lines += [f"`{DIFFERENCE_OF_GAUSSIANS}` {TOLD}.", ""]
+        lines += [*_rows(others, headline, gain), ""]
     return lines
 
 
-def _rows(part: pd.DataFrame, headline: str, reference: str) -> list[str]:
+def validation_use(part: pd.DataFrame) -> list[str]:
+    """Say how many validation labels there were, and what each arm used them for.
+
+    Parameters
+    ----------
+    part : DataFrame
+        Rows of one data set and labelled ratio, from `build_table`.
+    """
+    means = part[part["seed"] == "mean"]
+    n = means["n_validation_particles"].max()
+    if not n > 0:
+        return ["There were no validation labels."]
+    labels = _count(n, "validation particle")
+    if "validation_used_for" not in means or means["validation_used_for"].isna().all():
+        return [f"Labelled for validation: {labels}."]
+    lines = []
+    for use, arms in means.groupby("validation_used_for", sort=False)["arm"]:
+        names = ", ".join(f"`{arm}`" for arm in arms)
+        lines.append(f"{names}: {use}")
+    return [f"Labelled for validation: {labels}. Used for: {'; '.join(lines)}."]
+
+
+def _rows(part: pd.DataFrame, headline: str, gain: str) -> list[str]:
     """A markdown table, one line per arm."""
     radius = headline.removeprefix("pick_f1_")
     lenient = [c for c in part.columns if c.startswith("pick_f1_") and c != headline][:1]
@@ -81,9 +107,11 @@ def _rows(part: pd.DataFrame, headline: str, reference: str) -> list[str]:
         **{f"F1 at {c.removeprefix('pick_f1_')} D": c for c in lenient},
         "average precision": "average_precision",
         "pixel F1": "pixel_f1",
+        "tuned pixel F1": "tuned_pixel_f1",
         "count error": "count_error",
     }
-    head = ["arm", *columns, f"gain over {reference} [95 % interval]", "training, min"]
+    columns = {title: c for title, c in columns.items() if c in part}
+    head = ["arm", *columns, gain, "seeds above", "training, min"]
     lines = ["| " + " | ".join(head) + " |", "|" + "|".join(["---"] + ["--:"] * (len(head) - 1))]
     lines[-1] += "|"
     for _, arm in part.groupby("arm", sort=False, dropna=False):
@@ -96,17 +124,32 @@ def _rows(part: pd.DataFrame, headline: str, reference: str) -> list[str]:
             else ""
             for c in columns.values()
         ]
-        gain = mean[f"delta_{headline}"]
+        value = mean[f"delta_{headline}"]
         interval = (
             f" [{mean['delta_low']:+.3f}, {mean['delta_high']:+.3f}]"
             if pd.notna(mean["delta_low"])
             else ""
         )
-        cells.append(f"{gain:+.3f}{interval}" if pd.notna(gain) else "")
+        cells.append(f"{value:+.3f}{interval}" if pd.notna(value) else "")
+        cells.append(seeds_above(mean))
         minutes = mean["train_seconds"] / 60
         cells.append(f"{minutes:.1f}" if pd.notna(minutes) else "")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def gain_title(table: pd.DataFrame, reference: str) -> str:
+    """Name the column of gains: what its interval covers depends on the number of seeds."""
+    if table.loc[~table["seed"].isin(["mean", "sd"]), "seed"].nunique() == 1:
+        return f"gain over {reference} [spread over test micrographs, one training]"
+    return f"gain over {reference} [95 % interval]"
+
+
+def seeds_above(mean: Any) -> str:
+    """In how many seeds the arm is above the reference: "2 of 3"."""
+    if pd.isna(mean["n_seeds"]):
+        return ""
+    return f"{mean['n_seeds_above']:.0f} of {mean['n_seeds']:.0f}"
 
 
 def _count(value: float, noun: str) -> str:

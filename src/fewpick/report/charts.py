@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fewpick.evaluation.comparison import paired_bootstrap
+from fewpick.evaluation import intervals
+from fewpick.evaluation.comparison import PICKS, read_counts
 from fewpick.evaluation.scores import FLIPPED_ARM
 from fewpick.figures.palette import arm_styles
 from fewpick.report.summary import headline_of
@@ -30,8 +31,8 @@ def scores(table: pd.DataFrame, micrographs: Iterable[Path]) -> list[dict[str, A
     """Scores and errors against labels: a list of dataset, metric, title, points and levels.
 
     A point is an arm at a labelled ratio: x labelled particles, y mean over seeds, low and high
-    its 95 % interval (bootstrap over seeds and test micrographs, F1 only; else mean minus and
-    plus the standard deviation over seeds), each seed's value. A level is a picker without labels
+    its 95 % interval (over seeds and test micrographs, F1 only; else mean minus and plus the
+    standard deviation over seeds), each seed's value. A level is a picker without labels
     from here.
     """
     headline = headline_of(table)
@@ -42,7 +43,7 @@ def scores(table: pd.DataFrame, micrographs: Iterable[Path]) -> list[dict[str, A
         "localisation_error_diameters": "distance from the centre, diameters (median)",
         "count_error": "count error, share of the particles",
     }
-    counts = _counts(micrographs)
+    counts = read_counts(micrographs)
     styles = arm_styles(table)
     charts: list[dict[str, Any]] = []
     for dataset, metric in product(dict.fromkeys(table["dataset"]), metrics):
@@ -143,23 +144,14 @@ def panels() -> list[dict[str, Any]]:
     ]
 
 
-def _counts(micrographs: Iterable[Path]) -> pd.DataFrame:
-    """Counts per micrograph at the headline radius."""
-    tables = [t for t in map(read_table, micrographs) if len(t)]
-    return pd.concat([t[t["radius"] == t["radius"].iloc[0]] for t in tables], ignore_index=True)
-
-
 def _interval(counts: pd.DataFrame, dataset: Any, arm: Any, ratio: Any) -> tuple[float, float]:
-    """95 % interval of an F1: its difference from a picker that finds nothing."""
+    """95 % interval of an F1, within [0, 1]."""
     here = counts[counts["arm"] == arm]
     here = here[here["labeled_ratio"].isna() if pd.isna(ratio) else here["labeled_ratio"] == ratio]
     if dataset != "all":
         here = here[here["dataset"] == dataset]
-    pairs = []
-    for _, rows in here.groupby("seed"):
-        values = rows[["tp", "fp", "fn"]].to_numpy(np.float64)
-        pairs.append((values, np.zeros_like(values)))
-    return paired_bootstrap(pairs, np.random.default_rng(0))
+    found = intervals.estimate(here[[*intervals.KEYS, *PICKS]], intervals.f1)
+    return max(found.low, 0.0), min(found.high, 1.0)
 
 
 def _number(value: Any) -> float | None:

@@ -108,6 +108,7 @@ def build(comparison: Comparison, path: Path) -> None:
         or "<p>None found.</p>",
         "datasets": tables.datasets(datasets),
         "comparison": tables.comparison(table, comparison.reference),
+        "interval": summary.interval_of(table),
         "notes": "\n".join(
             f"<dt>{escape(names)}</dt><dd>{escape(note)}.</dd>" for names, note in NOTES.items()
         ),

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fewpick.data.masks import HIGH_PREVALENCE
+from fewpick.evaluation.markdown import seeds_above, validation_use
 from fewpick.evaluation.scores import FLIPPED_ARM
 
 # Differences in F1 that are called equal when the fewest sufficient labels are sought.
@@ -55,6 +56,17 @@ def answers(table: pd.DataFrame, reference: str) -> list[str]:
     return said
 
 
+def interval_of(table: pd.DataFrame) -> str:
+    """Name the interval of an F1, which one seed leaves without its seeds."""
+    if _n_seeds(table) == 1:
+        return "its spread over the test micrographs of one training (one seed)"
+    return "its 95 % interval over test micrographs and seeds"
+
+
+def _n_seeds(table: pd.DataFrame) -> int:
+    return int(table.loc[~table["seed"].isin(["mean", "sd"]), "seed"].nunique())
+
+
 def cautions(
     table: pd.DataFrame,
     reference: str,
@@ -72,11 +84,11 @@ def cautions(
     """
     said = list(_of_datasets(datasets))
     headline, rows = headline_of(table), means(table)
-    n_seeds = table.loc[~table["seed"].isin(["mean", "sd"]), "seed"].nunique()
-    if n_seeds == 1:
+    if _n_seeds(table) == 1:
         said.append(
-            "One seed: another split and other first weights may turn small differences round. "
-            "Take three or more (splits.seeds)."
+            "One seed: another split and other initial weights may reverse the differences. "
+            "Intervals show the spread over test micrographs of one training, no more. Run three "
+            "seeds or more (splits.seeds)."
         )
     for dataset, part in _by_dataset(rows):
         where = f"{dataset}: " if table["dataset"].nunique() > 1 else ""
@@ -84,15 +96,14 @@ def cautions(
         if n_test < FEW_MICROGRAPHS:
             said.append(
                 f"{where}Scored on {n_test:g} test micrograph{'' if n_test == 1 else 's'}: "
-                "intervals from so few are too narrow. Annotate more, or raise "
-                "splits.test_fraction."
+                "intervals from so few are wide. Annotate more, or raise splits.test_fraction."
             )
         budget, spent = part["n_labeled_particles"].min(), part["n_validation_particles"].max()
         if spent > budget:
             said.append(
-                f"{where}Checkpoint and threshold were chosen with {spent:,.0f} labelled "
-                f"particles, beside {budget:,.0f} for the smallest training. A lab with so few "
-                "labels lacks them; splits.validation: matched or none does without."
+                f"{where}{' '.join(validation_use(part))} The smallest training has "
+                f"{budget:,.0f} labels; a lab with so few lacks the others. Set "
+                "splits.validation to matched or none to do without."
             )
         controls = table[(table["dataset"] == dataset) & (table["seed"] == "mean")]
         if (n_arms := part["arm"].nunique()) > MANY_ARMS:
@@ -103,9 +114,10 @@ def cautions(
         best = part[headline].max()
         if blobs > best - EQUAL:
             said.append(
-                f"{where}A blob filter that learns nothing, told the true count, reaches "
-                f"{blobs:.2f}; the best arm {best:.2f}. These particles are easy, or the labels "
-                "are not yet used well."
+                f"{where}A blob filter that learns nothing reaches {blobs:.2f}, the best arm "
+                f"{best:.2f}. The filter is told the true count of each test micrograph, and takes "
+                "polarity and width from validation labels. These particles are easy, or the "
+                "labels are not used well yet."
             )
         flipped = controls.loc[
             (controls["arm"] == FLIPPED_ARM) & controls[headline].notna(), headline
@@ -187,14 +199,25 @@ def _gain(part: pd.DataFrame, headline: str, reference: str) -> Iterator[str]:
         f"{arm['arm']} reaches {arm[headline]:.2f} and {reference} {base[headline].iloc[0]:.2f}: "
         f"{arm[f'delta_{headline}']:+.3f}"
     )
+    seeds = f"above in {seeds_above(arm)} seeds"
     if low == high == 0:
         yield said + ": on every test micrograph both have the same counts."
     elif pd.isna(low):
-        yield said + ", with no interval to judge it by."
+        yield said + ", with no interval to judge it by (one test micrograph)."
+    elif arm["n_seeds"] == 1:
+        yield said + (
+            f" [{low:+.3f}, {high:+.3f}], the spread over the test micrographs of this one "
+            "training. It does not say what another seed would give."
+        )
     elif low > 0 or high < 0:
-        yield said + f" [{low:+.3f}, {high:+.3f}], a difference beyond chance by this interval."
+        yield said + (
+            f" [{low:+.3f}, {high:+.3f}], a difference that the 95 % interval separates from 0 "
+            f"({seeds})."
+        )
     else:
-        yield said + f" [{low:+.3f}, {high:+.3f}], which may be chance: the interval holds 0."
+        yield said + (
+            f" [{low:+.3f}, {high:+.3f}], which may be chance: the interval holds 0 ({seeds})."
+        )
 
 
 def _of_datasets(datasets: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from fewpick.evaluation.markdown import gain_title, seeds_above
 from fewpick.evaluation.scores import FLIPPED_ARM
 from fewpick.report.datasets import PARTS
 from fewpick.report.summary import headline_of, share
@@ -76,7 +77,8 @@ def comparison(table: pd.DataFrame, reference: str) -> str:
     lenient = [c for c in table.columns if c.startswith("pick_f1_") and c != headline][:1]
     columns = {
         headline: f"F1 at {radius} D",
-        f"delta_{headline}": f"gain over {reference} [95 % interval]",
+        f"delta_{headline}": gain_title(table, reference),
+        "n_seeds_above": "seeds above",
         f"pick_precision_{radius}": "precision",
         f"pick_recall_{radius}": "recall",
         **{c: f"F1 at {c.removeprefix('pick_f1_')} D" for c in lenient},
@@ -84,8 +86,10 @@ def comparison(table: pd.DataFrame, reference: str) -> str:
         "localisation_error_diameters": "distance from centre, D",
         "count_error": "count error",
         "pixel_f1": "pixel F1",
+        "tuned_pixel_f1": "tuned pixel F1",
         "train_seconds": "training, min",
     }
+    columns = {c: title for c, title in columns.items() if c in table}
     several = table["dataset"].nunique() > 1
     titles = ["data set"] * several + ["arm", "labelled particles (share)", *columns.values()]
     lines: list[tuple[str, str]] = []
@@ -128,6 +132,8 @@ def _score(column: str, row: Mapping[Any, Any], spread: Mapping[Any, Any] | None
     value = row[column]
     if pd.isna(value):
         return _cell("")
+    if column == "n_seeds_above":
+        return _cell(seeds_above(row), value)
     if column == "train_seconds":
         return _cell(f"{value / 60:.1f}", value)
     if column.startswith("delta_"):

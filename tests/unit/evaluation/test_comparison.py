@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from fewpick.errors import InputError
-from fewpick.evaluation.comparison import build_table, micro_f1, paired_bootstrap
+from fewpick.evaluation.comparison import build_table
+from fewpick.evaluation.intervals import t_interval
 from fewpick.evaluation.markdown import write_markdown
 from fewpick.stacks import read_table, write_table
 
@@ -18,6 +19,7 @@ DESIGN_COLUMNS = {
     *("pick_precision_0.3", "pick_recall_0.3", "pick_f1_0.3"),
     *("pick_precision_0.5", "pick_recall_0.5", "pick_f1_0.5"),
     *("average_precision", "threshold", "delta_pick_f1_0.3", "delta_low", "delta_high"),
+    *("delta_pixel_f1", "delta_pixel_low", "delta_pixel_high"),
     "train_seconds",
 }
 
@@ -42,6 +44,10 @@ def write_run(
                 "tp": n,
                 "fp": 0,
                 "fn": 10 - n,
+                # Half as many pixels as particles are found.
+                "pixel_tp": 50 * n,
+                "pixel_fp": 0,
+                "pixel_fn": 1000 - 50 * n,
             }
             for d in datasets
             for i, n in enumerate(tp)
@@ -119,12 +125,39 @@ def test_mean_sd_and_paired_difference(tmp_path: Path) -> None:
     assert mean["n_labeled_particles"] == 10.5
     gains = [f1[6] - f1[5], f1[9] - f1[8]]
     assert mean["delta_pick_f1_0.3"] == pytest.approx(np.mean(gains))
-    # All micrographs alike, so only seeds matter: two seeds leave three possible means.
-    assert mean["delta_low"] == pytest.approx(min(gains))
-    assert mean["delta_high"] == pytest.approx(max(gains))
+    # All micrographs alike, so only seeds matter.
+    expected = t_interval(np.array(gains))
+    assert (mean["delta_low"], mean["delta_high"]) == pytest.approx(expected)
+    assert (mean["n_seeds"], mean["n_seeds_above"], mean["n_seeds_below"]) == (2, 2, 0)
     assert sd["delta_pick_f1_0.3"] == pytest.approx(np.std(gains, ddof=1))
     assert np.isnan(sd["delta_low"])
     assert np.isnan(row(table, arm="supervised", seed="mean")["delta_pick_f1_0.3"])
+
+
+def test_pixels_have_a_difference_and_an_interval_of_their_own(tmp_path: Path) -> None:
+    for seed, (base, found) in enumerate([([4, 6], [6, 7]), ([5, 5], [6, 9])]):
+        write_run(tmp_path / f"s{seed}", "supervised", seed, base)
+        write_run(tmp_path / f"f{seed}", "fixmatch", seed, found)
+    table = build(tmp_path)
+    f1 = {n: 2 * n / (n + 40) for n in range(41)}  # n of 40 twentieths of the pixels
+    gains = [f1[13] - f1[10], f1[15] - f1[10]]
+    assert row(table, arm="fixmatch", seed="0")["delta_pixel_f1"] == pytest.approx(gains[0])
+    mean = row(table, arm="fixmatch", seed="mean")
+    assert mean["delta_pixel_f1"] == pytest.approx(np.mean(gains))
+    assert mean["delta_pixel_low"] < np.mean(gains) < mean["delta_pixel_high"]
+    assert mean["delta_pixel_high"] < mean["delta_high"]  # fewer pixels are found than particles
+    assert np.isnan(row(table, arm="fixmatch", seed="sd")["delta_pixel_low"])
+    assert np.isnan(row(table, arm="supervised", seed="mean")["delta_pixel_f1"])
+
+
+def test_an_arm_without_masks_has_no_pixel_difference(tmp_path: Path) -> None:
+    write_run(tmp_path / "s0", "supervised", 0, [5, 5])
+    write_run(tmp_path / "t0", "topaz", 0, [5, 6])
+    path = tmp_path / "t0" / "micrographs.tsv"
+    write_table(read_table(path).drop(columns=["pixel_tp", "pixel_fp", "pixel_fn"]), path)
+    mean = row(build(tmp_path), arm="topaz", seed="mean")
+    assert mean["delta_pick_f1_0.3"] > 0
+    assert np.isnan(mean["delta_pixel_f1"])
 
 
 def test_difference_is_paired_by_seed_and_ratio(tmp_path: Path) -> None:
@@ -149,7 +182,7 @@ def test_single_seed_interval_comes_from_micrographs(tmp_path: Path) -> None:
     assert np.isnan(row(table, arm="fixmatch", seed="sd")["pick_f1_0.3"])
 
 
-def test_all_pools_the_micrographs_of_data_sets(tmp_path: Path) -> None:
+def test_all_takes_the_data_sets_together(tmp_path: Path) -> None:
     write_run(tmp_path / "s0", "supervised", 0, [5, 6], datasets=("d", "e"))
     write_run(tmp_path / "f0", "fixmatch", 0, [7, 7], datasets=("d", "e"))
     table = build(tmp_path)
@@ -157,6 +190,40 @@ def test_all_pools_the_micrographs_of_data_sets(tmp_path: Path) -> None:
     pooled = row(table, dataset="all", arm="fixmatch", seed="mean")
     assert pooled["delta_pick_f1_0.3"] == pytest.approx(28 / 34 - 44 / 62)
     assert np.isfinite(pooled["delta_low"])
+
+
+def test_all_weighs_data_sets_the_same(tmp_path: Path) -> None:
+    write_run(tmp_path / "s0", "supervised", 0, [5, 5, 5, 5], datasets=("d",))
+    write_run(tmp_path / "f0", "fixmatch", 0, [6, 6, 6, 6], datasets=("d",))
+    write_run(tmp_path / "s0e", "supervised", 0, [5], datasets=("e",))
+    write_run(tmp_path / "f0e", "fixmatch", 0, [9], datasets=("e",))
+    for name in ("supervised", "fixmatch"):
+        scores = pd.DataFrame(
+            {"arm": name, "labeled_ratio": [0.05], "seed": 0, "dataset": "all", "pick_f1_0.3": 0.5}
+        )
+        write_table(scores, tmp_path / f"{name[0]}0e" / "all.tsv")
+    folders = sorted({p.parent for p in tmp_path.rglob("scores.tsv")})
+    table = build_table(
+        [*(f / "scores.tsv" for f in folders), *sorted(tmp_path.rglob("all.tsv"))],
+        [f / "micrographs.tsv" for f in folders],
+    )
+    f1 = {n: 2 * n / (n + 10) for n in range(11)}
+    expected = (f1[6] - f1[5] + f1[9] - f1[5]) / 2
+    gain = row(table, dataset="all", arm="fixmatch", seed="0")
+    assert gain["delta_pick_f1_0.3"] == pytest.approx(expected)
+    # One of the data sets has a single test micrograph, which says nothing about others.
+    assert np.isnan(gain["delta_low"])
+
+
+def test_text_of_runs_is_kept_beside_the_means(tmp_path: Path) -> None:
+    for seed, used in enumerate(["checkpoint, threshold", "checkpoint, threshold", "nothing"]):
+        write_run(tmp_path / f"s{seed}", "supervised", seed, [5, 5])
+        path = tmp_path / f"s{seed}" / "scores.tsv"
+        write_table(read_table(path).assign(validation_used_for=used), path)
+    table = build(tmp_path)
+    mean = row(table, arm="supervised", seed="mean")
+    assert mean["validation_used_for"] == "checkpoint, threshold; nothing"
+    assert pd.isna(row(table, arm="supervised", seed="sd")["validation_used_for"])
 
 
 def test_runs_without_a_ratio_are_kept(tmp_path: Path) -> None:
@@ -187,80 +254,40 @@ def test_markdown_names_budgets_by_particles(tmp_path: Path) -> None:
         write_run(tmp_path / f"s{seed}", "supervised", seed, [5, 5])
         write_run(tmp_path / f"f{seed}", "fixmatch", seed, [6, 7])
         write_run(tmp_path / f"r{seed}", "random", seed, [1, 1], ratio=0.0)
-    write_markdown(build(tmp_path), tmp_path / "comparison.md")
+    table = build(tmp_path)
+    write_markdown(table, tmp_path / "comparison.md")
     text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
     assert "### Labelled ratio 0.05: 10.5 labelled particles on 1 micrograph\n" in text
     assert "| fixmatch | 1.000 ± 0.000 | 0.650 ± 0.000 | 0.788 ± 0.000 |" in text
-    assert "+0.121 [+0.083, +0.157]" in text
-    assert text.index("| random |") > text.index("### Without labels")
+    gain = row(table, arm="fixmatch", seed="mean")
+    assert f"| +0.121 [{gain['delta_low']:+.3f}, {gain['delta_high']:+.3f}] | 2 of 2 |" in text
+    assert "| gain over supervised [95 % interval] |" in text
+    assert text.index("| random |") > text.index("### Controls and other programs")
     assert "nan" not in text.lower()
 
 
-def test_micro_f1_of_nothing_is_zero() -> None:
-    assert micro_f1(np.array([[0, 0, 0], [1, 1, 0]])).tolist() == [0.0, pytest.approx(2 / 3)]
+def test_markdown_calls_the_interval_of_one_seed_what_it_is(tmp_path: Path) -> None:
+    write_run(tmp_path / "s0", "supervised", 0, [5, 5])
+    write_run(tmp_path / "f0", "fixmatch", 0, [6, 7])
+    write_run(tmp_path / "r0", "random", 0, [1, 1], ratio=0.0)
+    write_markdown(build(tmp_path), tmp_path / "comparison.md")
+    text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
+    assert "| gain over supervised [spread over test micrographs, one training] |" in text
+    assert "95 % interval]" not in text
 
 
-def test_bootstrap_of_equal_arms_is_exactly_zero() -> None:
-    counts = np.random.default_rng(0).integers(0, 50, (20, 3)).astype(float)
-    interval = paired_bootstrap([(counts, counts)] * 3, np.random.default_rng(1))
-    assert interval == (0.0, 0.0)
-
-
-def test_bootstrap_of_one_micrograph_says_nothing() -> None:
-    counts = np.array([[5.0, 1.0, 1.0]])
-    assert np.isnan(paired_bootstrap([(counts, counts)], np.random.default_rng(0))).all()
-    assert np.isnan(paired_bootstrap([], np.random.default_rng(0))).all()
-
-
-def test_bootstrap_equals_a_plain_loop() -> None:
-    rng = np.random.default_rng(5)
-    pairs = [
-        (rng.integers(0, 40, (n, 3)).astype(float), rng.integers(0, 40, (n, 3)).astype(float))
-        for n in (4, 7, 5)
-    ]
-    means = []
-    for _ in range(4000):
-        differences = []
-        for seed in rng.integers(0, 3, 3):
-            counts, reference = pairs[seed]
-            rows = rng.integers(0, len(counts), len(counts))
-            a, b = counts[rows].sum(axis=0), reference[rows].sum(axis=0)
-            differences.append(
-                2 * a[0] / (2 * a[0] + a[1] + a[2]) - 2 * b[0] / (2 * b[0] + b[1] + b[2])
-            )
-        means.append(np.mean(differences))
-    expected = np.percentile(means, [2.5, 97.5])
-    interval = paired_bootstrap(pairs, np.random.default_rng(6), resamples=4000)
-    np.testing.assert_allclose(interval, expected, atol=0.02)
-
-
-def test_bootstrap_width_is_that_of_the_normal_approximation() -> None:
-    # No false picks and no misses but one arm's: F1 differences are nearly linear in the counts.
-    rng = np.random.default_rng(0)
-    n = 400
-    missed = rng.poisson(5, n).astype(float)
-    reference = np.column_stack([np.full(n, 100.0), np.zeros(n), np.zeros(n)])
-    counts = np.column_stack([100 - missed, np.zeros(n), missed])
-    low, high = paired_bootstrap([(counts, reference)], np.random.default_rng(1))
-    slope = 200 / (200 - missed.mean()) ** 2  # of F1 = 2 (100 - m) / (200 - m) by m
-    width = 2 * 1.96 * slope * missed.std() / np.sqrt(n)
-    assert high - low == pytest.approx(width, rel=0.1)
-
-
-def test_bootstrap_interval_covers_the_true_difference() -> None:
-    rng = np.random.default_rng(2)
-    # Both arms find a particle with probability 0.7: the true difference is 0.
-    covered = 0
-    for trial in range(100):
-        found = rng.binomial(50, 0.7, (2, 25)).astype(float)
-        arms = [np.column_stack([f, np.zeros(25), 50 - f]) for f in found]
-        low, high = paired_bootstrap([(arms[0], arms[1])], np.random.default_rng(trial), 400)
-        covered += low <= 0 <= high
-    assert 86 <= covered <= 100
-
-
-def test_bootstrap_of_a_constant_difference_is_that_difference() -> None:
-    # Every micrograph alike: whatever is drawn, F1 is 0.9 against 0.8.
-    counts, reference = np.tile([9.0, 1, 1], (12, 1)), np.tile([8.0, 2, 2], (12, 1))
-    interval = paired_bootstrap([(counts, reference)] * 3, np.random.default_rng(0))
-    assert interval == pytest.approx((0.1, 0.1), abs=1e-12)
+def test_markdown_says_what_validation_labels_were_used_for(tmp_path: Path) -> None:
+    for arm, used in (
+        ("supervised", "checkpoint, threshold"),
+        ("fixmatch", "threshold, pseudo-label threshold"),
+    ):
+        write_run(tmp_path / arm, arm, 0, [5, 5])
+        path = tmp_path / arm / "scores.tsv"
+        write_table(read_table(path).assign(validation_used_for=used), path)
+    write_markdown(build(tmp_path), tmp_path / "comparison.md")
+    text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
+    assert (
+        "Labelled for validation: 5 validation particles. Used for: "
+        "`fixmatch`: threshold, pseudo-label threshold; `supervised`: checkpoint, threshold."
+        in text
+    )

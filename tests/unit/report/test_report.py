@@ -109,7 +109,8 @@ def test_what_speaks_against_trust_is_said(example: Example) -> None:
         "the images do not confirm the frame of the coordinates (flip_y suspected)",
         "particle discs cover 60% of the annotated area",
         "Scored on 4 test micrographs",
-        "chosen with 60 labelled particles, beside 20 for the smallest training",
+        "Labelled for validation: 60 validation particles.",
+        "The smallest training has 20 labels; a lab with so few lacks the others.",
         "fixmatch with 10 % of the training data: in 2 of 2 trainings the validation F1 fell",
     ):
         assert said in cautions
@@ -126,7 +127,9 @@ def test_facts_of_a_data_set_are_said_once(example: Example) -> None:
 
 
 def table(columns: dict[str, Any]) -> pd.DataFrame:
-    rows = pd.DataFrame({"dataset": "d", "seed": "mean", "labeled_ratio": 0.1} | columns)
+    every = {"dataset": "d", "seed": "mean", "labeled_ratio": 0.1}
+    every |= {"n_seeds": 3, "n_seeds_above": 2, "n_seeds_below": 1}
+    rows = pd.DataFrame(every | columns)
     return rows.assign(n_labeled_particles=1000 * rows["labeled_ratio"])
 
 
@@ -143,8 +146,37 @@ def test_answer_names_the_fewest_labels_that_suffice() -> None:
     assert "0.80 (supervised, 100 labelled particles)" in first
     assert "10 labelled particles come within 0.02 of it (fixmatch, 0.79)" in first
     assert "10 labelled particles (1 % of the training data)" in few
-    assert "+0.190 [+0.100, +0.300], a difference beyond chance" in few
-    assert "which may be chance: the interval holds 0" in many
+    assert (
+        "+0.190 [+0.100, +0.300], a difference that the 95 % interval separates from 0 "
+        "(above in 2 of 3 seeds)." in few
+    )
+    assert "which may be chance: the interval holds 0 (above in 2 of 3 seeds)." in many
+
+
+def test_an_interval_of_one_seed_is_not_called_beyond_chance() -> None:
+    rows = {
+        "arm": ["supervised", "fixmatch"],
+        "pick_f1_0.3": [0.6, 0.8],
+        "delta_pick_f1_0.3": [np.nan, 0.2],
+        "delta_low": [np.nan, 0.1],
+        "delta_high": [np.nan, 0.3],
+        "n_seeds": [np.nan, 1],
+    }
+    said = summary.answers(table(rows), "supervised")[1]
+    assert "+0.200 [+0.100, +0.300], the spread over the test micrographs of this one" in said
+    assert "chance" not in said
+    assert "separates" not in said
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (["0", "mean", "sd"], "its spread over the test micrographs of one training (one seed)"),
+        (["0", "1", "mean", "sd"], "its 95 % interval over test micrographs and seeds"),
+    ],
+)
+def test_the_plot_says_what_its_interval_covers(seeds: list[str], said: str) -> None:
+    assert summary.interval_of(pd.DataFrame({"seed": seeds})) == said
 
 
 def test_an_answer_needs_no_second_arm() -> None:
