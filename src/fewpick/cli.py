@@ -17,12 +17,13 @@ COMMANDS = {
 
 HELP = """\
 usage: fewpick COMMAND [ARGUMENT ...]
+       fewpick --version
 
 Particle picking in cryo-EM micrographs with few labels.
 
 {commands}
 
-fewpick COMMAND --help tells what a command takes. In the order of work:
+fewpick COMMAND --help explains a command. In the order of work:
 
   fewpick init micrographs/ particles.star -o config/mine.yaml
   fewpick check config/mine.yaml
@@ -37,9 +38,15 @@ def main(argv: list[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_help(), end="")
         return 0
+    if argv[0] in ("-V", "--version"):
+        from fewpick.versions import versions
+
+        print("fewpick", versions(()).get("fewpick", "of unknown version"))
+        return 0
     name, *rest = argv
     if name not in COMMANDS:
-        print(f"fewpick: {name!r} is no command; {', '.join(COMMANDS)} are", file=sys.stderr)
+        known = ", ".join(COMMANDS)
+        print(f"fewpick: unknown command {name!r} (choose from {known})", file=sys.stderr)
         return 2
     module = import_module(COMMANDS[name][0])
     return int(module.main(rest))

@@ -1,7 +1,8 @@
-"""A fingerprint of the code behind a stage, so that editing a module reruns what imports it.
+"""A fingerprint of the code behind a stage, so that editing code reruns the stages that use it.
 
-Snakemake sees an edited script, but not an edited module that the script imports. Each rule
-therefore has the fingerprint of its script's import closure among its params.
+Snakemake compares the time of a script, which a `git checkout` changes, and does not look at the
+modules that the script imports. Each rule therefore has the fingerprint of its script and of
+everything that the script imports among its params; the profiles turn Snakemake's own trigger off.
 """
 
 from __future__ import annotations
@@ -14,42 +15,56 @@ from pathlib import Path
 
 
 def of(script: str | Path, source: str | Path) -> str:
-    """Hash the modules below `source` that `script` imports, directly or through others.
+    """Hash a script and the modules that it imports, directly or through others.
 
-    Comments, docstrings and layout do not count. The script itself does not count either:
-    Snakemake watches that one. Files of other kinds beside an imported `__init__.py`, such as the
-    parts of a page, count as they are.
+    Comments, docstrings and layout do not count. Files of other kinds beside an imported
+    `__init__.py`, such as the parts of a page, count as they are.
 
     Parameters
     ----------
     script: path of a Python file
-    source: folder that holds the packages to follow (`src`); other packages are left out
+    source: folder that holds the packages to follow (`src`); modules beside the script are followed
+        too, other packages are left out
 
     Returns
     -------
     sha256, hexadecimal
     """
-    source = Path(source)
+    script, source = Path(script), Path(source)
     digest = hashlib.sha256()
-    for path in sorted(closure(script, source)):
+    for name, path in sorted((_name(path, source), path) for path in closure(script, source)):
         # Each part is hashed first, so that no two lists of parts run together to the same bytes.
-        for part in (path.relative_to(source).as_posix(), meaning(path), *_assets(path)):
+        for part in (name, meaning(path), *_assets(path)):
             digest.update(hashlib.sha256(part.encode()).digest())
+    digest.update(hashlib.sha256(meaning(script).encode()).digest())
     return digest.hexdigest()
 
 
 def closure(script: str | Path, source: str | Path) -> set[Path]:
-    """Files below `source` that run when `script` is imported; imports in functions count too."""
-    source = Path(source)
+    """List the files that run when `script` is imported; imports in functions count too.
+
+    Parameters
+    ----------
+    script: path of a Python file, which is not listed itself
+    source: folder that holds the packages to follow; modules beside the script are followed too
+    """
+    script, source = Path(script), Path(source)
     found: set[Path] = set()
-    pending = [Path(script)]
+    pending = [script]
     while pending:
-        for name in imported(pending.pop(), source):
-            for path in _files(name, source):
-                if path not in found:
-                    found.add(path)
-                    pending.append(path)
-    return found
+        path = pending.pop()
+        folders = (source,) if path.is_relative_to(source) else (source, script.parent)
+        for name in imported(path, source):
+            for other in (file for folder in folders for file in _files(name, folder)):
+                if other not in found:
+                    found.add(other)
+                    pending.append(other)
+    return found - {script}
+
+
+def _name(path: Path, source: Path) -> str:
+    """Name of a module's file that does not depend on where the project lies."""
+    return path.relative_to(source).as_posix() if path.is_relative_to(source) else path.name
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Version of this package, of Python and of those of `packages` that are installed.
+    """List the versions of this package, of Python and of those of `packages` that are installed.
 
     The commit of the checkout is added where there is one, with a plus sign when files differ
     from it.
@@ -28,21 +29,38 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def _commit(folder: Path) -> str | None:
-    """Short name of the commit that holds this file, None outside a checkout."""
+    """Find the short name of the commit that holds this file, None outside a checkout."""
     try:
         # Of this file, lest a checkout around an installed package is taken for its own.
         _git(folder, "ls-files", "--error-unmatch", __file__)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    try:
         name = _git(folder, "rev-parse", "--short", "HEAD")
         changed = _git(folder, "status", "--porcelain", ".")
     except (OSError, subprocess.SubprocessError):
-        return None
+        return "unknown"
     return name + "+" * bool(changed)
+
+
+# Git refuses to read a checkout that belongs to another user, since its configuration may name
+# programs to run. Here only the user's own program runs, which lies in that checkout, and git runs
+# none of it.
+READ_ONLY = (
+    "-c",
+    "safe.directory=*",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+)
 
 
 def _git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
-        ["git", "-C", str(folder), *arguments],
+        ["git", *READ_ONLY, "-C", str(folder), *arguments],
         check=True,
+        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
         capture_output=True,
         text=True,
         timeout=10,

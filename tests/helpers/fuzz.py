@@ -26,19 +26,19 @@ from typing import Any, Literal
 import mrcfile
 import numpy as np
 import tifffile
-import yaml
 from damaged import HOSTILE, RNG, centres, damage, example
 from PIL import Image
 
 from fewpick.config.complete import complete
 from fewpick.config.file import read_config
 from fewpick.config.hyperparameters import resolve_arm
+from fewpick.config.schema import load_schema
 from fewpick.coordinates import FORMATS
 from fewpick.errors import InputError
 from fewpick.micrographs import read_header, read_micrograph
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+SCHEMA = load_schema()
 SECONDS = 20  # that one small file may take
 MEMORY = 4 * 2**30  # bytes that reading it may take
 

@@ -112,11 +112,13 @@ class Workspace:
         assert not list(self.directory.glob("results/models/**/history.tsv"))
         return result.stdout
 
-    def jobs(self) -> set[str]:
+    def jobs(self, *arguments: str) -> set[str]:
         """What would run now, such as "pick arm=fixmatch ratio=0.2 seed=0"; targets left out."""
         found = set()
         for rule, details in re.findall(
-            r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", self.run("--dry-run"), flags=re.MULTILINE
+            r"^(?:local)?rule (\w+):\n((?:    .*\n)*)",
+            self.run("--dry-run", *arguments),
+            flags=re.MULTILINE,
         ):
             wildcards = re.findall(r"^    wildcards: (.*)$", details, flags=re.MULTILINE)
             values = "".join(" " + part for part in "".join(wildcards).split(", ") if part)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,17 +78,37 @@ def test_closure_ends_when_modules_import_each_other(project: Path) -> None:
         ("deep", "def g(): return 2\n", True),
         ("used", "from package import deep\n\ndef f(): return deep.g() + 1\n", True),
         ("other", "x = 2\n", False),
+        ("../../script", "from package.used import f\nf() + 1\n", True),
+        ("../../script", "# why\nfrom package.used import f\n\nf()\n", False),
         ("deep", "# why\ndef g():\n    return 1\n", False),
         ("deep", '"""New."""\n\ndef g():\n    """New."""\n    return 1\n', False),
         ("deep", "def g(): return '1'\n", True),
     ],
 )
-def test_only_a_change_of_meaning_in_an_imported_module_counts(
+def test_only_a_change_of_meaning_in_the_script_or_an_imported_module_counts(
     project: Path, module: str, text: str, changes: bool
 ) -> None:
     before = fingerprint(project)
     (project / f"src/package/{module}.py").write_text(text)
     assert (fingerprint(project) != before) == changes
+
+
+def test_a_module_beside_the_script_counts(project: Path) -> None:
+    (project / "script.py").write_text("from _stage import stage\n")
+    (project / "_stage.py").write_text("from package.deep import g\n\ndef stage(): return g()\n")
+    before = fingerprint(project)
+    (project / "_stage.py").write_text("from package.deep import g\n\ndef stage(): return -g()\n")
+    after = fingerprint(project)
+    assert after != before
+    (project / "src/package/deep.py").write_text("def g(): return 3\n")
+    assert fingerprint(project) != after
+
+
+def test_the_place_and_the_times_of_files_do_not_count(project: Path, tmp_path: Path) -> None:
+    before = fingerprint(project)
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(project, copy, copy_function=shutil.copyfile)
+    assert fingerprint(copy) == before
 
 
 def test_a_file_kept_with_an_imported_package_counts(project: Path) -> None:

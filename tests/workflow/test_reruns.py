@@ -85,6 +85,18 @@ def test_comments_order_of_keys_and_touched_files(workspace: Workspace) -> None:
     assert workspace.jobs() == set()
 
 
+@pytest.mark.parametrize("profile", ["default", "slurm"])
+def test_touched_code(workspace: Workspace, profile: str) -> None:
+    """Scripts, rules, modules and environments, as a `git checkout` there and back leaves them."""
+    now = time.time() + 10
+    for path in workspace.project.rglob("*"):
+        os.utime(path, (now, now))
+    settings = yaml.safe_load((workspace.project / f"profiles/{profile}/profile.yaml").read_text())
+    assert workspace.jobs("--rerun-triggers", *settings["rerun-triggers"]) == set()
+    if profile == "default":
+        assert workspace.jobs() == set()  # taken from beside the Snakefile
+
+
 @pytest.mark.parametrize(
     ("key", "value", "arms"),
     [
@@ -195,21 +207,43 @@ READING = listed() | {f"preprocess {shard}" for shard in SHARDS}
 # Module -> the jobs that an edit of it causes.
 EDITS: dict[str, Callable[[Workspace], set[str]]] = {
     "micrographs": lambda workspace: READING | labelled(workspace),
-    "splits": lambda workspace: {"split seed=0", "baselines seed=0"} | labelled(workspace),
-    "unet": lambda workspace: warm(workspace, ["warm_start"]) | trained(),
-    "train": lambda workspace: warm(workspace, ["warm_start"]) | trained(),
-    "picks": lambda workspace: runs("pick") | scored(),
-    "export": lambda workspace: runs("pick") | scored(),
-    "evaluate": lambda workspace: scored() | {"baselines seed=0"} | PICTURES,
-    "baselines": lambda workspace: {"baselines seed=0"} | TABLE,
-    "table": lambda workspace: TABLE,
-    "figures": lambda workspace: PICTURES,
-    "picker": lambda workspace: runs("pick") | scored(),
+    "data/splits": lambda workspace: {"split seed=0", "baselines seed=0"} | labelled(workspace),
+    "network/unet": lambda workspace: warm(workspace, ["warm_start"]) | trained(),
+    "training/train": lambda workspace: warm(workspace, ["warm_start"]) | trained(),
+    "picking/candidates": lambda workspace: runs("pick") | scored(),
+    "picking/export": lambda workspace: runs("pick") | scored(),
+    "evaluation/scores": lambda workspace: scored() | {"baselines seed=0"} | PICTURES,
+    "evaluation/baselines": lambda workspace: {"baselines seed=0"} | TABLE,
+    "evaluation/comparison": lambda workspace: TABLE,
+    "figures/plots": lambda workspace: PICTURES,
+    "picking/picker": lambda workspace: runs("pick") | scored(),
     "report/page": lambda workspace: {"report"},
-    "simulate": lambda workspace: set(),
-    "plan": lambda workspace: set(),
+    "simulation/simulate": lambda workspace: set(),
+    "config/plan": lambda workspace: set(),
     "codehash": lambda workspace: set(),
 }
+# Script -> the jobs that an edit of it causes.
+SCRIPT_EDITS: dict[str, Callable[[Workspace], set[str]]] = {
+    "report": lambda workspace: {"report"},
+    "train": lambda workspace: warm(workspace, ["warm_start"]) | trained(),
+    "hyperparameters": lambda workspace: (
+        configured(ARMS) | warm(workspace, ["hyperparameters", "warm_start"]) | trained()
+    ),
+    # All scripts import it.
+    "_stage": lambda workspace: (
+        READING | configured(ARMS) | warm(workspace, ["hyperparameters"]) | labelled(workspace)
+    ),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPT_EDITS)
+def test_a_script_reruns_its_stage(workspace: Workspace, script: str) -> None:
+    path = workspace.project / f"workflow/scripts/{script}.py"
+    times = os.stat(path)
+    path.write_text(path.read_text() + "\n\nEDITED = True\n")
+    # Older than the results, as after a checkout of an older commit by way of an archive.
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert workspace.jobs() == SCRIPT_EDITS[script](workspace)
 
 
 @pytest.mark.parametrize("module", EDITS)

@@ -37,7 +37,7 @@ if not workflow.overwrite_configfiles:
 
 
 def code(script):
-    """Hash of the package's modules that a script imports, for the params of its rule."""
+    """Hash of a script and of the modules that it imports, for the params of its rule."""
     return codehash.of(PROJECT / "workflow/scripts" / script, SOURCE)
 
 

@@ -21,6 +21,7 @@ rule hyperparameters:
         mem_mb=200,
         runtime=5,
     params:
+        code=code("hyperparameters.py"),
         values=lambda wildcards: canonical(
             (PLAN.trainings | PLAN.warm_starts | PLAN.topaz)[
                 wildcards.model, wildcards.ratio, wildcards.seed

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             pixel_size=arguments.pixel_size,
         )
     except (InputError, OSError) as error:
-        print(f"fewpick-convert: {error}", file=sys.stderr)
+        print(f"fewpick convert: {error}", file=sys.stderr)
         return 2
     count = sum(map(len, picks.values()))
     print(f"{arguments.output}: {count} points of {len(picks)} micrographs")
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fewpick-convert",
+        prog="fewpick convert",
         description="Convert particle coordinates: a file or a folder of one file per micrograph.",
         epilog="Formats are told by content and suffix when not given. Boxes, csv and STAR are "
         "written per micrograph into a folder, csv and STAR also into one file.",

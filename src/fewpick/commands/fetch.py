@@ -21,10 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = fetch(Wanted(**settings), dry_run=dry_run)
     except (InputError, OSError) as error:
-        print(f"fewpick-fetch: {error}", file=sys.stderr)
+        print(f"fewpick fetch: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("fewpick-fetch: stopped; run it again to go on.", file=sys.stderr)
+        print("fewpick fetch: stopped; run it again to go on.", file=sys.stderr)
         return 130
     if config is not None:
         print(f"snakemake --cores all --configfile {config}")
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fewpick-fetch",
+        prog="fewpick fetch",
         description="Fetch micrographs, and particle centres if there are any, and write a "
         "configuration that uses them. A transfer that breaks off goes on where it stopped; what "
         "is there is never fetched again.",

@@ -18,7 +18,7 @@ HEAD = """\
 # Configuration
 
 Every key, its unit, its default and when to change it. This page is written from
-`workflow/schemas/config.schema.yaml` (`python -m fewpick.config.reference > config/README.md`).
+`src/fewpick/config/config.schema.yaml` (`python -m fewpick.config.reference > config/README.md`).
 
 - `config.yaml`: the default run, simulated micrographs. The other files here are runs on real data
   and for tests.

@@ -1,23 +1,24 @@
-"""The configuration's schema, which lies in the checkout that this package is part of."""
+"""The configuration's schema, which is kept beside this module."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import yaml
 
-PATH = Path(__file__).parents[3] / "workflow/schemas/config.schema.yaml"
+FILE = "config.schema.yaml"
 
 
 def load_schema() -> dict[str, Any]:
-    """The schema of the configuration, as read from YAML."""
-    schema: dict[str, Any] = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+    """Read the schema of the configuration."""
+    text = files("fewpick.config").joinpath(FILE).read_text(encoding="utf-8")
+    schema: dict[str, Any] = yaml.safe_load(text)
     return schema
 
 
 def default(key: str) -> Any:
-    """Default of one key of the configuration, such as `splits.tile_size`."""
+    """Look up the default of one key of the configuration, such as `splits.tile_size`."""
     node = load_schema()
     for part in key.split("."):
         node = node["properties"][part]

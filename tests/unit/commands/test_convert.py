@@ -106,7 +106,7 @@ def test_errors_are_one_line(
     monkeypatch.chdir(source.parent)
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")
-    assert err.startswith("fewpick-convert: ")
+    assert err.startswith("fewpick convert: ")
     assert err.count("\n") == 1
     assert message in err
 

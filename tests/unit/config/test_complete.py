@@ -14,10 +14,11 @@ from jsonschema import Draft202012Validator
 from fewpick.canonical import canonical
 from fewpick.config import complete as config
 from fewpick.config import hyperparameters
+from fewpick.config.schema import load_schema
 from fewpick.errors import InputError
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+SCHEMA = load_schema()
 MINIMAL: dict[str, Any] = {
     "datasets": {"mine": {"micrographs": "here", "coordinates": "there", "particle_radius": 42}},
     "arms": {

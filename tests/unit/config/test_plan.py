@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from fewpick.config.complete import complete
 from fewpick.config.plan import Plan, make_plan
+from fewpick.config.schema import load_schema
 from fewpick.errors import InputError
 
-ROOT = Path(__file__).parents[3]
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+SCHEMA = load_schema()
 
 
 @pytest.fixture

@@ -18,13 +18,12 @@ from fake_site import Site, archive, entry, serving
 
 from fewpick.commands.fetch import main
 from fewpick.config.complete import complete
+from fewpick.config.schema import load_schema
 from fewpick.coordinates import read_picks
 from fewpick.errors import InputError
 from fewpick.fetching import download as module
 from fewpick.fetching.download import Remote, download, in_words, look_up
 from fewpick.fetching.public import Wanted, fetch
-
-SCHEMA = Path(__file__).parents[3] / "workflow/schemas/config.schema.yaml"
 
 
 @pytest.fixture
@@ -168,7 +167,7 @@ def test_a_cryoppp_entry_becomes_a_configuration(
     }
     assert {p.name for p in (folder / "micrographs").iterdir()} == {"m1.mrc", "m2.mrc"}
     assert (folder / "micrographs/m1.mrc").read_bytes() == image
-    config = complete(yaml.safe_load(path.read_text()), yaml.safe_load(SCHEMA.read_text()))
+    config = complete(yaml.safe_load(path.read_text()), load_schema())
     spec = config["datasets"]["cryoppp-10017"]
     assert spec["micrographs"] == str(folder / "micrographs")
     assert spec["y_axis"] == "up"
@@ -301,7 +300,7 @@ def test_the_command(
     assert capsys.readouterr().out == f"snakemake --cores all --configfile {config}\n"
     assert main(["cryoppp", "99999", *arguments[2:]]) == 2
     err = capsys.readouterr().err
-    assert "fewpick-fetch: " in err
+    assert "fewpick fetch: " in err
     assert "404" in err
     assert main(["empiar", "ten", *arguments[2:]]) == 2
     assert "the number of an EMPIAR entry" in capsys.readouterr().err
