@@ -1,12 +1,14 @@
-"""CryoPPP csv: `X-Coordinate,Y-Coordinate,Diameter[,...]`, read by column name.
+"""CSV tables of CryoPPP, `X-Coordinate,Y-Coordinate,Diameter[,...]`, and those written by hand.
 
-One file per micrograph, or one for several with the column `Micrographs Filename` that CryoPPP's
-own tables carry. Source: https://github.com/BioinfoMachineLearning/cryoppp
+Columns are found by name, in any case. One file per micrograph, or one for several with a column of
+names: `Micrographs Filename`, as CryoPPP's own tables have it, or simply `micrograph,x,y[,score]`.
+Source: https://github.com/BioinfoMachineLearning/cryoppp
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,16 +21,19 @@ from fewpick.micrographs import stem
 
 X, Y, DIAMETER, SCORE = "X-Coordinate", "Y-Coordinate", "Diameter", "Score"
 NAME = "Micrographs Filename"
+# What people call the columns of a table that they write themselves.
+XS, YS, NAMES = (X, "x", "x_coord"), (Y, "y", "y_coord"), (NAME, "micrograph", "image_name")
 
 
 def sniff(head: str) -> bool:
     first = next((line.lower() for line in head.splitlines() if line.strip()), "")
-    return X.lower() in first and Y.lower() in first
+    columns = {column.strip(' "') for column in re.split(r"[,;\s]", first)}
+    return any({x.lower(), y.lower()} <= columns for x, y in zip(XS[:2], YS[:2], strict=True))
 
 
 def read(path: Path) -> dict[str, Picks]:
     """Read one file; a header without rows is a micrograph without particles."""
-    return read_columns(path, x=X, y=Y, name=NAME, score=SCORE, diameter=DIAMETER)
+    return read_columns(path, x=XS, y=YS, name=NAMES, score=SCORE, diameter=DIAMETER)
 
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:

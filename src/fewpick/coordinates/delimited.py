@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,25 @@ from fewpick.errors import InputError
 
 
 def read_columns(
-    path: Path, *, x: str, y: str, name: str, score: str, diameter: str | None = None
+    path: Path,
+    *,
+    x: Sequence[str],
+    y: Sequence[str],
+    name: Sequence[str],
+    score: str,
+    diameter: str | None = None,
 ) -> dict[str, Picks]:
-    """Read picks by column name (in any case); without the column `name` the stem is the key.
+    """Read picks by column name, in any case.
+
+    Parameters
+    ----------
+    path: path
+        The table.
+    x, y, name: list of str
+        Names that the column may have, the usual one first. Without a column of names the stem of
+        the file is the key.
+    score, diameter: str
+        Names of columns that may be missing.
 
     Raises
     ------
@@ -24,13 +41,7 @@ def read_columns(
         When a column is missing or a value is not a number.
     """
     table = parse_table(path, read_text(path))
-    for column in (x, y):
-        if column.lower() not in table.columns:
-            raise InputError(
-                f"{path}: has no column {column!r}; its header is {table.columns!r:.200}. "
-                "Add the header or set the right format."
-            )
-    everything = make_picks(path, table.numbers(x), table.numbers(y))
+    everything = make_picks(path, table.numbers(table.find(x)), table.numbers(table.find(y)))
     scores = table.optional_numbers(score)
     sizes = table.optional_numbers(diameter) if diameter is not None else None
 
@@ -41,9 +52,9 @@ def read_columns(
         xy = everything.xy[rows]
         return make_picks(path, xy[:, 0], xy[:, 1], held_scores, median)
 
-    if name.lower() not in table.columns:
+    if not table.held(name):
         return {path.stem: picks_of(np.arange(len(everything)))}
-    names = table.strings(name)
+    names = table.strings(table.find(name))
     if "" in names:
         line = table.rows[names.index("")][0]
         raise InputError(f"{path}: line {line} names no micrograph. Write the file again.")
@@ -68,6 +79,31 @@ class Table:
     columns: list[str]
     rows: list[tuple[int, list[str]]]
     decimal_comma: bool
+
+    def held(self, names: Sequence[str]) -> list[str]:
+        """List those of `names`, in any case, that are columns."""
+        return [name.lower() for name in names if name.lower() in self.columns]
+
+    def find(self, names: Sequence[str]) -> str:
+        """Return the one column that has one of the names, the usual one first.
+
+        Raises
+        ------
+        InputError
+            When there is none, or several.
+        """
+        held = self.held(names)
+        if not held:
+            raise InputError(
+                f"{self.path}: has no column {names[0]!r}; its header is {self.columns!r:.200}. "
+                "Add the header or set the right format."
+            )
+        if len(held) > 1:
+            raise InputError(
+                f"{self.path}: the columns {' and '.join(map(repr, held))} mean the same. "
+                "Remove one."
+            )
+        return held[0]
 
     def strings(self, column: str) -> list[str]:
         at = self.columns.index(column.lower())

@@ -25,7 +25,7 @@ def sniff(head: str) -> bool:
 
 def read(path: Path) -> dict[str, Picks]:
     """Read one table; the score is optional, as in Topaz's training tables."""
-    return read_columns(path, x=X, y=Y, name=NAME, score=SCORE)
+    return read_columns(path, x=(X,), y=(Y,), name=(NAME,), score=SCORE)
 
 
 def write(path: Path, picks: Mapping[str, Picks]) -> None:

@@ -251,6 +251,42 @@ def test_csv_of_spreadsheets(tmp_path: Path, text: str) -> None:
     np.testing.assert_array_equal(read_picks(tmp_path / "mic.csv")["mic"].xy, held.xy)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "micrograph,x,y,score",
+        "Micrograph,X,Y,Score",
+        "IMAGE_NAME,X_COORD,Y_COORD,SCORE",
+        "image_name,x_coord,y_coord,score",
+        "micrograph;x;y;score",
+        "micrograph\tx\ty\tscore",
+        "micrograph x y score",
+    ],
+)
+@pytest.mark.parametrize("fmt", [None, "csv"])
+def test_csv_written_by_hand(tmp_path: Path, header: str, fmt: str | None) -> None:
+    mark = next(mark for mark in ",;\t " if mark in header)
+    lines = ["a.mrc,1.5,2,0.25", "b.mrc,3,4,0.5", "a.mrc,5,6,0.75"]
+    text = "\n".join([header, *(line.replace(",", mark) for line in lines)]) + "\n"
+    picks = read_picks(put(tmp_path / "mine.csv", text), fmt=fmt)
+    assert {key: held.xy.tolist() for key, held in picks.items()} == {
+        "a.mrc": [[1.5, 2.0], [5.0, 6.0]],
+        "b.mrc": [[3.0, 4.0]],
+    }
+    assert picks["a.mrc"].score is not None
+    assert picks["a.mrc"].score.tolist() == [0.25, 0.75]
+
+
+def test_csv_written_by_hand_for_one_micrograph(tmp_path: Path) -> None:
+    (held,) = read_picks(put(tmp_path / "mic.csv", "y,x\n2,1\n")).items()
+    assert (held[0], held[1].xy.tolist(), held[1].score) == ("mic", [[1.0, 2.0]], None)
+
+
+def test_csv_with_two_columns_of_one_meaning(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"columns 'x-coordinate' and 'x' mean the same"):
+        read_picks(put(tmp_path / "mic.csv", "X-Coordinate,Y-Coordinate,x\n1,2,3\n"))
+
+
 def test_csv_of_several_micrographs(tmp_path: Path) -> None:
     text = "Micrographs Filename,X-Coordinate,Y-Coordinate\nb.mrc,1,2\na.mrc,3,4\nb.mrc,5,6\n"
     picks = read_picks(put(tmp_path / "all.csv", text))
