@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
-# Options for snakemake, for example: make demo ARGS="--configfile config/empiar10017.yaml"
+# Options for snakemake, for example: make demo ARGS="--configfile config/experiments/empiar10017.yaml"
 ARGS ?=
 
 .DEFAULT_GOAL := help

@@ -15,7 +15,7 @@ from fewpick.config.schema import load_schema
 from fewpick.data.masks import draw_mask
 from fewpick.geometry import frame_for
 from fewpick.stacks import Stack, write_stack, write_table
-from fewpick.training.dataset import Micrograph
+from fewpick.training.training_set import Micrograph
 
 ROOT = Path(__file__).parents[1]
 SIZE = 768  # px, the default target size

@@ -18,7 +18,7 @@ import torch
 from benchmarks.data import hyperparameters, micrographs, write_micrograph
 from fewpick.data.preprocess import preprocess_shard
 from fewpick.network.unet import UNet
-from fewpick.picking import candidates as picks
+from fewpick.picking.candidates import candidate_table, find
 from fewpick.training.train import train
 
 # Small and short: memory by the number of micrographs is what counts.
@@ -70,8 +70,8 @@ def main(job: str, number: int, folder: Path, result: Path) -> None:
             if job == "train":
                 train(values, sheets, warm_start=network, device="cpu")
             else:
-                found = picks.find(network, sheets, device, views=1, nms_radius=1.2)
-                picks.candidates(list(found))
+                found = find(network, sheets, device, views=1, nms_radius=1.2)
+                candidate_table(list(found))
     result.write_text(str(watch.peak))
 
 

@@ -13,19 +13,19 @@ import torch
 from benchmarks.data import SIZE, hyperparameters, micrographs
 from benchmarks.measure import Figure, clock, interleave, milliseconds, ratio
 from benchmarks.preprocessing import marginal
-from fewpick.network.model_file import save
+from fewpick.network.model_file import save_model
 from fewpick.network.unet import UNet
-from fewpick.picking import candidates as picks
+from fewpick.picking.candidates import find
 
 VIEWS = 4
 NMS_RADIUS = 1.0
 OURS = """
 import sys
 import mrcfile, torch
-from fewpick import model
-from fewpick.picking import find_peaks, predict
+from fewpick.network.model_file import load_model
+from fewpick.network.inference import find_peaks, predict
 torch.set_num_threads(1)
-network = model.load(sys.argv[1]).network
+network = load_model(sys.argv[1]).network
 for path in sys.argv[2:]:
     with mrcfile.open(path) as mrc:
         image = torch.from_numpy(mrc.data.copy())[None, None]
@@ -48,10 +48,10 @@ def figures(device: torch.device, rounds: int) -> list[Figure]:
             mean /= VIEWS
 
         def ours() -> None:
-            list(picks.find(network, [sheet], device, views=VIEWS, nms_radius=NMS_RADIUS))
+            list(find(network, [sheet], device, views=VIEWS, nms_radius=NMS_RADIUS))
 
         times = interleave({"picking": ours, "forward": bare}, rounds, clock(device))
-        found = list(picks.find(network, [sheet], device, views=VIEWS, nms_radius=NMS_RADIUS))
+        found = list(find(network, [sheet], device, views=VIEWS, nms_radius=NMS_RADIUS))
     return [
         Figure(
             "inference and picking at 768 px, by the forward passes alone",
@@ -71,7 +71,7 @@ def against_topaz(topaz: Path, rounds: int = 1) -> Figure:
         for path in paths:
             with mrcfile.new(path) as mrc:
                 mrc.set_data(image)
-        save(folder / "model.safetensors", _network(), hyperparameters(method="supervised"))
+        save_model(folder / "model.safetensors", _network(), hyperparameters(method="supervised"))
         extract = ["extract", "-r", "18", "-d", "-1", "--num-workers", "0", "-j", "1"]
         extract += ["-o", f"{name}/picks.txt"]
         commands = {

@@ -28,11 +28,11 @@ CONFIG = {
         "fixmatch": {"method": "fixmatch"},
         **{
             f"fixmatch_{rule}": {"method": "fixmatch", "labelling": rule}
-            for rule in ("prevalence", "seed", "unmasked")
+            for rule in ("prevalence", "two_thresholds", "unmasked")
         },
-        "fixmatch_coupled": {
+        "fixmatch_one_threshold": {
             "method": "fixmatch",
-            "labelling": "seed",
+            "labelling": "two_thresholds",
             "fixmatch": {"pseudo_label_threshold": 0.7},
         },
     },

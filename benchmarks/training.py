@@ -19,9 +19,9 @@ from fewpick.training.train import _Run
 ARMS: dict[str, dict[str, Any]] = {
     "supervised": {"method": "supervised"},
     "fixmatch": {"method": "fixmatch"},
-    "fixmatch_seed": {
+    "fixmatch_two_thresholds": {
         "method": "fixmatch",
-        "labelling": "seed",
+        "labelling": "two_thresholds",
         "fixmatch": {"teacher": "student", "teacher_views": 1, "guard": False},
     },
 }
@@ -58,7 +58,9 @@ def figures(device: torch.device, rounds: int) -> list[Figure]:
         rule.draw(runs["fixmatch"].ema.network, runs["fixmatch"].rng)
         drawing = (now() - begin) * rule.rounds / length / float(times["supervised"].mean())
     detail = {"milliseconds": milliseconds(times), "batch": tuple(images.shape)}
-    steps = {name: ratio(times, name, "supervised") for name in ("fixmatch", "fixmatch_seed")}
+    steps = {
+        name: ratio(times, name, "supervised") for name in ("fixmatch", "fixmatch_two_thresholds")
+    }
     return [
         Figure(
             "training step, by the network's forward and backward pass",
@@ -74,7 +76,10 @@ def figures(device: torch.device, rounds: int) -> list[Figure]:
             mark=2.5,
             detail={"step": steps["fixmatch"], "its share of drawing pseudo-labels": drawing},
         ),
-        Figure("FixMatch step with the seed's rule, by a supervised step", steps["fixmatch_seed"]),
+        Figure(
+            "FixMatch step with two thresholds, by a supervised step",
+            steps["fixmatch_two_thresholds"],
+        ),
     ]
 
 

@@ -36,7 +36,7 @@ COLUMNS = [
 HEAD = """# Results on real micrographs
 
 Written by `python docs/make_results.py` from the tables in docs/results/, which these runs made:
-`snakemake --cores all --configfile config/NAME.yaml`.
+`snakemake --cores all --configfile config/experiments/NAME.yaml`.
 
 F1 and average precision are of picks on test micrographs that neither training nor any choice saw,
 matched one to one within 0.3 particle diameters, the border left out. They are means and standard

@@ -23,7 +23,7 @@ from PIL import Image
 
 from fewpick.errors import InputError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MRC_SUFFIXES = (".mrc", ".map", ".mrc.gz", ".mrc.bz2")
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -33,7 +33,7 @@ IMAGE_SUFFIXES = MRC_SUFFIXES + TIFF_SUFFIXES + PICTURE_SUFFIXES
 MRC_MODES = (0, 1, 2, 6, 12)
 # Shares above which a warning is due: of rows with one value throughout, of pixels at one end of
 # the grey values.
-BLANK, CUT_OFF = 0.05, 0.1
+BLANK, CLIPPED = 0.05, 0.1
 LARGEST_SIDE = 65_536  # px; above it a header is broken rather than a detector large
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow takes images as large as micrographs for attacks
@@ -253,23 +253,23 @@ def _check_values(path: Path, image: Image32, low: float, high: float) -> None:
 
 
 def _doubt_values(path: Path, image: Image32, lows: Rows, highs: Rows) -> None:
-    """Warn of an image that may be incomplete or cut off; it can be used all the same.
+    """Warn of an image that may be incomplete or clipped; it can be used all the same.
 
     `lows` and `highs` are the least and the greatest value of each row.
     """
     blank = np.flatnonzero(lows == highs)
     if len(blank) > BLANK * len(image):
-        log.warning(
+        logger.warning(
             "%s: %d of %d rows hold one value throughout, the first is row %d. The file may be "
             "incomplete. Look at it, and copy or process it again.",
             *(path, len(blank), len(image), blank[0]),
         )
         return
     for word, ends, value in (("highest", highs, highs.max()), ("lowest", lows, lows.min())):
-        # Only rows that reach the value are counted: few, but where values are cut off.
-        if (share := (image[ends == value] == value).sum() / image.size) > CUT_OFF:
-            log.warning(
-                "%s: %.0f %% of the pixels have the %s value, %g: grey values are cut off there. "
+        # Only rows that reach the value are counted: few, but where values are clipped.
+        if (share := (image[ends == value] == value).sum() / image.size) > CLIPPED:
+            logger.warning(
+                "%s: %.0f %% of the pixels have the %s value, %g: grey values are clipped there. "
                 "Export the micrograph again with a wider range, or as 32-bit MRC.",
                 *(path, 100 * share, word, value),
             )
@@ -350,7 +350,7 @@ def _mrc_header(path: Path, mrc: Any) -> Header:
     x, y = sizes
     pixel_size = x if np.isfinite(x) and x > 0 else None
     if pixel_size is not None and abs(x - y) > 0.01 * x:
-        log.warning("%s: pixels of %g x %g Angstrom; %g is used for both axes.", path, x, y, x)
+        logger.warning("%s: pixels of %g x %g Angstrom; %g is used for both axes.", path, x, y, x)
     return Header(int(header.ny), int(header.nx), pixel_size)
 
 
@@ -403,7 +403,9 @@ def _read_tiff(path: Path) -> np.ndarray[Any, Any]:
             return _read_picture(path)
         data = page.asarray()
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            log.warning("%s: stored as a negative (0 is white); values are used as stored.", path)
+            logger.warning(
+                "%s: stored as a negative (0 is white); values are used as stored.", path
+            )
     if np.iscomplexobj(data):
         raise InputError(f"{path}: complex values. Give a real-valued image.")
     return _to_grey(path, data) if data.ndim == 3 else data
@@ -426,5 +428,5 @@ def _to_grey(path: Path, colour: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     red, green, blue = (colour[..., channel] for channel in range(3))
     if np.array_equal(red, green) and np.array_equal(red, blue):
         return red
-    log.warning("%s: a colour image; its luminance is used.", path)
+    logger.warning("%s: a colour image; its luminance is used.", path)
     return 0.299 * red + 0.587 * green + 0.114 * blue

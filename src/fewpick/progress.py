@@ -10,7 +10,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 INTERVAL = 30.0  # seconds between two lines in the log
 
@@ -56,7 +56,7 @@ class Progress:
         now = time.monotonic()
         if now - self._told >= self.interval or self.done >= self.total:
             self._told = now
-            log.info("%s", self.line(now - self._begin))
+            logger.info("%s", self.line(now - self._begin))
 
     def line(self, elapsed: float) -> str:
         """The line for the log after `elapsed` seconds."""

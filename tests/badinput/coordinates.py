@@ -227,7 +227,7 @@ CASES = [
         Refused("particles.star", "no particle", "json"),
     ),
     Case(
-        "a coordinate file cut off in its last line",
+        "a coordinate file truncated in its last line",
         "a transfer broke off",
         text(lambda content: content.rstrip("\n").rsplit(",", 1)[0]),
         Refused(NAME, "line 16 has 1 fields", "Write the file again"),

@@ -94,7 +94,7 @@ CASES = [
         host=partial(read_only, "micrographs"),
     ),
     Case(
-        "a micrograph that is cut short during the run",
+        "a micrograph that is truncated during the run",
         "copying was still going on",
         lambda project: None,
         Refused(str(M3), "1500 bytes", "Copy the file again"),

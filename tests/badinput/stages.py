@@ -112,7 +112,7 @@ def _stages(between: Callable[[], object]) -> None:
     from fewpick.config.file import read_config
     from fewpick.config.plan import make_plan
     from fewpick.config.schema import load_schema
-    from fewpick.data.inventory import micrographs_of, table_of
+    from fewpick.data.inventory import inventory_table, micrographs_of
     from fewpick.data.manifest import build_manifest
     from fewpick.data.masks import mask_shard
     from fewpick.data.preprocess import input_sizes, preprocess_shard
@@ -126,7 +126,7 @@ def _stages(between: Callable[[], object]) -> None:
     spec, files = config["datasets"]["mine"], plan.datasets["mine"]
     paths = list(map(Path, files.micrographs.values()))
     on_bad = spec["on_bad_micrograph"]
-    inventory = table_of(paths, map(Path, files.coordinates), on_bad)
+    inventory = inventory_table(paths, map(Path, files.coordinates), on_bad)
     write_table(inventory, "results/data/mine/inventory.tsv")
     headers, left_out = micrographs_of(read_table("results/data/mine/inventory.tsv"))
     manifest, points = build_manifest(spec, headers, left_out)

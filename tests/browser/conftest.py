@@ -22,7 +22,7 @@ def browser() -> str:
 
 @pytest.fixture(scope="module")
 def opened(browser: str, example: Example) -> Iterator[Page]:
-    """The page at laptop width, with the network cut; tests share it and set what they need."""
+    """The page at laptop width, offline; tests share it and set what they need."""
     with Page(browser, 1366, 800) as page:
         page.open(example.page)
         yield page

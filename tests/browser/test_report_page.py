@@ -12,7 +12,7 @@ from browser.chromium import Page
 from example_report import HOSTILE, MATCH_RADII, MICROGRAPHS, RATIOS, Example
 
 from fewpick.evaluation.matching import match, precision_recall_f1
-from fewpick.evaluation.truth import Picks, Truth, read_candidates
+from fewpick.evaluation.truth import Candidates, Truth, read_candidates
 from fewpick.report.gallery import Run, stops_for
 
 COUNTS = """[...document.querySelectorAll("#counts tr")].map(
@@ -40,7 +40,7 @@ def counted(truths: list[Truth], run: Run, threshold: float) -> tuple[int, int, 
     held = read_candidates(run.candidates, threshold)
     picks, correct, particles = 0, 0, 0
     for truth in truths:
-        mine = held.get(truth.key, Picks.none()).within(truth)
+        mine = held.get(truth.key, Candidates.none()).within(truth)
         xy = mine.xy[mine.kept]
         picks += len(xy)
         particles += len(truth.xy)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fewpick.evaluation.comparison import build_table
 from fewpick.evaluation.scores import Key, score_picks
-from fewpick.evaluation.truth import Dataset, Truth, flip, read_candidates, read_truths
+from fewpick.evaluation.truth import Truth, TruthFiles, flip, read_candidates, read_truths
 from fewpick.geometry import Frame, frame_for
 from fewpick.report.gallery import Run
 from fewpick.report.page import Comparison, Training, build
@@ -82,7 +82,7 @@ def make_example(folder: Path) -> Example:
     return Example(folder / "report.html", comparison, truths)
 
 
-def _dataset(folder: Path, rng: np.random.Generator) -> Dataset:
+def _dataset(folder: Path, rng: np.random.Generator) -> TruthFiles:
     frame = frame_for(NY, NX, TARGET)
     images = [rng.normal(size=(TARGET, TARGET)).astype(np.float16) for _ in MICROGRAPHS]
     shape = (len(images), TARGET, TARGET)
@@ -103,7 +103,7 @@ def _dataset(folder: Path, rng: np.random.Generator) -> Dataset:
         points.append(pd.DataFrame({"micrograph": name, "x": xy[:, 0], "y": xy[:, 1]}))
     write_table(pd.concat(points), folder / "coordinates.tsv")
     spec = {"particle_radius": RADIUS, "border": BORDER}
-    return Dataset(spec, folder / "manifest.tsv", folder / "coordinates.tsv")
+    return TruthFiles(spec, folder / "manifest.tsv", folder / "coordinates.tsv")
 
 
 def _candidates(truths: list[Truth], stray: float, rng: np.random.Generator) -> pd.DataFrame:

@@ -20,7 +20,10 @@ SCRIPTS = ROOT / "workflow/scripts"
 # New processes are forked from a server that has imported PyTorch, which saves seconds each.
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    [f"fewpick.{name}" for name in ("training.train", "training.dataset", "network.model_file")]
+    [
+        f"fewpick.{name}"
+        for name in ("training.train", "training.training_set", "network.model_file")
+    ]
 )
 
 

@@ -160,10 +160,10 @@ CONFIG: dict[str, Any] = {
     "arms": {
         "supervised": {"method": "supervised"},
         "fixmatch": {"method": "fixmatch"},
-        "seed": {"method": "fixmatch", "labelling": "seed"},
-        "coupled": {
+        "two_thresholds": {"method": "fixmatch", "labelling": "two_thresholds"},
+        "one_threshold": {
             "method": "fixmatch",
-            "labelling": "seed",
+            "labelling": "two_thresholds",
             "fixmatch": {"pseudo_label_threshold": 0.7},
         },
     },

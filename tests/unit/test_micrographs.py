@@ -108,12 +108,12 @@ def test_volume_of_one_slice_is_an_image_and_a_stack_is_not(tmp_path: Path) -> N
             read(tmp_path / "movie.mrc")
 
 
-@pytest.mark.parametrize("cut", [1, 4, 500])
-def test_truncated_and_overlong_mrc(tmp_path: Path, cut: int) -> None:
+@pytest.mark.parametrize("lost", [1, 4, 500])
+def test_truncated_and_overlong_mrc(tmp_path: Path, lost: int) -> None:
     path = tmp_path / "a.mrc"
     write_mrc(path, ramp("float32"))
     content = path.read_bytes()
-    for broken in (content[:-cut], content + bytes(cut)):
+    for broken in (content[:-lost], content + bytes(lost)):
         path.write_bytes(broken)
         for read in (read_header, read_micrograph):
             with pytest.raises(InputError, match=rf"a\.mrc: {len(broken)} bytes where"):

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from workspace import Workspace
 
-ARMS = ("supervised", "fixmatch", "seed", "coupled")
+ARMS = ("supervised", "fixmatch", "two_thresholds", "one_threshold")
 TABLE = {"comparison", "figure_scores", "report"}
 SHARDS = [f"dataset=mine shard=shard-00{i}of004" for i in range(4)]
 
@@ -100,12 +100,12 @@ def test_touched_code(workspace: Workspace, profile: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "arms"),
     [
-        # The arm `coupled` has a value of its own, `fixmatch` another rule of labelling.
-        ("fixmatch.pseudo_label_threshold", 0.6, {"seed"}),
-        ("fixmatch.confidence_threshold", 0.8, {"seed", "coupled"}),
-        ("arms.coupled.fixmatch.pseudo_label_threshold", 0.8, {"coupled"}),
+        # The arm `one_threshold` has a value of its own, `fixmatch` another rule of labelling.
+        ("fixmatch.pseudo_label_threshold", 0.6, {"two_thresholds"}),
+        ("fixmatch.confidence_threshold", 0.8, {"two_thresholds", "one_threshold"}),
+        ("arms.one_threshold.fixmatch.pseudo_label_threshold", 0.8, {"one_threshold"}),
         ("fixmatch.doubt", 0.6, {"fixmatch"}),
-        ("fixmatch.weight", 0.5, {"fixmatch", "seed", "coupled"}),
+        ("fixmatch.weight", 0.5, {"fixmatch", "two_thresholds", "one_threshold"}),
     ],
 )
 def test_fixmatch_keys(workspace: Workspace, key: str, value: Any, arms: set[str]) -> None:
@@ -115,11 +115,11 @@ def test_fixmatch_keys(workspace: Workspace, key: str, value: Any, arms: set[str
 
 def test_training_of_one_arm(workspace: Workspace) -> None:
     """It has a warm start of its own then."""
-    workspace.edit("arms.seed.training", {"batch_size": 1})
+    workspace.edit("arms.two_thresholds.training", {"batch_size": 1})
     jobs = workspace.jobs()
     new = {job for job in jobs if "warm_start" in job}
     assert {job.split()[0] for job in new} == {"hyperparameters", "warm_start"}
-    assert jobs - new == configured({"seed"}) | trained({"seed"})
+    assert jobs - new == configured({"two_thresholds"}) | trained({"two_thresholds"})
 
 
 def test_another_arm(workspace: Workspace) -> None:

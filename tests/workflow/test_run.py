@@ -72,8 +72,8 @@ def test_picks_are_written_for_other_programs(finished: Workspace) -> None:
     folder = finished.directory / "results/picks/supervised/ratio-0.2/seed-0"
     candidates = read_table(folder / "candidates.tsv")
     model = finished.directory / "results/models/supervised/ratio-0.2/seed-0"
-    cut = json.loads((model / "threshold.json").read_text())["threshold"]
-    chosen = candidates[candidates["score"] >= cut]
+    threshold = json.loads((model / "threshold.json").read_text())["threshold"]
+    chosen = candidates[candidates["score"] >= threshold]
     micrographs = sorted((finished.directory / "micrographs").iterdir())
     assert chosen[["x", "y"]].to_numpy().min() >= 0
     assert chosen[["x", "y"]].to_numpy().max() <= 255
@@ -167,7 +167,7 @@ def test_given_configuration_stands_for_itself(fresh: Workspace) -> None:
 def test_default_configuration_is_the_simulated_comparison(tmp_path: Path) -> None:
     jobs = Workspace.create(tmp_path).jobs()
     trained = {tuple(job.split()[1:3]) for job in jobs if job.startswith("train ")}
-    arms = ("supervised", "fixmatch", "fixmatch_seed", "fixmatch_coupled")
+    arms = ("supervised", "fixmatch", "fixmatch_two_thresholds", "fixmatch_one_threshold")
     assert {(f"arm={a}", f"ratio={r}") for a in arms for r in ("0.05", "0.1")} <= trained
     assert any(job.startswith("simulate_") for job in jobs)
 

@@ -9,7 +9,7 @@ from _stage import stage
 from fewpick.data import shards
 from fewpick.data.shards import by_dataset
 from fewpick.evaluation.baselines import score_baselines
-from fewpick.evaluation.truth import Dataset
+from fewpick.evaluation.truth import TruthFiles
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -20,7 +20,7 @@ def main() -> None:
     files = snakemake.input
     stacks, masks = shards.paths(files.shards)
     score_baselines(
-        {name: Dataset(**source) for name, source in settings["datasets"].items()},
+        {name: TruthFiles(**source) for name, source in settings["datasets"].items()},
         split=Path(files.split),
         stacks=by_dataset(stacks),
         masks=by_dataset(masks),

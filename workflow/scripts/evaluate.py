@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from _stage import stage
 
 from fewpick.evaluation.scores import Key, score_run
-from fewpick.evaluation.truth import Dataset
+from fewpick.evaluation.truth import TruthFiles
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -18,7 +18,7 @@ def main() -> None:
     files, wildcards = snakemake.input, snakemake.wildcards
     score_run(
         Key(wildcards.arm, float(wildcards.ratio), int(wildcards.seed)),
-        {name: Dataset(**source) for name, source in settings["datasets"].items()},
+        {name: TruthFiles(**source) for name, source in settings["datasets"].items()},
         split=Path(files.split),
         ratio=Path(files.ratio),
         candidates=Path(files.candidates),

@@ -9,8 +9,8 @@ from _stage import stage
 
 from fewpick.atomic import atomic_path
 from fewpick.evaluation.scores import Key, score_external
-from fewpick.evaluation.truth import Dataset
-from fewpick.external.picks import read_external
+from fewpick.evaluation.truth import TruthFiles
+from fewpick.external.external_picks import read_external
 from fewpick.stacks import read_table, write_table
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def main() -> None:
     scored = score_external(
         Key(wildcards.picker, math.nan, int(wildcards.seed)),
         picks["dataset"],
-        Dataset(settings["spec"], Path(files.manifest), Path(files.coordinates)),
+        TruthFiles(settings["spec"], Path(files.manifest), Path(files.coordinates)),
         split=Path(files.split),
         candidates=candidates,
         source=picks["path"],

@@ -8,7 +8,7 @@ from _stage import stage
 
 from fewpick.data import shards
 from fewpick.data.shards import by_dataset
-from fewpick.evaluation.truth import Dataset, read_candidates, read_truths
+from fewpick.evaluation.truth import TruthFiles, read_candidates, read_truths
 from fewpick.figures.grey import choose_micrographs
 from fewpick.figures.plots import draw_micrographs
 
@@ -21,7 +21,7 @@ def main() -> None:
     files, wildcards = snakemake.input, snakemake.wildcards
     threshold = json.loads(Path(files.threshold).read_text())["threshold"]
     chosen = choose_micrographs(Path(files.micrographs))
-    sources = {name: Dataset(**source) for name, source in settings["datasets"].items()}
+    sources = {name: TruthFiles(**source) for name, source in settings["datasets"].items()}
     truths = {truth.key: truth for truth in read_truths(sources, Path(files.split), "test")}
     draw_micrographs(
         [truths[key] for key in chosen],

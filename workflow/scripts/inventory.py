@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.data.inventory import table_of
+from fewpick.data.inventory import inventory_table
 from fewpick.stacks import write_table
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files = snakemake.input
-    table = table_of(
+    table = inventory_table(
         list(map(Path, files.micrographs)),
         list(map(Path, files.coordinates)),
         settings["on_bad_micrograph"],

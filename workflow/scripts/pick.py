@@ -9,15 +9,15 @@ from _stage import stage
 
 from fewpick.atomic import atomic_path
 from fewpick.data import shards
-from fewpick.network import model_file as model
 from fewpick.network.device import select_device
-from fewpick.picking import candidates as picks
+from fewpick.network.model_file import load_model, save_model
+from fewpick.picking.candidates import candidate_table, find
 from fewpick.picking.export import export_picks
 from fewpick.picking.picker import describe_use
 from fewpick.progress import Progress
 from fewpick.stacks import read_table, write_table
 from fewpick.training import thresholds
-from fewpick.training.dataset import load
+from fewpick.training.training_set import load_training_set
 from fewpick.versions import versions
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files, output = snakemake.input, snakemake.output
     device = select_device(snakemake.resources.device)
-    trained = model.load(files.model, device)
-    micrographs = load(*shards.paths(files.shards), Path(files.ratio))
+    trained = load_model(files.model, device)
+    micrographs = load_training_set(*shards.paths(files.shards), Path(files.ratio))
     found = []
     with Progress(len(micrographs), "pick") as progress:
-        for one in picks.find(trained.network, micrographs, device, **settings["picking"]):
+        for one in find(trained.network, micrographs, device, **settings["picking"]):
             found.append(one)
             progress.update()
-    candidates, threshold = picks.candidates(found), thresholds.choose(found)
+    candidates, threshold = candidate_table(found), thresholds.final_threshold(found)
     write_table(candidates, output.candidates)
     write_table(pd.concat([one.pixels for one in found]), output.pixels)
     with atomic_path(output.threshold) as path:
@@ -50,7 +50,7 @@ def main() -> None:
         **settings["preprocess"],
     )
     use["versions"] = versions(("torch", "numpy", "scipy"))
-    model.save(output.picker, trained.network, trained.hyperparameters, use)
+    save_model(output.picker, trained.network, trained.hyperparameters, use)
     export_picks(
         candidates[candidates["score"] >= threshold["threshold"]],
         manifests,

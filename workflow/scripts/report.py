@@ -8,7 +8,7 @@ from _stage import stage
 
 from fewpick.data import shards
 from fewpick.data.shards import by_dataset
-from fewpick.evaluation.truth import Dataset
+from fewpick.evaluation.truth import TruthFiles
 from fewpick.report.gallery import Run
 from fewpick.report.page import Comparison, Training, build
 from fewpick.stacks import table_path
@@ -36,7 +36,7 @@ def main() -> None:
                 Training(arm, float(ratio), int(seed), list(map(Path, phases)))
                 for (arm, ratio, seed), phases in zip(settings["trainings"], histories, strict=True)
             ],
-            datasets={name: Dataset(**source) for name, source in settings["datasets"].items()},
+            datasets={name: TruthFiles(**source) for name, source in settings["datasets"].items()},
             masks={name: list(map(table_path, held)) for name, held in by_dataset(masks).items()},
             stacks=by_dataset(stacks),
             split=Path(files.split),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.data.shards import table_of
+from fewpick.data.shards import shard_table
 from fewpick.stacks import write_table
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     files = snakemake.input
-    write_table(table_of(files.stacks, files.masks), snakemake.output[0])
+    write_table(shard_table(files.stacks, files.masks), snakemake.output[0])
 
 
 with stage(snakemake.log[0]):

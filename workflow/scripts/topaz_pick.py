@@ -8,11 +8,11 @@ from _stage import stage
 
 from fewpick.atomic import atomic_path
 from fewpick.data import shards
-from fewpick.picking import candidates as picks
+from fewpick.picking.candidates import found_in_table
 from fewpick.picking.export import export_picks
 from fewpick.stacks import read_table
 from fewpick.training import thresholds
-from fewpick.training.dataset import load
+from fewpick.training.training_set import load_training_set
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -22,8 +22,8 @@ def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files, output = snakemake.input, snakemake.output
     candidates = read_table(files.candidates)
-    micrographs = load(*shards.paths(files.shards), Path(files.ratio))
-    threshold = thresholds.choose(picks.from_candidates(candidates, micrographs))
+    micrographs = load_training_set(*shards.paths(files.shards), Path(files.ratio))
+    threshold = thresholds.final_threshold(found_in_table(candidates, micrographs))
     with atomic_path(output.threshold) as path:
         path.write_text(json.dumps(threshold, indent=2) + "\n")
     export_picks(

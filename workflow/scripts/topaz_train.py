@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.external.topaz import Topaz, train
+from fewpick.external.topaz import Topaz, train_topaz
 from fewpick.stacks import write_table
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     files, resources = snakemake.input, snakemake.resources
-    history = train(
+    history = train_topaz(
         Topaz(resources.executable, snakemake.threads, bool(resources.gpu)),
         [Path(folder) for folder in files.images],
         Path(files.ratio),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from _stage import stage, stop_request
 
 from fewpick.data import shards
-from fewpick.network import model_file as model
+from fewpick.network.model_file import load_model, save_model
 from fewpick.progress import Progress
 from fewpick.stacks import write_table
-from fewpick.training.dataset import load
 from fewpick.training.train import Stopped, train
+from fewpick.training.training_set import load_training_set
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -26,18 +26,18 @@ def main() -> None:
     settings = hyperparameters["training"]
     steps, begin = settings["warm_start_steps"], None
     if "warm_start" in files.keys():  # noqa: SIM118
-        steps, begin = settings["steps"] - steps, model.load(files.warm_start).network
+        steps, begin = settings["steps"] - steps, load_model(files.warm_start).network
     with Progress(steps, snakemake.rule) as progress:
         network, history = train(
             hyperparameters,
-            load(*shards.paths(files.shards), Path(files.ratio)),
+            load_training_set(*shards.paths(files.shards), Path(files.ratio)),
             warm_start=begin,
             device=snakemake.resources.device,
             checkpoint=checkpoint(),
             on_step=progress.update,
             stop=stop_request(),
         )
-    model.save(snakemake.output.model, network, hyperparameters)
+    save_model(snakemake.output.model, network, hyperparameters)
     write_table(history, snakemake.output.history)
 
 

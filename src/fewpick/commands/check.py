@@ -229,7 +229,7 @@ def _check_scales(
 
 def _check_external(config: Mapping[str, Any], manifests: Mapping[str, pd.DataFrame]) -> None:
     """Picks of other programs can be read and match."""
-    from fewpick.external.picks import read_external
+    from fewpick.external.external_picks import read_external
 
     for name, spec in config["external_picks"].items():
         if spec["dataset"] in manifests:

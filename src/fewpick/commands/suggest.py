@@ -111,7 +111,7 @@ def _suggest(arguments: argparse.Namespace) -> int:
         for path in paths.values():
             candidates += suggest.areas(pickers, path, tile_size)
             progress.update()
-    chosen = suggest.choose(candidates, arguments.n)
+    chosen = suggest.choose_areas(candidates, arguments.n)
     if not chosen:
         edge = max(pickers[0].see(path).frame.size for path in paths.values())
         raise InputError(f"--tile-size {tile_size}: no tile fits into a micrograph of {edge} px.")

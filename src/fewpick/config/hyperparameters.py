@@ -13,14 +13,14 @@ SECTIONS = ("model", "training", "fixmatch")
 
 # Keys of `fixmatch` that only some labellings read; the other keys serve all of them.
 LABELLINGS_THAT_READ = {
-    "pseudo_label_threshold": ("seed", "unmasked"),
-    "confidence_threshold": ("seed",),
+    "pseudo_label_threshold": ("two_thresholds", "unmasked"),
+    "confidence_threshold": ("two_thresholds",),
     "keep_fraction": ("prevalence",),
-    "cut_momentum": ("prevalence",),
+    "threshold_momentum": ("prevalence",),
     "rounds": ("objects",),
     "pool_size": ("objects",),
     "doubt": ("objects",),
-    "views": ("prevalence", "seed", "unmasked"),
+    "views": ("prevalence", "two_thresholds", "unmasked"),
 }
 
 

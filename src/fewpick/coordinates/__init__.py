@@ -22,7 +22,7 @@ from fewpick.coordinates import (
     csv_table,
     json_points,
     star,
-    topaz,
+    topaz_table,
 )
 from fewpick.coordinates.names import Match, match_names
 from fewpick.coordinates.picks import Picks, make_picks
@@ -63,7 +63,7 @@ FORMATS: dict[str, Format] = {
     "cbox": Format((".cbox",), cbox.sniff, cbox.read, cbox.write, ("box_size",)),
     "star": Format((".star",), star.sniff, star.read, star.write, ("names", "pixel_size")),
     "csv": Format((".csv",), csv_table.sniff, csv_table.read, csv_table.write, ("box_size",)),
-    "topaz": Format((".txt",), topaz.sniff, topaz.read, topaz.write),
+    "topaz": Format((".txt",), topaz_table.sniff, topaz_table.read, topaz_table.write),
     "box": Format((".box",), box.sniff, box.read, box.write, ("box_size",)),
 }
 

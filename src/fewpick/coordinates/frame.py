@@ -17,7 +17,7 @@ from fewpick.coordinates.names import match_names
 from fewpick.coordinates.picks import Picks
 from fewpick.errors import InputError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 TOLERANCE = 1.0  # px beyond the edge that rounding and the flip explain
 Y_AXES = ("down", "up")
@@ -76,13 +76,13 @@ def read_in_frame(
     lost = sum(len(picks[key]) for key in match.unmatched_keys)
     total = sum(map(len, picks.values()))
     used = sum(len(picks[key]) for key in matched)
-    log.info("%s: %d of %d coordinates used.", path, used, total)
+    logger.info("%s: %d of %d coordinates used.", path, used, total)
     if match.unmatched_keys:
-        log.warning(
+        logger.warning(
             "%s: %d of %d coordinates are left out: %s.", path, lost, total, match.summary()
         )
     if match.unmatched_micrographs:
-        log.info(
+        logger.info(
             "%s: names no coordinates for %d micrographs; they count as not annotated.",
             path,
             len(match.unmatched_micrographs),
@@ -110,6 +110,6 @@ def _in_image(where: str, picks: Picks, shape: tuple[int, int], *, flip: bool) -
     xy = np.clip(xy, 0, last)
     once = np.sort(np.unique(xy, axis=0, return_index=True)[1])
     if len(once) < len(xy):
-        log.warning("%s: %d points given twice are used once.", where, len(xy) - len(once))
+        logger.warning("%s: %d points given twice are used once.", where, len(xy) - len(once))
     score = None if picks.score is None else picks.score[once]
     return Picks(xy[once], score, picks.diameter, picks.pixel_size)

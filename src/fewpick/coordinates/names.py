@@ -48,8 +48,8 @@ def _bare(name: str) -> str:
     return name
 
 
-# (spelling of the key, spelling of the micrograph). A number prefix is cut on one side at a time:
-# cut on both, 001_mic would match 002_mic.
+# (spelling of the key, spelling of the micrograph). A number prefix is removed on one side at a
+# time: removed on both, 001_mic would match 002_mic.
 SPELLINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
     (str, str),
     (_base, _base),

@@ -22,7 +22,7 @@ MICROGRAPH, COORDINATES = "micrograph", "coordinates"
 HEAD = 1 << 16
 
 
-def table_of(
+def inventory_table(
     micrographs: Sequence[Path], coordinates: Iterable[Path], on_bad: str = "stop"
 ) -> pd.DataFrame:
     """List the files of one data set.

@@ -19,7 +19,7 @@ from fewpick.errors import InputError
 from fewpick.geometry import particle_radius
 from fewpick.micrographs import Header, shapes_of
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SAME_PARTICLE = 0.5  # particle radii; no two particles lie that near
 PIXEL_SIZE_TOLERANCE = 0.05  # calibrations differ by less
@@ -118,7 +118,7 @@ def left_out_table(left_out: Mapping[Path, str]) -> pd.DataFrame:
 
 def _tell_left_out(left_out: Mapping[Path, str], n_good: int) -> None:
     for reason in left_out.values():
-        log.warning("left out: %s", reason)
+        logger.warning("left out: %s", reason)
     if left_out:
         total = n_good + len(left_out)
         if not n_good:
@@ -126,7 +126,7 @@ def _tell_left_out(left_out: Mapping[Path, str], n_good: int) -> None:
                 f"{next(iter(left_out))}: this micrograph and all others, {total} in all, are "
                 "broken, and on_bad_micrograph: skip leaves nothing. Copy them again."
             )
-        log.warning(
+        logger.warning(
             "%d of %d micrographs are left out, with their coordinates (on_bad_micrograph: skip).",
             *(len(left_out), total),
         )
@@ -170,7 +170,7 @@ def _doubt_neighbours(
     }
     if total := sum(doubled.values()):
         worst = max(doubled, key=lambda name: doubled[name])
-        log.warning(
+        logger.warning(
             "%s: %d pairs of points are nearer than %g radii, most of them (%d) on %s. Were two "
             "lists of the same particles put together? Remove the doubles.",
             *(source, total, SAME_PARTICLE, doubled[worst], worst),
@@ -189,7 +189,7 @@ def _doubt_pixel_sizes(
     for name, held in picks.items():
         size, said = declared or known.get(name), held.pixel_size
         if size and said and not _alike(size, said):
-            log.warning(
+            logger.warning(
                 "%s: says %.4g angstrom per pixel for %s, which has %.4g. Were the points picked "
                 "on images of another size (set scale), or is the header wrong (set pixel_size)?",
                 *(spec["coordinates"], said, name, size),
@@ -199,14 +199,14 @@ def _doubt_pixel_sizes(
         return
     least, most = (choose(known, key=lambda name: known[name]) for choose in (min, max))
     if spec.get("particle_radius") and not _alike(known[least], known[most]):
-        log.warning(
+        logger.warning(
             "%s: pixel sizes go from %.4g to %.4g angstrom, and particle_radius is the same number "
             "of px for all. Give particle_diameter_angstrom, or pixel_size if headers are wrong.",
             *(paths[most], known[least], known[most]),
         )
     unset = [name for name, size in known.items() if size == UNSET]
     if unset and spec.get("particle_diameter_angstrom"):
-        log.warning(
+        logger.warning(
             "%s: the header says exactly 1 angstrom per pixel, which programs write when they do "
             "not know it (so in %d micrographs). Set pixel_size, be it to 1.",
             *(paths[unset[0]], len(unset)),
@@ -227,7 +227,7 @@ def _check_orientation(
         return "unclear"
     first = next(path.name for path, xy in points.items() if len(xy))
     found = measure_orientation(points, radii[first])
-    log.info("orientation: %s", found.summary())
+    logger.info("orientation: %s", found.summary())
     if found.verdict == "flip_y suspected" and found.evidence["flip_y"] >= REFUSED:
         declared = spec.get("y_axis", "down")
         right = "up" if declared == "down" else "down"
@@ -236,21 +236,21 @@ def _check_orientation(
             f"{found.summary()}. Set y_axis: {right}."
         )
     if found.verdict.endswith("suspected"):
-        log.warning(
+        logger.warning(
             "%s: the points may be in another frame than the images: %s. Look at a few before "
             "you trust any score.",
             spec["coordinates"],
             found.summary(),
         )
     elif found.verdict == "unclear":
-        log.warning(
+        logger.warning(
             "%s: the images show no particle at the points: %s. With more than a few hundred "
             "particles this hints at another scale or at other micrographs.",
             spec["coordinates"],
             found.summary(),
         )
     if found.inverted:
-        log.warning(
+        logger.warning(
             "%s: the particles have the opposite contrast of those of other micrographs (so on %d "
             "of the %d that were looked at). Invert the micrograph, or leave it out.",
             *(found.inverted[0], len(found.inverted), found.n_micrographs),

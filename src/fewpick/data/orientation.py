@@ -21,7 +21,7 @@ from scipy import fft, ndimage
 from fewpick.coordinates.picks import Points
 from fewpick.micrographs import Image32, read_micrograph
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SAMPLED = 8  # micrographs looked at
 FEWEST = 10  # particles below which nothing is concluded
@@ -185,8 +185,8 @@ def _offsets(
 
 def _energy(patch: NDArray[np.float64], count: int, radius: float) -> NDArray[np.float64]:
     """Mean energy within a radius of each offset of a sum of `count` patches."""
-    cut = int(np.ceil(radius))
-    disc = np.hypot(*np.mgrid[-cut : cut + 1, -cut : cut + 1]) <= radius
+    half = int(np.ceil(radius))
+    disc = np.hypot(*np.mgrid[-half : half + 1, -half : half + 1]) <= radius
     # Divided by the count, noise has the same energy for any number of points.
     energy: NDArray[np.float64] = ndimage.convolve(patch**2 / max(count, 1), disc / disc.sum())
     return energy

@@ -235,7 +235,7 @@ def input_sizes(
 
 
 def fourier_resample(image: Image, size: int, axis: int) -> Image:
-    """Resample one axis to `size` samples by cutting off high frequencies, or adding empty ones.
+    """Resample one axis to `size` samples by dropping high frequencies, or adding empty ones.
 
     Sample 0 stays where it is. Frequencies below the Nyquist limit of both lengths are kept. The
     image continues as its own mirror image (a cosine transform), and not as its other end: an ice

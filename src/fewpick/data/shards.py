@@ -20,7 +20,7 @@ from fewpick.stacks import read_table
 KINDS = ("stack", "masks")
 
 
-def table_of(stacks: Sequence[str | Path], masks: Sequence[str | Path]) -> pd.DataFrame:
+def shard_table(stacks: Sequence[str | Path], masks: Sequence[str | Path]) -> pd.DataFrame:
     """List the shards of one data set.
 
     Returns

@@ -21,7 +21,7 @@ from skimage import filters
 from fewpick.errors import InputError
 from fewpick.evaluation.matching import match, precision_recall_f1
 from fewpick.evaluation.scores import Key, Scores, score_picks
-from fewpick.evaluation.truth import Dataset, Picks, Truth, images_of, read_truths
+from fewpick.evaluation.truth import Candidates, Truth, TruthFiles, images_of, read_truths
 from fewpick.geometry import Frame
 
 ALL_POSITIVE, RANDOM, DIFFERENCE_OF_GAUSSIANS = (
@@ -45,7 +45,7 @@ PEAK_DISTANCE = 1.0
 
 
 def score_baselines(
-    datasets: Mapping[str, Dataset],
+    datasets: Mapping[str, TruthFiles],
     *,
     split: Path,
     stacks: Mapping[str, Sequence[Path]],
@@ -57,7 +57,7 @@ def score_baselines(
 
     Parameters
     ----------
-    datasets: mapping of name to Dataset
+    datasets: mapping of name to TruthFiles
     split: Path
         `split.tsv` of the seed.
     stacks, masks: mapping of data set name to paths of its shards
@@ -92,7 +92,7 @@ def score_baselines(
             for _ in range(RANDOM_DRAWS)
         ]
     )
-    picks: dict[tuple[str, str], Picks] = {}
+    picks: dict[tuple[str, str], Candidates] = {}
     for name in datasets:
         polarity, width = choose_filter(
             [t for t in validation if t.dataset == name], stacks[name], radii[0]
@@ -116,18 +116,18 @@ def score_baselines(
     return result
 
 
-def random_picks(truth: Truth, rng: np.random.Generator) -> Picks:
+def random_picks(truth: Truth, rng: np.random.Generator) -> Candidates:
     """As many uniform random picks as there are true centres, within the annotated area."""
     corner = np.full(2, truth.border)
     far = np.array([truth.nx, truth.ny]) - 1 - truth.border
     n = len(truth.xy)
     xy = rng.uniform(corner, far, size=(n, 2))
-    return Picks(xy, rng.random(n), np.ones(n, dtype=bool))
+    return Candidates(xy, rng.random(n), np.ones(n, dtype=bool))
 
 
 def difference_of_gaussians(
     image: NDArray[np.generic], frame: Frame, truth: Truth, polarity: float, width: float
-) -> Picks:
+) -> Candidates:
     """Blobs of particle size: peaks of a band-pass, the strongest of which are the picks.
 
     Parameters
@@ -144,7 +144,7 @@ def difference_of_gaussians(
 
     Returns
     -------
-    Picks
+    Candidates
         px of the original; scores are the filter's response.
     """
     radius = truth.diameter / 2 * frame.scale
@@ -158,7 +158,7 @@ def difference_of_gaussians(
     xy, score = xy[kept_area], score[kept_area]
     kept = np.zeros(len(score), dtype=bool)
     kept[np.argsort(-score, kind="stable")[: len(truth.xy)]] = True
-    return Picks(xy, score, kept)
+    return Candidates(xy, score, kept)
 
 
 def choose_filter(

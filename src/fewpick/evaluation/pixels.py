@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fewpick.evaluation.matching import precision_recall_f1
 
-PIXEL_CUT_BIN = 50  # of the 100 bins of pixels.tsv: probability 0.5
+PIXEL_THRESHOLD_BIN = 50  # of the 100 bins of pixels.tsv: probability 0.5
 
 
 def pixel_scores(pixels: pd.DataFrame) -> pd.DataFrame:
@@ -24,21 +24,27 @@ def pixel_scores(pixels: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One row per data set and, with several, `all`: dataset pixel_precision pixel_recall
-        pixel_f1 (probability >= 0.5) tuned_pixel_f1 (the cut that is best on validation pixels of
-        all data sets; NaN without any) all_positive_pixel_f1 (`2 pi / (1 + pi)`).
+        pixel_f1 (probability >= 0.5) tuned_pixel_f1 (the threshold that is best on validation
+        pixels of all data sets; NaN without any) all_positive_pixel_f1 (`2 pi / (1 + pi)`).
     """
     validation = pixels[pixels["split"] == "val"]
-    cut = None
+    threshold = None
     if validation["n_particle"].sum() > 0:
         counts = _histogram(validation)
-        cut = int(np.argmax([precision_recall_f1(*_at_cut(counts, b))[2] for b in range(100)]))
+        threshold = int(
+            np.argmax([precision_recall_f1(*_at_threshold(counts, b))[2] for b in range(100)])
+        )
     test = pixels[pixels["split"] == "test"]
     groups = list(dict.fromkeys(test["dataset"]))
     rows = []
     for name in [*groups, "all"] if len(groups) > 1 else groups:
         counts = _histogram(test if name == "all" else test[test["dataset"] == name])
-        precision, recall, f1 = precision_recall_f1(*_at_cut(counts, PIXEL_CUT_BIN))
-        tuned = np.nan if cut is None else precision_recall_f1(*_at_cut(counts, cut))[2]
+        precision, recall, f1 = precision_recall_f1(*_at_threshold(counts, PIXEL_THRESHOLD_BIN))
+        tuned = (
+            np.nan
+            if threshold is None
+            else precision_recall_f1(*_at_threshold(counts, threshold))[2]
+        )
         rows.append(
             {
                 "dataset": name,
@@ -46,7 +52,7 @@ def pixel_scores(pixels: pd.DataFrame) -> pd.DataFrame:
                 "pixel_recall": recall,
                 "pixel_f1": f1,
                 "tuned_pixel_f1": tuned,
-                "all_positive_pixel_f1": precision_recall_f1(*_at_cut(counts, 0))[2],
+                "all_positive_pixel_f1": precision_recall_f1(*_at_threshold(counts, 0))[2],
             }
         )
     return pd.DataFrame(rows)
@@ -62,7 +68,7 @@ def _histogram(pixels: pd.DataFrame) -> NDArray[np.float64]:
     )
 
 
-def _at_cut(counts: NDArray[np.float64], cut: int) -> tuple[float, float, float]:
-    """True positive, false positive and false negative pixels when bins >= cut are particle."""
-    (tp, fp), fn = counts[:, cut:].sum(axis=1), counts[0, :cut].sum()
+def _at_threshold(counts: NDArray[np.float64], threshold: int) -> tuple[float, float, float]:
+    """Count true positive, false positive and false negative pixels at a threshold in bins."""
+    (tp, fp), fn = counts[:, threshold:].sum(axis=1), counts[0, :threshold].sum()
     return float(tp), float(fp), float(fn)

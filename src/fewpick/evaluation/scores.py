@@ -38,9 +38,9 @@ from fewpick.evaluation.matching import (
 )
 from fewpick.evaluation.pixels import pixel_scores
 from fewpick.evaluation.truth import (
-    Dataset,
-    Picks,
+    Candidates,
     Truth,
+    TruthFiles,
     flip,
     group_candidates,
     read_candidates,
@@ -99,7 +99,7 @@ class Scores:
 
 
 def score_picks(
-    truths: Sequence[Truth], picks: Mapping[tuple[str, str], Picks], radii: Sequence[float]
+    truths: Sequence[Truth], picks: Mapping[tuple[str, str], Candidates], radii: Sequence[float]
 ) -> Scores:
     """Score picks against the truth of each data set, and of all together if there are several.
 
@@ -107,7 +107,7 @@ def score_picks(
     ----------
     truths: sequence of Truth
         The test micrographs; all of them count.
-    picks: mapping of (dataset, micrograph) to Picks
+    picks: mapping of (dataset, micrograph) to Candidates
         Those of micrographs not in `truths` are not looked at.
     radii: sequence of float
         Match radii in particle diameters; the first is the headline.
@@ -121,7 +121,7 @@ def score_picks(
     ranking: list[pd.DataFrame] = []
     pairs: list[pd.DataFrame] = []
     for truth in truths:
-        found = picks.get(truth.key, Picks.none()).within(truth)
+        found = picks.get(truth.key, Candidates.none()).within(truth)
         for radius in radii:
             reach = radius * truth.diameter
             _, _, distance = match(found.xy[found.kept], truth.xy, reach)
@@ -186,7 +186,7 @@ def labelled_budget(ratio: pd.DataFrame, dataset: str) -> dict[str, int]:
 
 def score_run(
     key: Key,
-    datasets: Mapping[str, Dataset],
+    datasets: Mapping[str, TruthFiles],
     *,
     split: Path,
     ratio: Path,
@@ -204,7 +204,7 @@ def score_run(
     ----------
     key: Key
         Arm, labelled ratio and seed of the run.
-    datasets: mapping of name to Dataset
+    datasets: mapping of name to TruthFiles
     split, ratio: Path
         `split.tsv` and `ratio-{r}.tsv` of the seed.
     candidates, pixels: Path
@@ -229,9 +229,9 @@ def score_run(
     InputError
         If an input holds no test micrograph or a value that cannot be used.
     """
-    cut = float(json.loads(Path(threshold).read_text())["threshold"])
+    least = float(json.loads(Path(threshold).read_text())["threshold"])
     truths = _test_truths(datasets, split)
-    picks = read_candidates(candidates, cut)
+    picks = read_candidates(candidates, least)
     result = score_picks(truths, picks, radii)
     upside_down = score_picks(truths, flip(picks, truths), radii)
     budget_rows = read_table(ratio)
@@ -240,12 +240,12 @@ def score_run(
     if pixels is not None:
         scores = scores.merge(pixel_scores(read_table(pixels)), on="dataset", how="left")
     scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
-    scores["threshold"] = cut
+    scores["threshold"] = least
     histories = [read_table(path) for path in (warm_start, history) if path is not None]
     scores["train_seconds"] = sum(float(h["seconds"].max()) for h in histories if len(h))
     parts = [Scores(scores, result.micrographs, result.curve).labelled(key)]
     if flipped_row:
-        control = pd.concat([budget, upside_down.scores], axis=1).assign(threshold=cut)
+        control = pd.concat([budget, upside_down.scores], axis=1).assign(threshold=least)
         control_key = Key(FLIPPED_ARM, key.labeled_ratio, key.seed)
         parts.append(
             Scores(control, upside_down.micrographs, upside_down.curve).labelled(control_key)
@@ -269,7 +269,7 @@ class External:
 def score_external(
     key: Key,
     dataset: str,
-    files: Dataset,
+    files: TruthFiles,
     *,
     split: Path,
     candidates: pd.DataFrame,
@@ -288,7 +288,7 @@ def score_external(
         `labeled_ratio` NaN: another program's labels are its own affair.
     dataset: str
         Data set that the picks belong to.
-    files: Dataset
+    files: TruthFiles
     split: Path
         `split.tsv` of the seed.
     candidates: DataFrame
@@ -327,21 +327,21 @@ def score_external(
     has_scores = "score" in table and bool(table["score"].notna().any())
     if not has_scores:
         table["score"] = 1.0
-    cut = -np.inf
+    threshold = -np.inf
     if has_scores and validation:
         everything = group_candidates(table, -np.inf, source)
-        cut, _ = validation_threshold(everything, validation, radii[0])
-    picks = group_candidates(table, cut, source)
+        threshold, _ = validation_threshold(everything, validation, radii[0])
+    picks = group_candidates(table, threshold, source)
     result = score_picks(test, picks, radii)
     upside_down = score_picks(test, flip(picks, test), radii)
     scores = result.scores.copy()
     scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
-    scores["threshold"] = cut if np.isfinite(cut) else np.nan
+    scores["threshold"] = threshold if np.isfinite(threshold) else np.nan
     found = Scores(scores, result.micrographs, result.curve).labelled(key)
-    return External(found, table[["dataset", "micrograph", "x", "y", "score"]], cut)
+    return External(found, table[["dataset", "micrograph", "x", "y", "score"]], threshold)
 
 
-def _test_truths(datasets: Mapping[str, Dataset], split: Path) -> list[Truth]:
+def _test_truths(datasets: Mapping[str, TruthFiles], split: Path) -> list[Truth]:
     truths = read_truths(datasets, split, "test")
     if not truths:
         raise InputError(

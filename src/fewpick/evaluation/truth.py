@@ -26,7 +26,7 @@ BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Dataset:
+class TruthFiles:
     """Where the truth of one data set is.
 
     Attributes
@@ -64,7 +64,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Picks:
+class Candidates:
     """Candidates of one micrograph and which of them are picks.
 
     Attributes
@@ -82,26 +82,26 @@ class Picks:
     kept: BoolArray
 
     @classmethod
-    def none(cls) -> Picks:
+    def none(cls) -> Candidates:
         return cls(np.empty((0, 2)), np.empty(0), np.empty(0, dtype=bool))
 
-    def within(self, truth: Truth) -> Picks:
+    def within(self, truth: Truth) -> Candidates:
         """Those within the annotated area."""
         where = truth.inside(self.xy)
-        return Picks(self.xy[where], self.score[where], self.kept[where])
+        return Candidates(self.xy[where], self.score[where], self.kept[where])
 
-    def flipped(self, ny: int) -> Picks:
+    def flipped(self, ny: int) -> Candidates:
         """The same with rows counted from the other end of the micrograph."""
         xy = np.column_stack([self.xy[:, 0], ny - 1 - self.xy[:, 1]])
-        return Picks(xy, self.score, self.kept)
+        return Candidates(xy, self.score, self.kept)
 
 
-def read_truths(datasets: Mapping[str, Dataset], split: Path, part: str) -> list[Truth]:
+def read_truths(datasets: Mapping[str, TruthFiles], split: Path, part: str) -> list[Truth]:
     """The annotated micrographs of one part of the split.
 
     Parameters
     ----------
-    datasets: mapping of name to Dataset
+    datasets: mapping of name to TruthFiles
     split: Path
         `results/splits/seed-{s}/split.tsv`; rows of other data sets are passed over.
     part: "train", "val" or "test"
@@ -139,7 +139,7 @@ def read_truths(datasets: Mapping[str, Dataset], split: Path, part: str) -> list
     return truths
 
 
-def read_candidates(path: Path, threshold: float) -> dict[tuple[str, str], Picks]:
+def read_candidates(path: Path, threshold: float) -> dict[tuple[str, str], Candidates]:
     """Candidates by (dataset, micrograph); those with score >= threshold are the picks.
 
     Raises
@@ -152,7 +152,7 @@ def read_candidates(path: Path, threshold: float) -> dict[tuple[str, str], Picks
 
 def group_candidates(
     table: pd.DataFrame, threshold: float, source: str
-) -> dict[tuple[str, str], Picks]:
+) -> dict[tuple[str, str], Candidates]:
     """`read_candidates` for a table (dataset micrograph x y score) at hand."""
     values = table[["x", "y", "score"]].to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
@@ -167,26 +167,26 @@ def group_candidates(
     order = np.argsort(codes, kind="stable")
     groups = np.split(values[order], np.flatnonzero(np.diff(codes[order])) + 1)
     return {
-        (str(dataset), str(micrograph)): Picks(v[:, :2], v[:, 2], v[:, 2] >= threshold)
+        (str(dataset), str(micrograph)): Candidates(v[:, :2], v[:, 2], v[:, 2] >= threshold)
         for (dataset, micrograph), v in zip(names, groups, strict=False)
     }
 
 
 def validation_threshold(
-    candidates: Mapping[tuple[str, str], Picks], truths: Sequence[Truth], radius: float
+    candidates: Mapping[tuple[str, str], Candidates], truths: Sequence[Truth], radius: float
 ) -> tuple[float, float]:
     """Score threshold of the best micro F1 on the micrographs `truths`, and that F1.
 
     Parameters
     ----------
-    candidates: mapping of (dataset, micrograph) to Picks
+    candidates: mapping of (dataset, micrograph) to Candidates
     truths: sequence of Truth
         The validation micrographs.
     radius: float
         Match radius in particle diameters.
     """
     # In units of each micrograph's particle diameter, so that data sets can be pooled.
-    picks = [candidates.get(t.key, Picks.none()).within(t) for t in truths]
+    picks = [candidates.get(t.key, Candidates.none()).within(t) for t in truths]
     return choose_threshold(
         (
             (p.xy / t.diameter, p.score, t.xy / t.diameter)
@@ -197,9 +197,9 @@ def validation_threshold(
 
 
 def flip(
-    picks: Mapping[tuple[str, str], Picks], truths: Iterable[Truth]
-) -> dict[tuple[str, str], Picks]:
-    """Picks of the micrographs in `truths`, upside down: the control for a wrong y axis."""
+    picks: Mapping[tuple[str, str], Candidates], truths: Iterable[Truth]
+) -> dict[tuple[str, str], Candidates]:
+    """Candidates of the micrographs in `truths`, upside down: the control for a wrong y axis."""
     return {t.key: picks[t.key].flipped(t.ny) for t in truths if t.key in picks}
 
 

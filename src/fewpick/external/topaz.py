@@ -40,7 +40,7 @@ from fewpick.geometry import Frame
 from fewpick.progress import Progress
 from fewpick.stacks import Stack, read_table, write_table
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Pixels around a labelled centre that count as particle: Topaz's own default.
 RADIUS = 3
@@ -49,7 +49,7 @@ DISC = sum(x * x + y * y <= RADIUS**2 for x in _OFFSETS for y in _OFFSETS)
 # Topaz 0.3 counts the pixels of a labelled particle once for each of these planes, as if the disc
 # stood in a volume, and takes that much too large share off the expected one.
 PLANES = {"0.3": 2 * RADIUS + 1}
-# Log-likelihood at which extraction ends. Topaz's default of -6 cuts the ranking of models that
+# Log-likelihood at which extraction ends. Topaz's default of -6 shortens the ranking of models that
 # have seen few labels, and with it their average precision.
 LOWEST_SCORE = -20
 TABLE = "images.tsv"
@@ -102,7 +102,7 @@ class Topaz:
         # The path to this package is not for a program of another environment.
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         environment["OMP_NUM_THREADS"] = str(self.threads)
-        log.info("%s", shlex.join([program, *arguments]))
+        logger.info("%s", shlex.join([program, *arguments]))
         lines: list[str] = []
         # A file, since a pipe could be full before the program looks at it.
         with tempfile.TemporaryFile("w+") as given:
@@ -123,7 +123,7 @@ class Topaz:
                     for line in process.stdout:
                         if line.strip():
                             lines.append(line.rstrip())
-                            log.info("topaz: %s", lines[-1])
+                            logger.info("topaz: %s", lines[-1])
                 except BaseException:
                     process.kill()
                     raise
@@ -169,7 +169,7 @@ def write_images(program: Topaz, stack: Path, folder: Path) -> None:
     write_table(pd.DataFrame(rows), folder / TABLE)
 
 
-def train(
+def train_topaz(
     program: Topaz,
     folders: Sequence[Path],
     ratio_table: Path,
@@ -220,7 +220,7 @@ def train(
         history, saved = _epochs(folder, begin)
         best = history["val_average_precision"]
         epoch = history["epoch"].iloc[-1 if best.isna().all() else best.argmax()]
-        log.info("epoch %d of %d is kept", epoch, len(history))
+        logger.info("epoch %d of %d is kept", epoch, len(history))
         with atomic_path(model) as path:
             shutil.copyfile(saved[epoch], path)
     return history

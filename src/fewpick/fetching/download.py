@@ -17,7 +17,7 @@ from typing import Any
 
 from fewpick.errors import InputError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 AGENT = "fewpick"
 TIMEOUT = 60.0  # seconds without a byte
@@ -106,7 +106,7 @@ def download(
     tell(part.stat().st_size if part.exists() else 0)
     fault = _fetch(remote, part, tell)
     if fault is not None:
-        log.warning("%s: %s. It is fetched again.", remote.url, fault)
+        logger.warning("%s: %s. It is fetched again.", remote.url, fault)
         tell(-part.stat().st_size)
         part.unlink()
         fault = _fetch(remote, part, tell)
@@ -260,5 +260,5 @@ def _wait_or_stop(url: str, error: Exception, failures: int) -> None:
             "what has come is kept."
         ) from None
     pause = PAUSE * 2 ** (failures - 1)
-    log.warning("%s: %s. Next attempt in %.0f s.", url, reason, pause)
+    logger.warning("%s: %s. Next attempt in %.0f s.", url, reason, pause)
     time.sleep(pause)

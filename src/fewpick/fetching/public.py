@@ -35,7 +35,7 @@ from fewpick.fetching.download import Remote, check_room, download, in_words, lo
 from fewpick.micrographs import image_suffix, list_micrographs, stem
 from fewpick.progress import Progress
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SOURCES = {
     "cryoppp": "https://calla.rnet.missouri.edu/cryoppp",
@@ -113,7 +113,7 @@ def fetch(wanted: Wanted, *, dry_run: bool = False) -> Path | None:
             "EMPIAR entry, such as 10017."
         )
     if (wanted.target / RECORD).exists() and not dry_run:
-        log.info("%s: already there, nothing is fetched.", wanted.target)
+        logger.info("%s: already there, nothing is fetched.", wanted.target)
     else:
         gather = _gather_files if wanted.source == "empiar" else _gather_archive
         if not gather(wanted, dry_run):
@@ -126,7 +126,7 @@ def _gather_archive(wanted: Wanted, dry_run: bool) -> bool:
     url = f"{wanted.base}/{wanted.entry}.tar.gz"
     remote = look_up(url, wanted.checksum or _checksum_beside(url))
     size = in_words(remote.size) if remote.size is not None else "of unknown size"
-    log.info("%s: %s, and about as much again when unpacked.", url, size)
+    logger.info("%s: %s, and about as much again when unpacked.", url, size)
     if dry_run:
         return False
     wanted.target.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def _gather_archive(wanted: Wanted, dry_run: bool) -> bool:
                 raise InputError(
                     f"{url}: damaged ({error}), twice. Tell those who offer it."
                 ) from None
-            log.warning("%s: damaged (%s). It is fetched again.", archive, error)
+            logger.warning("%s: damaged (%s). It is fetched again.", archive, error)
     _write_record(wanted, [remote])
     archive.unlink()
     return True
@@ -231,7 +231,7 @@ def _gather_files(wanted: Wanted, dry_run: bool) -> bool:
         for name in held
     }
     total = sum(remote.size or 0 for remote in files.values())
-    log.info("%s: %d files, %s.", url, len(files), in_words(total))
+    logger.info("%s: %d files, %s.", url, len(files), in_words(total))
     if dry_run:
         return False
     wanted.target.mkdir(parents=True, exist_ok=True)
@@ -328,7 +328,7 @@ def _write_config(wanted: Wanted) -> Path:
     ]
     with atomic_path(wanted.target / CONFIG) as path:
         path.write_text("\n".join(text) + "\n")
-    log.info("%s: uses %d micrographs.", wanted.target / CONFIG, n_micrographs)
+    logger.info("%s: uses %d micrographs.", wanted.target / CONFIG, n_micrographs)
     return wanted.target / CONFIG
 
 

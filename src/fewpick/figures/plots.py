@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fewpick.atomic import atomic_path
 from fewpick.evaluation.matching import match
 from fewpick.evaluation.scores import FLIPPED_ARM
-from fewpick.evaluation.truth import Picks, Truth, images_of
+from fewpick.evaluation.truth import Candidates, Truth, images_of
 from fewpick.figures.grey import smooth_levels
 from fewpick.figures.palette import COLOURS, FALSE, FOUND, MISSED, Style, arm_styles
 from fewpick.geometry import Frame
@@ -167,7 +167,7 @@ def draw_training(runs: Mapping[str, Sequence[Path]], title: str, path: Path) ->
 
 def draw_micrographs(
     truths: Sequence[Truth],
-    picks: Mapping[tuple[str, str], Picks],
+    picks: Mapping[tuple[str, str], Candidates],
     stacks: Mapping[str, Sequence[Path]],
     radius: float,
     title: str,
@@ -179,7 +179,7 @@ def draw_micrographs(
     ----------
     truths: sequence of Truth
         The micrographs to draw, see `pictures.choose_micrographs`.
-    picks: mapping of (dataset, micrograph) to Picks
+    picks: mapping of (dataset, micrograph) to Candidates
         From `truth.read_candidates`.
     stacks: mapping of data set name to paths of its preprocessed shards
         One image at a time is read.
@@ -194,7 +194,7 @@ def draw_micrographs(
         for truth, image, row in images_of(
             [t for t in truths if t.dataset == name], stacks.get(name, [])
         ):
-            found = picks.get(truth.key, Picks.none()).within(truth)
+            found = picks.get(truth.key, Candidates.none()).within(truth)
             _draw_micrograph(
                 place[truth.key], truth, found.xy[found.kept], image, Frame.from_row(row), radius
             )

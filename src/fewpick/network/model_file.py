@@ -26,7 +26,7 @@ class Model:
     use: dict[str, Any]
 
 
-def save(
+def save_model(
     path: str | Path,
     network: UNet,
     hyperparameters: Mapping[str, Any],
@@ -51,7 +51,7 @@ def save(
         save_file(tensors, temporary, metadata=metadata)
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> Model:
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     """Read a model file.
 
     Raises

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fewpick.network.inference import find_peaks
-from fewpick.training.dataset import Micrograph
+from fewpick.training.training_set import Micrograph
 from fewpick.training.validation import probability_of
 
 # Bins of the histogram of probabilities.
@@ -51,7 +51,7 @@ def find(
             give_back()
 
 
-def candidates(found: Sequence[Found]) -> pd.DataFrame:
+def candidate_table(found: Sequence[Found]) -> pd.DataFrame:
     """Table of all peaks: dataset micrograph split x y score, original frame, best first."""
     parts = []
     for f in found:
@@ -64,8 +64,8 @@ def candidates(found: Sequence[Found]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def from_candidates(table: pd.DataFrame, micrographs: Iterable[Micrograph]) -> list[Found]:
-    """Peaks of another program from a table like that of `candidates`; it has no pixels."""
+def found_in_table(table: pd.DataFrame, micrographs: Iterable[Micrograph]) -> list[Found]:
+    """Peaks of another program from a table like that of `candidate_table`; it has no pixels."""
     rows = dict(iter(table.groupby(["dataset", "micrograph"])))
     found = []
     for m in micrographs:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewpick.network.inference import find_peaks, turned, turned_back
-from fewpick.picking.picker import Picker, Seen
+from fewpick.picking.picker import Picker, PreparedMicrograph
 
 FloatArray = NDArray[np.float64]
 
@@ -53,7 +53,9 @@ class Area:
 
 
 @torch.no_grad()
-def vote(pickers: Sequence[Picker], seen: Seen) -> tuple[NDArray[np.float64], FloatArray]:
+def vote(
+    pickers: Sequence[Picker], seen: PreparedMicrograph
+) -> tuple[NDArray[np.float64], FloatArray]:
     """Probabilities of each voter, and features of the places.
 
     Probabilities are shifted so that 0.5 is each model's own threshold: models that were stopped
@@ -74,11 +76,11 @@ def vote(pickers: Sequence[Picker], seen: Seen) -> tuple[NDArray[np.float64], Fl
         image = torch.from_numpy(np.asarray(seen.image, np.float32)).to(picker.device)[None, None]
         views = VIEWS if len(pickers) == 1 else FEWER_VIEWS
         threshold = min(max(picker.threshold, FLOOR), 1 - FLOOR)
-        cut = math.log(threshold / (1 - threshold))
+        level = math.log(threshold / (1 - threshold))
         answers = []
         for k in range(views):
             logits, deep = _look(picker, turned(image, k))
-            answers.append(torch.sigmoid(turned_back(logits, k) - cut)[0, 0])
+            answers.append(torch.sigmoid(turned_back(logits, k) - level)[0, 0])
             if k == 0:
                 features.append(deep[0])
         held = torch.stack(answers)
@@ -132,7 +134,7 @@ def areas(pickers: Sequence[Picker], path: Path, tile_size: int | None) -> list[
     return found
 
 
-def choose(candidates: Sequence[Area], n: int) -> list[Area]:
+def choose_areas(candidates: Sequence[Area], n: int) -> list[Area]:
     """The most disputed area first, then in turn the one that is disputed and unlike the others.
 
     An area's worth is its doubt times its distance to the nearest one taken, which counts no more

@@ -18,9 +18,9 @@ from fewpick.data.preprocess import in_pixels, preprocess_micrograph
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, input_size, particle_radius
 from fewpick.micrographs import read_micrograph
-from fewpick.network import model_file as model
+from fewpick.network.model_file import load_model
 from fewpick.picking.candidates import find
-from fewpick.training.dataset import Micrograph
+from fewpick.training.training_set import Micrograph
 
 # The file beside a trained `model.safetensors` that holds what picking needs as well.
 NAME = "picker.safetensors"
@@ -39,14 +39,14 @@ def describe_use(
     normalise: str = "robust",
     lowpass_angstrom: float | None = None,
 ) -> dict[str, Any]:
-    """How to pick with a model as the workflow does, for `model.save`.
+    """How to pick with a model as the workflow does, for `save_model`.
 
     Parameters
     ----------
     micrographs: those that the model has picked
     manifests: data set -> its manifest
     specs: data set -> its particle size and border, as configured
-    threshold: as `thresholds.choose` gives it
+    threshold: as `thresholds.final_threshold` gives it
     picking: the section of the configuration
     particle_px, normalise, lowpass_angstrom: how the micrographs were preprocessed, as configured
 
@@ -92,7 +92,7 @@ class Particle:
 
 
 @dataclass(frozen=True)
-class Seen:
+class PreparedMicrograph:
     """A micrograph as the network sees it.
 
     Attributes
@@ -142,14 +142,14 @@ class Picker:
     ) -> None:
         self.path = resolve(path)
         self.device = device
-        held = model.load(self.path, device)
+        held = load_model(self.path, device)
         self.network, self.hyperparameters, self.use = held.network, held.hyperparameters, held.use
         self.particle = _choose(self.path, self.use["particles"], dataset)
         self.threshold = float(self.use["threshold"]["threshold"])
         self._size = {"particle_radius": radius, "particle_diameter_angstrom": diameter_angstrom}
         self._border, self._pixel_size = border, pixel_size
 
-    def see(self, path: Path) -> Seen:
+    def see(self, path: Path) -> PreparedMicrograph:
         """Read and preprocess one micrograph.
 
         Raises
@@ -175,7 +175,7 @@ class Picker:
         scaled = self.particle.border * max(frame.ny, frame.nx) / self.particle.longest
         border = scaled if self._border is None else self._border
         rows, columns = valid_area(frame, size, border)
-        return Seen(
+        return PreparedMicrograph(
             image,
             frame,
             radius * frame.scale,
@@ -183,7 +183,7 @@ class Picker:
             pixel_size,
         )
 
-    def find(self, seen: Seen) -> Picks:
+    def find(self, seen: PreparedMicrograph) -> Picks:
         """All candidates, best first, in pixels of the micrograph."""
         micrograph = Micrograph(
             dataset="",
@@ -246,7 +246,7 @@ def resolve(path: str | Path) -> Path:
     for candidate in (path / NAME, path.with_name(NAME)) if path.name != NAME else (path,):
         if candidate.is_file():
             return candidate
-    if path.is_file() and model.load(path).use:  # renamed or copied elsewhere
+    if path.is_file() and load_model(path).use:  # renamed or copied elsewhere
         return path
     raise InputError(
         f"{path}: not a model to pick with. Give {NAME} of a folder in results/models, which the "

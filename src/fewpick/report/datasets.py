@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fewpick.evaluation.truth import Dataset
+from fewpick.evaluation.truth import TruthFiles
 from fewpick.geometry import particle_radii
 from fewpick.stacks import read_table
 
 PARTS = ("train", "val", "test", "unannotated")
 
 
-def describe(name: str, dataset: Dataset, masks: Iterable[Path], split: Path) -> dict[str, Any]:
+def describe(name: str, dataset: TruthFiles, masks: Iterable[Path], split: Path) -> dict[str, Any]:
     """Sizes, particles, prevalence and verdict of one data set.
 
     Parameters

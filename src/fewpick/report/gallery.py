@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewpick.evaluation.matching import grow_matching
-from fewpick.evaluation.truth import Picks, Truth, images_of, read_candidates
+from fewpick.evaluation.truth import Candidates, Truth, images_of, read_candidates
 from fewpick.figures.grey import grey
 from fewpick.geometry import Frame
 
@@ -133,7 +133,7 @@ def _run(
 ) -> dict[str, Any]:
     held = read_candidates(run.candidates, run.threshold)
     truths = [truth for truth in truths if run.covers(truth)]
-    inside = {t.key: held.get(t.key, Picks.none()).within(t) for t in truths}
+    inside = {t.key: held.get(t.key, Candidates.none()).within(t) for t in truths}
     scores = np.concatenate([np.empty(0), *(p.score for p in inside.values())])
     stops, chosen = stops_for(scores, run.threshold)
     pooled: dict[str, dict[str, Any]] = {}

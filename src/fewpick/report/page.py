@@ -12,7 +12,7 @@ from typing import Any
 
 from fewpick.atomic import atomic_path
 from fewpick.evaluation.comparison import NOTES
-from fewpick.evaluation.truth import Dataset, read_truths
+from fewpick.evaluation.truth import TruthFiles, read_truths
 from fewpick.figures.grey import choose_micrographs
 from fewpick.figures.palette import FALSE, FOUND, MISSED
 from fewpick.report import charts, summary, tables
@@ -47,7 +47,7 @@ class Comparison:
     reference: arm that differences are taken against
     micrographs, curves: tables of every run, control and other picker
     trainings: sequence of Training
-    datasets: name -> Dataset
+    datasets: name -> TruthFiles
     masks: name -> tables of its mask shards
     stacks: name -> its preprocessed shards
     split: `split.tsv` of the seed that the gallery shows
@@ -64,7 +64,7 @@ class Comparison:
     micrographs: Sequence[Path]
     curves: Sequence[Path]
     trainings: Sequence[Training]
-    datasets: Mapping[str, Dataset]
+    datasets: Mapping[str, TruthFiles]
     masks: Mapping[str, Sequence[Path]]
     stacks: Mapping[str, Sequence[Path]]
     split: Path
@@ -112,7 +112,7 @@ def build(comparison: Comparison, path: Path) -> None:
         "notes": "\n".join(
             f"<dt>{escape(names)}</dt><dd>{escape(note)}.</dd>" for names, note in NOTES.items()
         ),
-        "health": tables.health(health),
+        "health": tables.health_table(health),
         "config": escape(json.dumps(comparison.config, indent=2)),
         "versions": "\n".join(
             f"<li>{escape(name)} {escape(version)}</li>"

@@ -55,7 +55,7 @@ def datasets(rows: Sequence[Row]) -> str:
     return _table(["data set", *(row["dataset"] for row in rows)], [("", line) for line in lines])
 
 
-def health(rows: Iterable[Row]) -> str:
+def health_table(rows: Iterable[Row]) -> str:
     """A row per training."""
     lines = []
     for row in rows:

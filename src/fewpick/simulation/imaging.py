@@ -66,7 +66,7 @@ class Optics:
 
 
 @dataclass(frozen=True)
-class Micrograph:
+class SimulatedMicrograph:
     """A simulated micrograph and what is known about it.
 
     Attributes
@@ -88,7 +88,7 @@ class Micrograph:
     snr: float
     contents: dict[str, int]
 
-    def without_pixels(self) -> Micrograph:
+    def without_pixels(self) -> SimulatedMicrograph:
         """What is known about it, in a few kilobytes."""
         nothing = np.empty((0, 0), np.float32)
         return replace(self, image=nothing, signal=nothing)
@@ -147,7 +147,7 @@ def simulate_micrograph(
     pixel_size: float,
     snr: tuple[float, float],
     density: tuple[float, float],
-) -> Micrograph:
+) -> SimulatedMicrograph:
     """Draw a specimen and take its picture.
 
     Parameters
@@ -164,7 +164,7 @@ def simulate_micrograph(
     ------
     InputError : there is no room for a single particle
     """
-    # The scene is larger than the picture, so that particles are cut by the edge and the periodic
+    # The scene is larger than the picture, so that particles lie across its edge and the periodic
     # Fourier filters do not wrap one side's fringes onto the other.
     margin = bank.particles.shape[-1]
     field = (fft.next_fast_len(shape[0] + 2 * margin), fft.next_fast_len(shape[1] + 2 * margin))
@@ -218,7 +218,7 @@ def simulate_micrograph(
 
     inside = centres - margin
     labelled = np.all((inside >= 0) & (inside <= np.array(shape[::-1]) - 1), axis=1)
-    return Micrograph(
+    return SimulatedMicrograph(
         image=image,
         signal=-(amplitude * electrons * signal)[window].astype(np.float32),
         particles=inside[labelled],

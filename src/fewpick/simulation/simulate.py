@@ -18,7 +18,7 @@ from fewpick.coordinates.star_blocks import star_text
 from fewpick.errors import InputError
 
 if TYPE_CHECKING:
-    from fewpick.simulation.imaging import Micrograph
+    from fewpick.simulation.imaging import SimulatedMicrograph
 
 # First word of the seeds: random numbers of the particle, and of the micrographs.
 _PARTICLE, _MICROGRAPH = 0, 1
@@ -95,7 +95,7 @@ def simulate_dataset(
         )
     output, names = Path(output), micrograph_names(n_micrographs)
 
-    def make(index: int) -> Micrograph:
+    def make(index: int) -> SimulatedMicrograph:
         micrograph = imaging.simulate_micrograph(
             bank,
             micrograph_shape(index, shape),
@@ -114,7 +114,7 @@ def simulate_dataset(
         bank = imaging.make_bank(
             SPECIES[species], pixel_size, np.random.default_rng([_PARTICLE, seed])
         )
-        done: dict[str, Micrograph] = {}
+        done: dict[str, SimulatedMicrograph] = {}
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for name, micrograph in zip(names, pool.map(make, range(n_micrographs)), strict=True):
                 done[name] = micrograph
@@ -156,7 +156,7 @@ def _check(
             )
 
 
-def _facts(micrograph: Micrograph) -> dict[str, Any]:
+def _facts(micrograph: SimulatedMicrograph) -> dict[str, Any]:
     """What `truth.json` says of one micrograph."""
     return {
         "n_particles": len(micrograph.particles),
@@ -176,7 +176,7 @@ def _write_mrc(path: Path, image: NDArray[np.float32], pixel_size: float) -> Non
 
 def _write_star(
     path: Path,
-    micrographs: dict[str, Micrograph],
+    micrographs: dict[str, SimulatedMicrograph],
     pixel_size: float,
     microscope: dict[str, float],
 ) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from fewpick.data.masks import PARTICLE, UNKNOWN
 from fewpick.errors import InputError
 from fewpick.geometry import GRAIN
-from fewpick.training.dataset import CPU, Micrograph
+from fewpick.training.training_set import CPU, Micrograph
 from fewpick.training.views import View, random_view, sample
 
 # A crop around a small labelled window is this much wider, so that a turned window still fits.
@@ -59,9 +59,9 @@ class LabelledCrops:
             x = (x0 + x1 - 1) / 2 + rng.uniform(-1, 1) * _freedom(x1 - x0, self.size)
             views.append(random_view(y, x, rng))
         sheets = [self.micrographs[i].image for i, _ in chosen]
-        images = cut(sheets, views, self.size, fill="reflect", device=device)
+        images = crop(sheets, views, self.size, fill="reflect", device=device)
         labels = [self._labels(i) for i, _ in chosen]
-        return images, cut(labels, views, self.size, fill=UNKNOWN, device=device)
+        return images, crop(labels, views, self.size, fill=UNKNOWN, device=device)
 
 
 def _freedom(extent: int, size: int) -> float:
@@ -89,7 +89,7 @@ def _span(start: int, stop: int, size: int) -> tuple[float, float]:
     return (low, high) if low <= high else ((start + stop - 1) / 2,) * 2
 
 
-def cut(
+def crop(
     images: Sequence[NDArray[np.generic]],
     views: Sequence[View],
     size: int,
@@ -97,9 +97,9 @@ def cut(
     fill: str | int,
     device: torch.device = CPU,
 ) -> Tensor:
-    """Cut one view out of each image.
+    """Crop one view out of each image.
 
-    A CPU cuts one crop after the other, since half of the views (`random_view`) then only move
+    A CPU makes one crop after the other, since half of the views (`random_view`) then only move
     pixels; a GPU is faster when it interpolates them all together.
 
     Parameters
@@ -116,9 +116,9 @@ def cut(
     (n, 1, size, size) float32 tensor on the device
     """
     if device.type != CPU.type:
-        return _cut_together(images, views, size, fill, device)
+        return _crop_together(images, views, size, fill, device)
     crops = torch.empty(len(views), 1, size, size)
-    for crop, image, view in zip(crops, images, views, strict=True):
+    for out, image, view in zip(crops, images, views, strict=True):
         turns = view.quarter_turns(size)
         extent = size if turns is not None else 2 * view.reach(size)
         top = math.ceil(view.y - (extent - 1) / 2)
@@ -126,9 +126,9 @@ def cut(
         window = _window(image, top, left, extent, fill)
         if turns is not None:
             turned = np.rot90(window, turns)
-            crop[0] = torch.from_numpy((turned[:, ::-1] if view.mirrored else turned).copy())
+            out[0] = torch.from_numpy((turned[:, ::-1] if view.mirrored else turned).copy())
         else:
-            crop[:] = sample(
+            out[:] = sample(
                 torch.from_numpy(window)[None, None],
                 [view.moved(-top, -left)],
                 size,
@@ -137,7 +137,7 @@ def cut(
     return crops
 
 
-def _cut_together(
+def _crop_together(
     images: Sequence[NDArray[np.generic]],
     views: Sequence[View],
     size: int,
@@ -161,7 +161,7 @@ def _cut_together(
 def _window(
     image: NDArray[np.generic], top: int, left: int, extent: int, fill: str | int
 ) -> NDArray[np.float32]:
-    """Square of an image that may reach beyond its edges, continued there as `cut` says."""
+    """Square of an image that may reach beyond its edges, continued there as `crop` says."""
     height, width = image.shape
     if top >= 0 and left >= 0 and top + extent <= height and left + extent <= width:
         return image[top : top + extent, left : left + extent].astype(np.float32)

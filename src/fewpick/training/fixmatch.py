@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from fewpick.data.masks import UNKNOWN
 from fewpick.network.inference import predict
 from fewpick.training import labelling
-from fewpick.training.crops import LabelledCrops, cut, unlabelled_views
-from fewpick.training.dataset import Micrograph
+from fewpick.training.crops import LabelledCrops, crop, unlabelled_views
 from fewpick.training.losses import bce_dice, class_normalised_bce, masked_bce
 from fewpick.training.thresholds import without_validation
+from fewpick.training.training_set import Micrograph
 from fewpick.training.validation import peaks_of, validate
 from fewpick.training.views import View, random_view, strong
 
@@ -84,10 +84,10 @@ class Pool:
     crop_size: int
     device: torch.device
 
-    def cut(
+    def crop(
         self, images: Sequence[NDArray[np.generic]], views: Sequence[View], *, fill: str | int
     ) -> Tensor:
-        return cut(images, views, self.crop_size, fill=fill, device=self.device)
+        return crop(images, views, self.crop_size, fill=fill, device=self.device)
 
 
 def make_consistency(settings: Mapping[str, Any], pool: Pool) -> Consistency:
@@ -97,7 +97,7 @@ def make_consistency(settings: Mapping[str, Any], pool: Pool) -> Consistency:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TeacherPicks:
     """What the teacher sees in one micrograph: peaks (n, 2) in the target frame, scores (n,)."""
 
     micrograph: Micrograph
@@ -113,7 +113,7 @@ class PixelRule:
 
     def __init__(self, settings: Mapping[str, Any], pool: Pool) -> None:
         self.settings, self.pool = settings, pool
-        self.cut: float | None = None
+        self.threshold: float | None = None
 
     def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
         """Nothing: the teacher is asked at every step."""
@@ -128,14 +128,14 @@ class PixelRule:
         pool = self.pool
         indices, views = unlabelled_views(pool.micrographs, pool.batch_size, pool.crop_size, rng)
         chosen = [pool.micrographs[i] for i in indices]
-        weak = pool.cut([m.image for m in chosen], views, fill="reflect")
-        known = pool.cut([_area(m).astype(np.uint8) for m in chosen], views, fill=0)
-        hidden = pool.cut([m.mask for m in chosen], views, fill=UNKNOWN)
+        weak = pool.crop([m.image for m in chosen], views, fill="reflect")
+        known = pool.crop([_area(m).astype(np.uint8) for m in chosen], views, fill=0)
+        hidden = pool.crop([m.mask for m in chosen], views, fill=UNKNOWN)
         probability = predict(teacher, weak, self.settings["teacher_views"])
         if self.settings["views"] == "misaligned":
             # The fault under study: the student sees the crop turned, the labels stay as they were.
             turned = [random_view(v.y, v.x, rng) for v in views]
-            weak = pool.cut([m.image for m in chosen], turned, fill="reflect")
+            weak = pool.crop([m.image for m in chosen], turned, fill="reflect")
         labels, weights = self._label(probability, known)
         weights = weights * known
         logits = student(strong(weak, rng, generator))
@@ -143,25 +143,27 @@ class PixelRule:
             loss = class_normalised_bce(logits, labels, weights, pool.labelled.prevalence)
         else:
             loss = masked_bce(logits, labels, weights)
-        return loss, _diagnose(labels, weights, known, hidden, logits, self.cut)
+        return loss, _diagnose(labels, weights, known, hidden, logits, self.threshold)
 
     def _label(self, probability: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         settings = self.settings
-        if settings["labelling"] == "seed":
+        if settings["labelling"] == "two_thresholds":
             low, high = settings["pseudo_label_threshold"], settings["confidence_threshold"]
             return labelling.two_thresholds(probability, low, high)
         if settings["labelling"] == "unmasked":
-            return labelling.coupled_without_mask(probability, settings["pseudo_label_threshold"])
-        new = labelling.prevalence_cut(probability[known > 0], self.pool.labelled.prevalence)
-        momentum = settings["cut_momentum"]
-        self.cut = new if self.cut is None else momentum * self.cut + (1 - momentum) * new
-        return labelling.equal_keep(probability, self.cut, settings["keep_fraction"])
+            return labelling.unmasked(probability, settings["pseudo_label_threshold"])
+        new = labelling.prevalence_threshold(probability[known > 0], self.pool.labelled.prevalence)
+        momentum = settings["threshold_momentum"]
+        self.threshold = (
+            new if self.threshold is None else momentum * self.threshold + (1 - momentum) * new
+        )
+        return labelling.equal_keep(probability, self.threshold, settings["keep_fraction"])
 
     def state(self) -> dict[str, Any]:
-        return {"cut": self.cut}
+        return {"threshold": self.threshold}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.cut = state["cut"]
+        self.threshold = state["threshold"]
 
 
 class ObjectRule:
@@ -182,7 +184,7 @@ class ObjectRule:
         chosen = sorted(int(i) for i in rng.choice(len(pool.micrographs), n, replace=False))
         views = settings["teacher_views"]
         found = [
-            Seen(sheet, *peaks_of(teacher, sheet, pool.device, views))
+            TeacherPicks(sheet, *peaks_of(teacher, sheet, pool.device, views))
             for sheet in (pool.micrographs[i] for i in chosen)
         ]
         threshold = self._threshold(teacher, found)
@@ -194,7 +196,7 @@ class ObjectRule:
                 sheet.mask.shape,
                 seen.xy,
                 seen.score,
-                cut=threshold,
+                threshold=threshold,
                 doubt=settings["doubt"],
                 radius=sheet.radius,
                 disc=sheet.disc,
@@ -207,7 +209,7 @@ class ObjectRule:
             self.drawn.append((index, labels))
         positive, negative, area, true_positive, judged_positive, hidden_positive = totals.tolist()
         self.summary = {
-            "cut": threshold,
+            "threshold": threshold,
             "keep_background": negative / max(area - positive, 1),
             "pseudo_positive_rate": positive / max(area, 1),
             "pseudo_precision": true_positive / judged_positive if judged_positive else math.nan,
@@ -224,14 +226,14 @@ class ObjectRule:
         pool = self.pool
         sheets = [pool.micrographs[i] for i, _ in self.drawn]
         indices, views = unlabelled_views(sheets, pool.batch_size, pool.crop_size, rng)
-        images = pool.cut([sheets[i].image for i in indices], views, fill="reflect")
-        labels = pool.cut([self.drawn[i][1] for i in indices], views, fill=UNKNOWN)
+        images = pool.crop([sheets[i].image for i in indices], views, fill="reflect")
+        labels = pool.crop([self.drawn[i][1] for i in indices], views, fill=UNKNOWN)
         logits = student(strong(images, rng, generator))
         known = labels >= 0
         agreement = (((logits > 0) == (labels > 0)) & known).sum() / known.sum()
         return bce_dice(logits, labels), self.summary | {"agreement": agreement}
 
-    def _threshold(self, teacher: nn.Module, found: Sequence[Seen]) -> float:
+    def _threshold(self, teacher: nn.Module, found: Sequence[TeacherPicks]) -> float:
         """Score of the faintest pick that counts as a particle, chosen as for the final picks."""
         pool, views = self.pool, self.settings["teacher_views"]
         if pool.validation:
@@ -239,7 +241,7 @@ class ObjectRule:
         # Clicked particles set the threshold by their own scores, wherever they lie.
         drawn = {id(f.micrograph) for f in found}
         clicked = [
-            Seen(m, *peaks_of(teacher, m, pool.device, views))
+            TeacherPicks(m, *peaks_of(teacher, m, pool.device, views))
             for m in pool.annotated
             if m.clicked and m.expected is None and m.split == "train" and id(m) not in drawn
         ]
@@ -286,7 +288,7 @@ def _diagnose(
     known: Tensor,
     hidden: Tensor,
     logits: Tensor,
-    cut_value: float | None,
+    threshold: float | None,
 ) -> Diagnostics:
     """How the pseudo-labels of a batch look; `pseudo_*` compare with labels that nobody learns."""
     positive = labels * weights
@@ -299,7 +301,7 @@ def _diagnose(
     judged = (hidden != UNKNOWN).to(labels.dtype)
     true = (hidden == 1).to(labels.dtype)
     return {
-        "cut": float("nan") if cut_value is None else cut_value,
+        "threshold": float("nan") if threshold is None else threshold,
         "keep_particle": share(positive, labels * known),
         "keep_background": share((1 - labels) * weights, (1 - labels) * known),
         "pseudo_positive_rate": float(positive.sum() / kept),

@@ -14,7 +14,7 @@ DIAGNOSTICS = {
     "loss": ("loss_labelled", "loss_unlabelled"),
     "picks on validation": ("val_pick_f1", "val_average_precision"),
     "share of particle pixels found at 0.5": ("val_pixel_recall",),
-    "cut between particle and background": ("cut", "val_threshold"),
+    "threshold between particle and background": ("threshold", "val_threshold"),
     "share of pixels used": ("keep_particle", "keep_background"),
     "share of pixels taken for particle": ("pseudo_positive_rate", "labelled_prevalence"),
     "student agrees with pseudo-label": ("agreement",),

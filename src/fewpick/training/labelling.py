@@ -21,7 +21,7 @@ def two_thresholds(
 
     `t = [p >= pseudo_label_threshold]`, `w = [max(p, 1 - p) >= confidence_threshold]`. With 0.5
     this is FixMatch (Sohn et al. 2020) for two classes; with `pseudo_label_threshold` equal to
-    `confidence_threshold` it is the coupled rule. Where w = 1, p >= c or p <= 1 - c, so every
+    `confidence_threshold` both thresholds are one. Where w = 1, p >= c or p <= 1 - c, so every
     label threshold in (1 - c, c] gives the same labels, loss and gradient.
 
     Parameters
@@ -37,16 +37,18 @@ def two_thresholds(
     return labels, (confidence >= confidence_threshold).to(probability.dtype)
 
 
-def coupled_without_mask(probability: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """The coupled rule with every pixel counted: `t = [p >= threshold]`, `w = 1`.
+def unmasked(probability: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Count every pixel: `t = [p >= threshold]`, `w = 1`.
 
     Each pixel below the threshold, however doubtful, teaches "background". This collapses.
     """
     return (probability >= threshold).to(probability.dtype), torch.ones_like(probability)
 
 
-def prevalence_cut(probability: Tensor, prevalence: float) -> float:
-    """Cut above which the share `prevalence` of the pooled probabilities lies, in [0.05, 0.95].
+def prevalence_threshold(probability: Tensor, prevalence: float) -> float:
+    """Find the threshold above which the share `prevalence` of the probabilities lies.
+
+    It is kept within [0.05, 0.95].
 
     Distribution alignment for two classes: the pseudo-labels are as rich in particles as the
     labels are. Pool many images of one data set; a single image may well hold fewer or more.
@@ -57,18 +59,20 @@ def prevalence_cut(probability: Tensor, prevalence: float) -> float:
     return float(torch.quantile(flat, 1 - prevalence).clamp(0.05, 0.95))
 
 
-def equal_keep(probability: Tensor, cut: float, keep_fraction: float) -> tuple[Tensor, Tensor]:
+def equal_keep(
+    probability: Tensor, threshold: float, keep_fraction: float
+) -> tuple[Tensor, Tensor]:
     """Keep the same share of the most confident pixels within each predicted class.
 
-    `t = [p >= cut]`; within t = 1 the `keep_fraction` largest p have w = 1, within t = 0 the
-    `keep_fraction` smallest. Keep rates k1 and k0 of the two classes shift the log-odds that the
-    student learns by log(k1 / k0); equal rates do not.
+    `t = [p >= threshold]`; within t = 1 the `keep_fraction` largest p have w = 1, within t = 0
+    the `keep_fraction` smallest. Keep rates k1 and k0 of the two classes shift the log-odds that
+    the student learns by log(k1 / k0); equal rates do not.
 
     Returns
     -------
     labels, weights: tensors like `probability`, of 0 and 1
     """
-    labels = probability >= cut
+    labels = probability >= threshold
     weights = torch.zeros_like(probability)
     for chosen, order in ((labels, probability), (~labels, -probability)):
         values = order[chosen]
@@ -84,7 +88,7 @@ def objects(
     xy: NDArray[np.float64],
     score: NDArray[np.float64],
     *,
-    cut: float,
+    threshold: float,
     doubt: float,
     radius: float,
     disc: float,
@@ -92,8 +96,9 @@ def objects(
 ) -> NDArray[np.int8]:
     """Draw a teacher's picks as an annotator would draw particles.
 
-    Picks with `score >= cut` become discs of radius `disc`. Further picks with
-    `score >= doubt * cut` are left open: a disc of `ring` particle radii around them is unknown,
+    Picks with `score >= threshold` become discs of radius `disc`. Further picks with
+    `score >= doubt * threshold` are left open: a disc of `ring` particle radii around them is
+    unknown,
     as is the ring between `disc` and `ring * radius` around each particle, where the edge of a
     disc is a matter of taste. All else is background.
 
@@ -102,7 +107,7 @@ def objects(
     shape: rows, columns of the image
     xy: (n, 2) picks, best first, target frame
     score: (n,) descending
-    cut, doubt, ring: see above
+    threshold, doubt, ring: see above
     radius, disc: particle radius and radius of the drawn disc, px
 
     Returns
@@ -110,6 +115,6 @@ def objects(
     (rows, columns) int8 array of 1, 0 and -1
     """
     labels = np.full(shape, BACKGROUND, np.int8)
-    draw_discs(labels, xy[score >= doubt * cut], ring * radius, UNKNOWN)
-    draw_discs(labels, xy[score >= cut], disc, PARTICLE)
+    draw_discs(labels, xy[score >= doubt * threshold], ring * radius, UNKNOWN)
+    draw_discs(labels, xy[score >= threshold], disc, PARTICLE)
     return labels

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewpick.evaluation.matching import choose_threshold
-from fewpick.training.dataset import Micrograph
+from fewpick.training.training_set import Micrograph
 from fewpick.training.validation import MATCH_RADIUS, in_windows, validation_micrographs
 
 # Without labelled areas, the threshold keeps this share of the clicked particles.
@@ -30,7 +30,7 @@ class Peaks(Protocol):
     def score(self) -> NDArray[np.float64]: ...
 
 
-def choose(found: Sequence[Peaks]) -> dict[str, object]:
+def final_threshold(found: Sequence[Peaks]) -> dict[str, object]:
     """Threshold for the picks of a network, from its peaks on all micrographs.
 
     From the validation labels, the score of the best F1 at 0.3 diameters (`source: validation`).

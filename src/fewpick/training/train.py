@@ -22,11 +22,11 @@ from fewpick.network.device import failures_told, select_device
 from fewpick.network.unet import UNet
 from fewpick.training.crops import LabelledCrops
 from fewpick.training.cuda_graphs import forward_passes
-from fewpick.training.dataset import Micrograph
 from fewpick.training.ema import Ema
 from fewpick.training.fixmatch import Diagnostics, Pool, Student, make_consistency
 from fewpick.training.losses import bce_dice
 from fewpick.training.schedule import check_steps, learning_rate, round_of
+from fewpick.training.training_set import Micrograph
 from fewpick.training.validation import UNKNOWN_SCORE, Validation, validate, validation_micrographs
 from fewpick.training.views import strong
 

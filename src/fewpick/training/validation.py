@@ -16,7 +16,7 @@ from fewpick.data.masks import PARTICLE
 from fewpick.evaluation.matching import average_precision, choose_threshold, is_true_by_score
 from fewpick.network.device import failures_told
 from fewpick.network.inference import find_peaks, predict
-from fewpick.training.dataset import Micrograph, Window
+from fewpick.training.training_set import Micrograph, Window
 
 logger = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ MINIMAL: dict[str, Any] = {
     "arms": {
         "supervised": {"method": "supervised"},
         "fixmatch": {"method": "fixmatch"},
-        "seed": {"method": "fixmatch", "labelling": "seed"},
-        "coupled": {
+        "two_thresholds": {"method": "fixmatch", "labelling": "two_thresholds"},
+        "one_threshold": {
             "method": "fixmatch",
-            "labelling": "seed",
+            "labelling": "two_thresholds",
             "fixmatch": {"pseudo_label_threshold": 0.7},
         },
     },
@@ -123,15 +123,15 @@ def test_defaults_do_not_leak_into_overrides_or_the_input() -> None:
             "mine.yaml: splits.seeds is [1, 1]; give each value once",
         ),
         (
-            "arms.coupled.fixmatch.pseudo_label_threshold",
+            "arms.one_threshold.fixmatch.pseudo_label_threshold",
             -1,
-            "mine.yaml: arms.coupled.fixmatch.pseudo_label_threshold is -1; "
+            "mine.yaml: arms.one_threshold.fixmatch.pseudo_label_threshold is -1; "
             "give a number in [0, 1]",
         ),
         (
-            "arms.coupled.method",
+            "arms.one_threshold.method",
             "fixmach",
-            "mine.yaml: arms.coupled.method is 'fixmach'; give one of supervised, fixmatch",
+            "mine.yaml: arms.one_threshold.method is 'fixmach'; give one of supervised, fixmatch",
         ),
         (
             "arms.empty",
@@ -153,17 +153,17 @@ def test_defaults_do_not_leak_into_overrides_or_the_input() -> None:
         ("datasets.a/b", MINIMAL["datasets"]["mine"], "'a/b' is not a usable name"),
         ("splits.test_fraction", 0.9, "leave nothing to train on"),
         ("evaluation.reference_arm", "none", "evaluation.reference_arm is 'none'"),
-        ("arms.supervised.labelling", "seed", "its method is supervised"),
+        ("arms.supervised.labelling", "two_thresholds", "its method is supervised"),
         (
             "preprocess.target_size",
             1000,
             "preprocess.target_size is 1000; give a whole number in [64, 8192], a multiple of 32",
         ),
         (
-            "arms.coupled.training",
+            "arms.one_threshold.training",
             {"steps": 10, "warm_start_steps": 11},
-            "arm coupled: training.warm_start_steps is 11, but training.steps, which includes "
-            "them, is 10",
+            "arm one_threshold: training.warm_start_steps is 11, but training.steps, which "
+            "includes them, is 10",
         ),
         ("model.widths", [8] * 5, "model.stem_stride 4 and 5 model.widths reduce images 64 times"),
     ],
@@ -206,19 +206,19 @@ def test_what_topaz_cannot_be_asked(changes: dict[str, Any], message: str) -> No
 
 def test_an_arm_is_given_what_it_uses_and_nothing_else() -> None:
     assert "fixmatch" not in resolved(MINIMAL, "supervised")
-    assert resolved(MINIMAL, "coupled")["fixmatch"]["pseudo_label_threshold"] == 0.7
-    assert resolved(MINIMAL, "seed")["fixmatch"]["pseudo_label_threshold"] == 0.5
+    assert resolved(MINIMAL, "one_threshold")["fixmatch"]["pseudo_label_threshold"] == 0.7
+    assert resolved(MINIMAL, "two_thresholds")["fixmatch"]["pseudo_label_threshold"] == 0.5
     assert "confidence_threshold" not in resolved(MINIMAL, "fixmatch")["fixmatch"]
-    assert resolved(MINIMAL, "seed")["fixmatch"]["labelling"] == "seed"
+    assert resolved(MINIMAL, "two_thresholds")["fixmatch"]["labelling"] == "two_thresholds"
 
 
 @pytest.mark.parametrize(
     ("path", "value", "arms"),
     [
-        ("fixmatch.pseudo_label_threshold", 0.6, {"seed"}),  # coupled overrides it
-        ("fixmatch.confidence_threshold", 0.9, {"seed", "coupled"}),
-        ("fixmatch.labelling", "seed", {"fixmatch"}),  # the only arm that leaves it open
-        ("training.steps", 1000, {"supervised", "fixmatch", "seed", "coupled"}),
+        ("fixmatch.pseudo_label_threshold", 0.6, {"two_thresholds"}),  # one_threshold overrides it
+        ("fixmatch.confidence_threshold", 0.9, {"two_thresholds", "one_threshold"}),
+        ("fixmatch.labelling", "two_thresholds", {"fixmatch"}),  # the only arm that leaves it open
+        ("training.steps", 1000, {"supervised", "fixmatch", "two_thresholds", "one_threshold"}),
         ("picking.nms_radius", 0.7, set()),
         ("evaluation.match_radii", [0.25], set()),
         ("resources.device", "cpu", set()),
@@ -243,13 +243,13 @@ def test_key_order_and_number_type_change_nothing(rng: random.Random) -> None:
             return {key: shuffled(node[key]) for key in keys}
         return node
 
-    raw = edited("arms.coupled.fixmatch.confidence_threshold", 1)
-    same = edited("arms.coupled.fixmatch.confidence_threshold", 1.0)
+    raw = edited("arms.one_threshold.fixmatch.confidence_threshold", 1)
+    same = edited("arms.one_threshold.fixmatch.confidence_threshold", 1.0)
     same["datasets"]["mine"]["particle_radius"] = 42.0
     full, other = config.complete(raw, SCHEMA), config.complete(shuffled(same), SCHEMA)
     assert canonical(full) == canonical(other)
-    assert canonical(hyperparameters.resolve_arm(full, "coupled", 1, 0)) == canonical(
-        hyperparameters.resolve_arm(other, "coupled", 1.0, 0)
+    assert canonical(hyperparameters.resolve_arm(full, "one_threshold", 1, 0)) == canonical(
+        hyperparameters.resolve_arm(other, "one_threshold", 1.0, 0)
     )
 
 
@@ -257,15 +257,25 @@ def test_warm_start_is_shared_by_arms_and_depends_on_network_and_training() -> N
     keys = {arm: hyperparameters.warm_start_key(resolved(MINIMAL, arm)) for arm in MINIMAL["arms"]}
     assert len(set(keys.values())) == 1
     for path, value in [("training.steps", 999), ("model.norm", "batch")]:
-        assert hyperparameters.warm_start_key(resolved(edited(path, value), "seed")) != keys["seed"]
+        assert (
+            hyperparameters.warm_start_key(resolved(edited(path, value), "two_thresholds"))
+            != keys["two_thresholds"]
+        )
     # Ratio and seed have folders of their own below the key.
-    assert hyperparameters.warm_start_key(resolved(MINIMAL, "seed", 0.1, 3)) == keys["seed"]
-    last = edited("arms.seed.training", {"keep": "last"})
-    assert hyperparameters.warm_start_key(resolved(last, "seed")) == keys["seed"]
-    assert hyperparameters.warm_start(resolved(last, "seed"))["training"]["keep"] == "best"
-    assert hyperparameters.warm_start(resolved(MINIMAL, "coupled")) == hyperparameters.warm_start(
-        resolved(MINIMAL, "supervised")
+    assert (
+        hyperparameters.warm_start_key(resolved(MINIMAL, "two_thresholds", 0.1, 3))
+        == keys["two_thresholds"]
     )
+    last = edited("arms.two_thresholds.training", {"keep": "last"})
+    assert (
+        hyperparameters.warm_start_key(resolved(last, "two_thresholds")) == keys["two_thresholds"]
+    )
+    assert (
+        hyperparameters.warm_start(resolved(last, "two_thresholds"))["training"]["keep"] == "best"
+    )
+    assert hyperparameters.warm_start(
+        resolved(MINIMAL, "one_threshold")
+    ) == hyperparameters.warm_start(resolved(MINIMAL, "supervised"))
 
 
 @pytest.mark.parametrize(("ratio", "name"), [(0.05, "0.05"), (0.10, "0.1"), (1, "1.0")])

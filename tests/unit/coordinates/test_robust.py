@@ -114,7 +114,7 @@ def test_any_damage_ends_in_sound_points_or_one_error(tmp_path: Path, name: str)
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_truncated_file_invents_no_point(tmp_path: Path, name: str) -> None:
-    """Only the row that the cut goes through can differ: text formats cannot tell its digits."""
+    """Only the row at which the file ends can differ: text formats cannot tell its digits."""
     expected = {tuple(point) for point in truth(tmp_path, name)}
     file, content = example(name)
     for end in range(0, len(content), max(1, len(content) // 120)):

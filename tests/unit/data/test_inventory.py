@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fewpick.data.inventory import micrographs_of, table_of
+from fewpick.data.inventory import inventory_table, micrographs_of
 from fewpick.errors import InputError
 from fewpick.micrographs import Header, list_micrographs, read_headers
 from fewpick.stacks import read_table, write_table
@@ -40,7 +40,7 @@ def written(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 def test_headers_come_back_from_the_table(
     files: tuple[list[Path], list[Path]], tmp_path: Path
 ) -> None:
-    headers, left_out = micrographs_of(written(table_of(*files), tmp_path))
+    headers, left_out = micrographs_of(written(inventory_table(*files), tmp_path))
     assert headers == read_headers(files[0])
     assert list(headers) == files[0]
     assert left_out == {}
@@ -48,7 +48,7 @@ def test_headers_come_back_from_the_table(
 
 def test_an_unknown_pixel_size_stays_unknown(tmp_path: Path) -> None:
     write(tmp_path / "a.mrc", 0, pixel_size=0)
-    headers, _ = micrographs_of(written(table_of([tmp_path / "a.mrc"], []), tmp_path))
+    headers, _ = micrographs_of(written(inventory_table([tmp_path / "a.mrc"], []), tmp_path))
     assert headers == {tmp_path / "a.mrc": Header(*SHAPE, None)}
 
 
@@ -57,8 +57,8 @@ def test_what_is_broken_is_left_out_or_refused(
 ) -> None:
     files[0][0].write_bytes(b"")
     with pytest.raises(InputError, match=r"a\.mrc: the file is empty"):
-        table_of(*files)
-    headers, left_out = micrographs_of(written(table_of(*files, "skip"), tmp_path))
+        inventory_table(*files)
+    headers, left_out = micrographs_of(written(inventory_table(*files, "skip"), tmp_path))
     assert list(headers) == files[0][1:]
     assert list(left_out) == files[0][:1]
     assert "the file is empty" in left_out[files[0][0]]
@@ -67,10 +67,10 @@ def test_what_is_broken_is_left_out_or_refused(
 def test_the_table_changes_with_the_content_of_any_file(
     files: tuple[list[Path], list[Path]],
 ) -> None:
-    before = table_of(*files)
+    before = inventory_table(*files)
     write(files[0][1], seed=7)  # of the same size and pixel size
     with files[1][0].open("a") as points:
         points.write("3,4\n")
-    after = table_of(*files)
+    after = inventory_table(*files)
     assert (before["sha256"] != after["sha256"]).tolist() == [False, True, True]
     pd.testing.assert_frame_equal(before.drop(columns="sha256"), after.drop(columns="sha256"))

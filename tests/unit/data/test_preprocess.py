@@ -37,7 +37,7 @@ TARGET = 128
 
 
 class Blobs:
-    """A dense field of blobs: known everywhere, without any frequency that is cut off."""
+    """A dense field of blobs: known everywhere, without any frequency that is dropped."""
 
     def __init__(self, ny: int, nx: int, seed: int) -> None:
         rng = np.random.default_rng(seed)

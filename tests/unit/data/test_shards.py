@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fewpick.data.shards import paths, table_of
+from fewpick.data.shards import paths, shard_table
 from fewpick.errors import InputError
 from fewpick.stacks import write_table
 
@@ -21,12 +21,12 @@ def files(folder: Path, kind: str) -> list[Path]:
 
 def test_table_changes_with_the_content_and_not_with_the_time(tmp_path: Path) -> None:
     stacks, masks = files(tmp_path, "stacks"), files(tmp_path, "masks")
-    before = table_of(stacks, masks)
+    before = shard_table(stacks, masks)
     stacks[0].touch()
-    assert table_of(stacks, masks).equals(before)
+    assert shard_table(stacks, masks).equals(before)
     for changed in (stacks[1], masks[0]):
         changed.write_bytes(b"other")
-        after = table_of(stacks, masks)
+        after = shard_table(stacks, masks)
         assert not after.equals(before)
         before = after
 
@@ -38,14 +38,14 @@ def test_paths_of_several_data_sets_stay_in_pairs(tmp_path: Path) -> None:
         stacks += files(tmp_path / name, "stacks")
         masks += files(tmp_path / name, "masks")
         tables.append(tmp_path / name / "shards.tsv")
-        write_table(table_of(stacks[-2:], masks[-2:]), tables[-1])
+        write_table(shard_table(stacks[-2:], masks[-2:]), tables[-1])
     assert paths(tables) == (stacks, masks)
 
 
 def test_a_deleted_shard_is_named(tmp_path: Path) -> None:
     stacks, masks = files(tmp_path, "stacks"), files(tmp_path, "masks")
     table = tmp_path / "shards.tsv"
-    write_table(table_of(stacks, masks), table)
+    write_table(shard_table(stacks, masks), table)
     masks[1].unlink()
     with pytest.raises(InputError, match=r"shards\.tsv: lists .*masks/shard-1\.mrcs.*run again"):
         paths([table])

@@ -18,7 +18,7 @@ from fewpick.evaluation.baselines import (
     score_baselines,
 )
 from fewpick.evaluation.scores import score_picks
-from fewpick.evaluation.truth import Dataset, Truth, images_of
+from fewpick.evaluation.truth import Truth, TruthFiles, images_of
 from fewpick.geometry import Frame
 from fewpick.stacks import write_stack, write_table
 
@@ -111,7 +111,7 @@ def test_random_picks_have_the_true_count_and_keep_out_of_the_border() -> None:
 
 def test_score_baselines(project: dict[str, Path]) -> None:
     root = project["root"]
-    dataset = Dataset(
+    dataset = TruthFiles(
         {"particle_radius": RADIUS, "border": 10},
         project["manifest.tsv"],
         project["coordinates.tsv"],

@@ -13,9 +13,9 @@ from fewpick.errors import InputError
 from fewpick.evaluation.pixels import pixel_scores
 from fewpick.evaluation.scores import Key, labelled_budget, score_external, score_picks, score_run
 from fewpick.evaluation.truth import (
-    Dataset,
-    Picks,
+    Candidates,
     Truth,
+    TruthFiles,
     group_candidates,
     read_candidates,
     read_truths,
@@ -33,10 +33,10 @@ def truth(
     return Truth(dataset, name, 100, 200, 5.0, diameter, points)
 
 
-def picks(xy: Sequence[Sequence[float]], kept: list[bool] | None = None) -> Picks:
+def picks(xy: Sequence[Sequence[float]], kept: list[bool] | None = None) -> Candidates:
     points = np.array(xy, dtype=float).reshape(-1, 2)
     score = np.linspace(1, 0.5, len(points))
-    return Picks(points, score, np.ones(len(points), bool) if kept is None else np.array(kept))
+    return Candidates(points, score, np.ones(len(points), bool) if kept is None else np.array(kept))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def files(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         for name, table in named.items():
             write_table(table, tmp_path / f"{name}.tsv")
         (tmp_path / "threshold.json").write_text(json.dumps({"threshold": threshold}))
-        dataset = Dataset(
+        dataset = TruthFiles(
             {"particle_radius": 5, "border": 5},
             tmp_path / "manifest.tsv",
             tmp_path / "coordinates.tsv",
@@ -164,7 +164,7 @@ def test_curve_passes_through_the_scored_operating_point() -> None:
     noisy = np.clip(centres + rng.normal(0, 2, centres.shape), 5, 94)
     noisy[:, 0] = np.clip(centres[:, 0] + rng.normal(0, 2, len(centres)), 5, 194)
     score = rng.uniform(size=len(noisy))
-    found = {("d", "a"): Picks(noisy, score, score >= 0.4)}
+    found = {("d", "a"): Candidates(noisy, score, score >= 0.4)}
     result = score_picks([truth("a", centres.tolist())], found, RADII)
     row = result.scores.to_dict("records")[0]
     curve = result.curve[result.curve["radius"] == 0.3]
@@ -185,7 +185,7 @@ def test_pixel_scores() -> None:
     row = pixel_scores(pd.DataFrame(rows, columns=columns)).to_dict("records")[0]
     assert row["pixel_precision"] == pytest.approx(30 / 40)
     assert row["pixel_recall"] == pytest.approx(30 / 50)
-    # Validation says: cut between bin 10 and bin 40.
+    # Validation says: threshold between bin 10 and bin 40.
     assert row["tuned_pixel_f1"] == pytest.approx(2 * 50 / (2 * 50 + 10))
     prevalence = 50 / 200
     assert row["all_positive_pixel_f1"] == pytest.approx(2 * prevalence / (1 + prevalence))

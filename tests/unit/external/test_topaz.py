@@ -21,7 +21,7 @@ import pytest
 
 from fewpick.coordinates import Picks, read_picks, write_picks
 from fewpick.errors import InputError
-from fewpick.external.topaz import DISC, Topaz, extract, positive_shares, train, write_images
+from fewpick.external.topaz import DISC, Topaz, extract, positive_shares, train_topaz, write_images
 from fewpick.geometry import frame_for
 from fewpick.stacks import read_table, table_path, write_stack, write_table
 
@@ -159,7 +159,7 @@ def test_a_training_tells_how_far_it_is(
     monkeypatch.setattr("fewpick.external.topaz.FOLLOWED", 0.01)
     monkeypatch.setattr("fewpick.external.topaz.STEPS", 1)  # as many as the program makes
     program.write_text(program.read_text() + "\nimport time\ntime.sleep(1)\n")
-    train(Topaz(str(program)), **files, settings=SETTINGS, model=tmp_path / "m")
+    train_topaz(Topaz(str(program)), **files, settings=SETTINGS, model=tmp_path / "m")
     (line,) = (r.getMessage() for r in caplog.records if "topaz train:" in r.getMessage())
     assert line.startswith("topaz train: 3/3, ")
     assert line.endswith(", loss 0.3333, val_average_precision 0.5")
@@ -169,7 +169,7 @@ def test_training_sees_the_labelled_particles_and_no_other(
     files: dict[str, Any], program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    history = train(
+    history = train_topaz(
         Topaz(str(program), threads=2), **files, settings=SETTINGS, model=tmp_path / "m"
     )
     (call,) = calls(program, "train")
@@ -206,7 +206,7 @@ def test_without_a_particle_for_validation_the_last_epoch_is_kept(
     columns = ["labelled", "windows", "points"]
     table.loc[table["split"] == "val", columns] = [labelled, windows, "[]"]
     write_table(table, files["ratio_table"])
-    history = train(Topaz(str(program)), **files, settings=SETTINGS, model=tmp_path / "m")
+    history = train_topaz(Topaz(str(program)), **files, settings=SETTINGS, model=tmp_path / "m")
     assert (tmp_path / "m").read_text() == "epoch 3"
     assert history["val_average_precision"].isna().all()
     assert "--test-images" not in calls(program, "train")[0]["flags"]
@@ -220,7 +220,7 @@ def test_the_expected_share_is_that_of_the_labelled_density(
     # Data set a: 2 particles in 16 x 16 px, three images; b: 1 in 32 x 32, one image.
     expected = 29 * (2 / 256 * 3 * area + 1 / 1024 * area) / (4 * area)
     observed = 29 * 3 / (4 * area)
-    train(Topaz(str(program)), **files, settings=SETTINGS, model=tmp_path / "m")
+    train_topaz(Topaz(str(program)), **files, settings=SETTINGS, model=tmp_path / "m")
     given = float(calls(program, "train")[0]["options"]["--pi"])
     # Topaz takes seven times the labelled share off; what is left is what is right.
     assert given - 7 * observed == pytest.approx(expected - observed, rel=1e-4)
@@ -274,13 +274,13 @@ def test_no_pick_at_all(files: dict[str, Any], program: Path, tmp_path: Path) ->
 def test_what_goes_wrong_is_said(files: dict[str, Any], program: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = files | {"settings": SETTINGS, "model": tmp_path / "m"}
     with pytest.raises(InputError, match=r"executable: 'no such' is not a program on this machine"):
-        train(Topaz("no such"), **options)
+        train_topaz(Topaz("no such"), **options)
     (program.parent / "fail").touch()
     with pytest.raises(InputError, match="topaz train ended with status 3: RuntimeError: no mem"):
-        train(Topaz(str(program)), **options)
+        train_topaz(Topaz(str(program)), **options)
     program.write_text("#!/bin/sh\nexit 0\n")
     with pytest.raises(InputError, match="topaz train: its output is not as expected"):
-        train(Topaz(str(program)), **options)
+        train_topaz(Topaz(str(program)), **options)
     stack = tmp_path / "preprocessed/a/shard-000of001.mrcs"
     with pytest.raises(InputError, match="topaz normalize: wrote no"):
         write_images(Topaz(str(program)), stack, tmp_path / "elsewhere")
@@ -306,7 +306,7 @@ def test_the_real_program_takes_the_images_and_labels(
     caplog.set_level(logging.INFO)
     files = prepare(tmp_path, real)
     options: dict[str, Any] = {"settings": SETTINGS, "model": tmp_path / "m"}
-    history = train(real, **files, **options)
+    history = train_topaz(real, **files, **options)
     assert history["epoch"].tolist() == [1, 2, 3]
     assert history["val_average_precision"].between(0, 1).all()
     # All labels arrive, each counted as often as is made up for.
@@ -319,14 +319,14 @@ def test_the_real_program_takes_the_images_and_labels(
     y0, x0, y1, x1 = AREA
     xy = FRAME.to_target(found[["x", "y"]].to_numpy())
     assert ((xy >= (x0, y0)) & (xy < (x1, y1))).all()
-    # A network that has learned nothing scores every place, and none is cut off.
+    # A network that has learned nothing scores every place, and none is left out.
     a, b = (len(found[found["dataset"] == dataset]) for dataset in "ab")
     assert a / 5 > b / 3 > 5
 
     table = read_table(files["ratio_table"])
     table.loc[table["split"] == "val", "points"] = "[]"
     write_table(table, files["ratio_table"])
-    assert train(real, **files, **options)["val_average_precision"].isna().all()
+    assert train_topaz(real, **files, **options)["val_average_precision"].isna().all()
 
 
 @pytest.mark.parametrize("fmt", ["topaz", "box"])

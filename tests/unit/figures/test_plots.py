@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from fewpick.evaluation.truth import Picks, Truth
+from fewpick.evaluation.truth import Candidates, Truth
 from fewpick.figures.grey import choose_micrographs
 from fewpick.figures.palette import FALSE, FOUND, MISSED, arm_styles
 from fewpick.figures.plots import (
@@ -138,7 +138,7 @@ def test_found_false_and_missed_each_have_their_colour(tmp_path: Path) -> None:
     def colours(xy: list[list[float]]) -> set[str]:
         points = np.array(xy).reshape(-1, 2)
         kept = np.ones(len(points), bool)
-        picks = {("d", "m"): Picks(points, np.ones(len(points)), kept)}
+        picks = {("d", "m"): Candidates(points, np.ones(len(points)), kept)}
         path = tmp_path / "m.png"
         draw_micrographs([truth], picks, {"d": [tmp_path / "s.mrcs"]}, 0.3, "run", path)
         picture = (imread(path)[100:-110, :, :3] * 255).round().astype(int)  # without the legend

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from fewpick import cli
-from fewpick.network import model_file as model
+from fewpick.network.model_file import save_model
 from fewpick.network.unet import UNet
-from fewpick.picking.disagreement import Area, choose, disagreement
+from fewpick.picking.disagreement import Area, choose_areas, disagreement
 from fewpick.stacks import read_table
 
 HYPERPARAMETERS = {"model": {"stem_stride": 4, "widths": [8, 8]}}
@@ -34,11 +34,11 @@ def area(doubt: float, *features: float) -> Area:
 def test_the_most_disputed_comes_first_and_its_twin_later() -> None:
     best, twin, other = area(5.0, 0, 0), area(4.9, 0.01, 0), area(2.0, 10, 10)
     filler = [area(0.1, x, -x) for x in (3.0, 6.0, 9.0)]
-    chosen = choose([*filler, twin, other, best], 3)
+    chosen = choose_areas([*filler, twin, other, best], 3)
     assert [a.doubt for a in chosen[:2]] == [5.0, 2.0]
     assert twin.doubt > 0  # it is not excluded, only later
-    assert len(choose([best, twin], 10)) == 2
-    assert choose([], 3) == []
+    assert len(choose_areas([best, twin], 10)) == 2
+    assert choose_areas([], 3) == []
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(seed)
         network = UNet(stem_stride=4, widths=[8, 8])
         path = folder / f"seed-{seed}/picker.safetensors"
-        model.save(path, network, HYPERPARAMETERS, use)
+        save_model(path, network, HYPERPARAMETERS, use)
     (folder / "known.json").write_text('{"b": [[5, 5]]}')
     return folder
 

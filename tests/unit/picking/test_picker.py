@@ -19,12 +19,12 @@ from fewpick.data.masks import mask_shard
 from fewpick.data.preprocess import input_sizes, preprocess_shard
 from fewpick.data.splits import label_subset, split_micrographs
 from fewpick.errors import InputError
-from fewpick.network import model_file as model
+from fewpick.network.model_file import save_model
 from fewpick.network.unet import UNet
-from fewpick.picking import candidates as picks
+from fewpick.picking.candidates import candidate_table, find
 from fewpick.picking.picker import Picker, describe_use, kept, resolve
 from fewpick.stacks import read_table, write_table
-from fewpick.training.dataset import load
+from fewpick.training.training_set import load_training_set
 
 SPEC = {"particle_radius": 12.0, "border": 20.0}
 PICKING: dict[str, Any] = {"views": 2, "nms_radius": 1.2}
@@ -71,9 +71,11 @@ def build(folder: Path, particle_px: float | None) -> Path:
     write_table(table, folder / "ratio.tsv")
     torch.manual_seed(0)
     network = UNet(**HYPERPARAMETERS["model"]).eval()
-    micrographs = load([folder / "d/stack.mrcs"], [folder / "d/masks.mrcs"], folder / "ratio.tsv")
-    found = list(picks.find(network, micrographs, torch.device("cpu"), **PICKING))
-    write_table(picks.candidates(found), folder / "candidates.tsv")
+    micrographs = load_training_set(
+        [folder / "d/stack.mrcs"], [folder / "d/masks.mrcs"], folder / "ratio.tsv"
+    )
+    found = list(find(network, micrographs, torch.device("cpu"), **PICKING))
+    write_table(candidate_table(found), folder / "candidates.tsv")
     use = describe_use(
         micrographs,
         {"d": manifest},
@@ -82,8 +84,8 @@ def build(folder: Path, particle_px: float | None) -> Path:
         picking=PICKING,
         particle_px=particle_px,
     )
-    model.save(folder / "model" / "picker.safetensors", network, HYPERPARAMETERS, use)
-    model.save(folder / "model" / "model.safetensors", network, HYPERPARAMETERS)
+    save_model(folder / "model" / "picker.safetensors", network, HYPERPARAMETERS, use)
+    save_model(folder / "model" / "model.safetensors", network, HYPERPARAMETERS)
     return folder
 
 

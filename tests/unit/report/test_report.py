@@ -15,7 +15,7 @@ from example_report import HOSTILE, MATCH_RADII, Example, make_example
 
 import fewpick.report
 from fewpick.evaluation.matching import match
-from fewpick.evaluation.truth import Picks, read_candidates
+from fewpick.evaluation.truth import Candidates, read_candidates
 from fewpick.report import summary
 from fewpick.report.gallery import stops_for
 from fewpick.report.page import build, embedded
@@ -49,7 +49,7 @@ def test_counts_at_every_stop_are_the_scorers(example: Example, data: Any) -> No
         for stop, threshold in enumerate(stops):
             picks = correct = 0
             for truth in covered:
-                mine = held.get(truth.key, Picks.none()).within(truth)
+                mine = held.get(truth.key, Candidates.none()).within(truth)
                 xy = mine.xy[mine.score >= threshold]
                 picks += len(xy)
                 correct += len(match(xy, truth.xy, MATCH_RADII[0] * truth.diameter)[0])

@@ -17,8 +17,8 @@ from fewpick.errors import InputError
 from fewpick.simulation.density import SPECIES, box_size, broken, density_map, projections, residues
 from fewpick.simulation.imaging import (
     Bank,
-    Micrograph,
     Optics,
+    SimulatedMicrograph,
     contrast_transfer,
     make_bank,
     simulate_micrograph,
@@ -50,7 +50,7 @@ def bank() -> Bank:
 
 
 @pytest.fixture(scope="module")
-def micrographs(bank: Bank) -> list[Micrograph]:
+def micrographs(bank: Bank) -> list[SimulatedMicrograph]:
     return [
         simulate_micrograph(
             bank,
@@ -157,7 +157,9 @@ def test_transfer_function_is_the_textbook_formula(shape: tuple[int, int]) -> No
     assert transfer == pytest.approx(expected, abs=2e-3)
 
 
-def test_centres_lie_where_the_particles_are(bank: Bank, micrographs: list[Micrograph]) -> None:
+def test_centres_lie_where_the_particles_are(
+    bank: Bank, micrographs: list[SimulatedMicrograph]
+) -> None:
     """Each noise-free particle, correlated with its own projection put at a known pixel."""
     box = bank.particles.shape[-1]
     n_tested = 0
@@ -194,19 +196,19 @@ def peak(image: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def test_particles_are_dark_in_the_image_and_not_in_its_mirror(
-    micrographs: list[Micrograph],
+    micrographs: list[SimulatedMicrograph],
 ) -> None:
     for micrograph in micrographs:
         upright = score(micrograph.image, micrograph)
         assert upright > 3 * abs(score(micrograph.image[::-1], micrograph))
 
 
-def score(image: NDArray[np.float32], micrograph: Micrograph) -> float:
+def score(image: NDArray[np.float32], micrograph: SimulatedMicrograph) -> float:
     image = image - np.median(image)
     return float(np.vdot(np.clip(image, -60, 60), micrograph.signal))
 
 
-def test_signal_to_noise_is_as_stated(bank: Bank, micrographs: list[Micrograph]) -> None:
+def test_signal_to_noise_is_as_stated(bank: Bank, micrographs: list[SimulatedMicrograph]) -> None:
     radius = int(bank.diameter / 2)
     disc = np.hypot(*(np.indices((2 * radius + 1, 2 * radius + 1)) - radius)) <= radius
     for micrograph in micrographs:
@@ -223,7 +225,7 @@ def test_signal_to_noise_is_as_stated(bank: Bank, micrographs: list[Micrograph])
         assert measured == pytest.approx(micrograph.snr, rel=0.12)
 
 
-def test_particles_keep_their_distance(bank: Bank, micrographs: list[Micrograph]) -> None:
+def test_particles_keep_their_distance(bank: Bank, micrographs: list[SimulatedMicrograph]) -> None:
     for micrograph in micrographs:
         points = micrograph.particles
         assert len(points) > 5

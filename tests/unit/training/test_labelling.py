@@ -1,4 +1,4 @@
-"""The labelling rules, and the proof that the seed's fix changes nothing under its own mask."""
+"""The labelling rules, and the proof that two thresholds change nothing under their own mask."""
 
 import numpy as np
 import pytest
@@ -12,20 +12,20 @@ from fewpick.training.losses import masked_bce
 SIX = torch.tensor([0.71, 0.69, 0.51, 0.49, 0.31, 0.29], dtype=torch.float64)
 
 
-def test_six_probabilities_with_separate_thresholds() -> None:
+def test_six_probabilities_with_two_thresholds() -> None:
     labels, weights = labelling.two_thresholds(SIX, 0.5, 0.70)
     assert labels.tolist() == [1, 1, 1, 0, 0, 0]
     assert weights.tolist() == [1, 0, 0, 0, 0, 1]
 
 
-def test_six_probabilities_with_coupled_thresholds() -> None:
+def test_six_probabilities_with_one_threshold() -> None:
     labels, weights = labelling.two_thresholds(SIX, 0.70, 0.70)
     assert labels.tolist() == [1, 0, 0, 0, 0, 0]
     assert weights.tolist() == [1, 0, 0, 0, 0, 1]
 
 
 def test_six_probabilities_without_a_mask() -> None:
-    labels, weights = labelling.coupled_without_mask(SIX, 0.5)
+    labels, weights = labelling.unmasked(SIX, 0.5)
     assert labels.tolist() == [1, 1, 1, 0, 0, 0]
     assert weights.tolist() == [1] * 6
 
@@ -44,7 +44,7 @@ def gradients(rule_a, rule_b, loss=masked_bce):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("threshold", [0.31, 0.4, 0.5, 0.6, 0.70])
-def test_coupled_and_separate_thresholds_give_the_same_gradient_under_the_mask(
+def test_one_and_two_thresholds_give_the_same_gradient_under_the_mask(
     threshold: float,
 ) -> None:
     (a, grad_a), (b, grad_b) = gradients(
@@ -60,8 +60,8 @@ def test_coupled_and_separate_thresholds_give_the_same_gradient_under_the_mask(
     [
         # No mask: every pixel counts.
         (
-            lambda p: labelling.coupled_without_mask(p, 0.5),
-            lambda p: labelling.coupled_without_mask(p, 0.7),
+            lambda p: labelling.unmasked(p, 0.5),
+            lambda p: labelling.unmasked(p, 0.7),
         ),
         # Soft weights reach into the band between the thresholds.
         (
@@ -102,26 +102,26 @@ def test_mask_without_keepdim_broadcasts_over_the_batch() -> None:
 
 
 @given(st.floats(0.05, 0.5), st.integers(0, 1000))
-def test_prevalence_cut_leaves_that_share_above(prevalence: float, seed: int) -> None:
+def test_prevalence_threshold_leaves_that_share_above(prevalence: float, seed: int) -> None:
     p = torch.rand(20000, generator=torch.Generator().manual_seed(seed)) * 0.9 + 0.05
-    cut = labelling.prevalence_cut(p, prevalence)
-    assert abs((p >= cut).float().mean().item() - prevalence) < 1e-3
+    threshold = labelling.prevalence_threshold(p, prevalence)
+    assert abs((p >= threshold).float().mean().item() - prevalence) < 1e-3
 
 
-def test_prevalence_cut_is_kept_away_from_0_and_1() -> None:
-    assert labelling.prevalence_cut(torch.zeros(100), 0.1) == pytest.approx(0.05)
-    assert labelling.prevalence_cut(torch.ones(100), 0.1) == pytest.approx(0.95)
+def test_prevalence_threshold_is_kept_away_from_0_and_1() -> None:
+    assert labelling.prevalence_threshold(torch.zeros(100), 0.1) == pytest.approx(0.05)
+    assert labelling.prevalence_threshold(torch.ones(100), 0.1) == pytest.approx(0.95)
 
 
 @given(st.floats(0.1, 1.0), st.floats(0.1, 0.9), st.integers(0, 1000))
 def test_equal_keep_keeps_the_same_share_of_both_classes(
-    keep: float, cut: float, seed: int
+    keep: float, threshold: float, seed: int
 ) -> None:
     # Ten thousand different values: ties at the edge would all be kept.
     order = torch.randperm(10_000, generator=torch.Generator().manual_seed(seed))
     p = (order.double().reshape(1, 1, 100, 100) + 0.5) / 10_000
-    labels, weights = labelling.equal_keep(p, cut, keep)
-    assert torch.equal(labels, (p >= cut).double())
+    labels, weights = labelling.equal_keep(p, threshold, keep)
+    assert torch.equal(labels, (p >= threshold).double())
     for value in (0.0, 1.0):
         chosen = labels == value
         assert weights[chosen].mean().item() == pytest.approx(keep, abs=0.51 / chosen.sum().item())
@@ -139,7 +139,7 @@ def test_equal_keep_with_a_class_that_is_empty() -> None:
 def test_objects_draws_discs_rings_and_doubt() -> None:
     xy = np.array([[20.0, 20.0], [60.0, 20.0], [20.0, 60.0], [60.0, 60.0]])
     score = np.array([0.9, 0.8, 0.3, 0.1])
-    labels = labelling.objects((80, 80), xy, score, cut=0.5, doubt=0.5, radius=10, disc=5)
+    labels = labelling.objects((80, 80), xy, score, threshold=0.5, doubt=0.5, radius=10, disc=5)
     assert labels[20, 20] == 1
     assert labels[20, 25] == 1  # the edge of the disc
     assert labels[20, 26] == -1  # the ring up to 0.8 radii
@@ -152,7 +152,7 @@ def test_objects_draws_discs_rings_and_doubt() -> None:
 
 def test_objects_without_picks_is_background() -> None:
     nothing = np.empty((0, 2)), np.empty(0)
-    labels = labelling.objects((8, 8), *nothing, cut=0.5, doubt=0.5, radius=3, disc=2)
+    labels = labelling.objects((8, 8), *nothing, threshold=0.5, doubt=0.5, radius=3, disc=2)
     assert (labels == 0).all()
 
 
@@ -161,20 +161,20 @@ def test_thresholds_include_their_own_value() -> None:
     labels, weights = labelling.two_thresholds(p, 0.5, 0.75)
     assert labels.tolist() == [1, 1, 0]
     assert weights.tolist() == [1, 0, 1]
-    assert labelling.coupled_without_mask(p, 0.5)[0].tolist() == [1, 1, 0]
+    assert labelling.unmasked(p, 0.5)[0].tolist() == [1, 1, 0]
     assert labelling.equal_keep(p, 0.5, 1.0)[0].tolist() == [1, 1, 0]
 
 
-def test_prevalence_cut_counts_every_one_of_few_values() -> None:
+def test_prevalence_threshold_counts_every_one_of_few_values() -> None:
     squares = torch.arange(11) ** 2 / 100
-    assert labelling.prevalence_cut(squares, 0.3) == pytest.approx(0.49)
+    assert labelling.prevalence_threshold(squares, 0.3) == pytest.approx(0.49)
 
 
-def test_prevalence_cut_of_more_values_than_torch_takes() -> None:
+def test_prevalence_threshold_of_more_values_than_torch_takes() -> None:
     p = torch.linspace(0, 1, 2**24 + 1)
     with pytest.raises(RuntimeError, match="too large"):
         torch.quantile(p, 0.7)
-    assert labelling.prevalence_cut(p, 0.3) == pytest.approx(0.7, abs=1e-5)
+    assert labelling.prevalence_threshold(p, 0.3) == pytest.approx(0.7, abs=1e-5)
 
 
 def test_equal_keep_keeps_at_least_one_pixel_of_each_class() -> None:
@@ -184,6 +184,6 @@ def test_equal_keep_keeps_at_least_one_pixel_of_each_class() -> None:
 
 def test_objects_includes_scores_at_the_limits() -> None:
     xy, score = np.array([[20.0, 20.0], [60.0, 20.0]]), np.array([0.5, 0.25])
-    labels = labelling.objects((40, 80), xy, score, cut=0.5, doubt=0.5, radius=10, disc=5)
+    labels = labelling.objects((40, 80), xy, score, threshold=0.5, doubt=0.5, radius=10, disc=5)
     assert labels[20, 20] == 1
     assert labels[20, 60] == -1

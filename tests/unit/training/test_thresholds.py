@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fewpick.geometry import frame_for
-from fewpick.training.dataset import Micrograph, Window
-from fewpick.training.thresholds import choose, without_validation
+from fewpick.training.thresholds import final_threshold, without_validation
+from fewpick.training.training_set import Micrograph, Window
 from fewpick.training.validation import ENOUGH_PARTICLES, validation_micrographs
 
 T = 100
@@ -61,7 +61,7 @@ def test_the_best_score_on_validation_is_taken_when_there_are_enough_labels() ->
     validation = sheet("val", windows=WHOLE, points=row(ENOUGH_PARTICLES))
     training = sheet(windows=((0, 0, 10, 10),), points=row(1))
     found = [seen(training, 60), seen(validation, ENOUGH_PARTICLES + 15)]
-    chosen = choose(found)
+    chosen = final_threshold(found)
     assert chosen["threshold"] == approx(1 - 0.01 * (ENOUGH_PARTICLES - 1))
     assert chosen["source"] == "validation"
     assert chosen["validation"] == {"pick_f1": 1.0, "n_labeled_particles": ENOUGH_PARTICLES}
@@ -75,7 +75,7 @@ def test_too_few_validation_labels_tell_the_density_but_not_the_threshold(
     assert validation_micrographs([validation]) == []
     assert f"{few} labelled validation particles are too few" in caplog.text
     training = sheet(windows=WHOLE, points=row(31))
-    chosen = choose([seen(training, 60), seen(validation, 5)])
+    chosen = final_threshold([seen(training, 60), seen(validation, 5)])
     # (19 + 31) / 2 particles in each micrograph.
     assert chosen == {"threshold": approx(1 - 0.01 * 24), "source": "prevalence"}
 

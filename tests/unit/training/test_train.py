@@ -17,10 +17,10 @@ from fewpick.geometry import frame_for
 from fewpick.network import model_file as model_file
 from fewpick.network.unet import UNet
 from fewpick.training.cuda_graphs import forward_passes
-from fewpick.training.dataset import Micrograph
 from fewpick.training.ema import Ema
 from fewpick.training.schedule import check_steps, learning_rate, round_of
 from fewpick.training.train import Stopped, _Run, train
+from fewpick.training.training_set import Micrograph
 from fewpick.training.validation import peaks_of, validate
 
 T = 128
@@ -56,13 +56,13 @@ HYPERPARAMETERS: dict[str, Any] = {
         "pool_size": 2,
         "doubt": 0.5,
         "keep_fraction": 0.8,
-        "cut_momentum": 0.9,
+        "threshold_momentum": 0.9,
         "pseudo_label_threshold": 0.5,
         "confidence_threshold": 0.7,
         "guard": True,
     },
 }
-LABELLINGS = ["objects", "prevalence", "seed", "unmasked"]
+LABELLINGS = ["objects", "prevalence", "two_thresholds", "unmasked"]
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="NO GPU: not tested on one")
 
 
@@ -234,15 +234,15 @@ def test_checkpoint_of_other_hyperparameters_or_damaged_is_not_used(tmp_path: Pa
     assert same(whole, again)
 
 
-def test_seed_and_coupled_rules_train_the_same_network() -> None:
-    """The seed's fix, end to end: two thresholds or one, not a bit of the result differs."""
+def test_one_and_two_thresholds_train_the_same_network() -> None:
+    """One threshold or two, end to end: not a bit of the result differs."""
     sheets = micrographs()
     begin = warm(sheets)
-    fixed = with_fixmatch(labelling="seed", teacher="student", teacher_views=1)
-    coupled = copy.deepcopy(fixed)
-    coupled["fixmatch"]["pseudo_label_threshold"] = 0.70
+    fixed = with_fixmatch(labelling="two_thresholds", teacher="student", teacher_views=1)
+    one = copy.deepcopy(fixed)
+    one["fixmatch"]["pseudo_label_threshold"] = 0.70
     a, _ = train(fixed, sheets, warm_start=begin)
-    b, _ = train(coupled, sheets, warm_start=begin)
+    b, _ = train(one, sheets, warm_start=begin)
     assert same(a, b)
 
 
@@ -415,15 +415,15 @@ def test_schedule() -> None:
 def test_model_files_round_trip(model: dict[str, Any], tmp_path: Path) -> None:
     network = UNet(**model)
     path = tmp_path / "model.safetensors"
-    model_file.save(path, network, HYPERPARAMETERS | {"model": model})
-    loaded = model_file.load(path)
+    model_file.save_model(path, network, HYPERPARAMETERS | {"model": model})
+    loaded = model_file.load_model(path)
     assert same(network, loaded.network)
     first = path.read_bytes()
-    model_file.save(path, network, HYPERPARAMETERS | {"model": model})
+    model_file.save_model(path, network, HYPERPARAMETERS | {"model": model})
     assert path.read_bytes() == first
     path.write_bytes(first[: len(first) // 2])
     with pytest.raises(InputError, match=r"model\.safetensors: not a fewpick model"):
-        model_file.load(path)
+        model_file.load_model(path)
 
 
 def test_classic_network_is_available() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewpick.data.masks import draw_discs
-from fewpick.training.crops import _cut_together, cut, unlabelled_views
+from fewpick.training.crops import _crop_together, crop, unlabelled_views
 from fewpick.training.views import View, random_view, strong
 
 SIZE = 96
@@ -34,8 +34,8 @@ def test_image_label_and_mask_move_together(seed: int) -> None:
     image, mask, points = field(12, seed)
     rng = np.random.default_rng(seed)
     view = random_view(rng.uniform(40, 120), rng.uniform(40, 120), rng)
-    seen = cut([image], [view], SIZE, fill="reflect")[0, 0]
-    label = cut([mask], [view], SIZE, fill=-1)[0, 0]
+    seen = crop([image], [view], SIZE, fill="reflect")[0, 0]
+    label = crop([mask], [view], SIZE, fill=-1)[0, 0]
     steps = torch.arange(SIZE, dtype=torch.float64) - (SIZE - 1) / 2
     y, x = view.map(*torch.meshgrid(steps, steps, indexing="ij"))
     inside = (y > 0) & (y < 159) & (x > 0) & (x < 159)
@@ -56,7 +56,7 @@ def test_quarter_turns_move_pixels_without_interpolation() -> None:
     for turns in range(4):
         for mirrored in (False, True):
             view = View(31.5, 31.5, turns * math.pi / 2, mirrored)
-            seen = cut([image], [view], 64, fill="reflect")[0, 0].numpy()
+            seen = crop([image], [view], 64, fill="reflect")[0, 0].numpy()
             candidates = [np.rot90(base, k) for k in range(4) for base in (image, image[:, ::-1])]
             assert min(np.abs(seen - c).max() for c in candidates) < 1e-4
 
@@ -68,8 +68,8 @@ def test_views_cut_together_are_those_cut_one_by_one(fill: str | int) -> None:
     # Up to beyond the corners, where the fill is seen.
     views = [random_view(rng.uniform(0, 160), rng.uniform(0, 160), rng) for _ in range(24)]
     arrays = [image if fill == "reflect" else mask] * len(views)
-    one_by_one = cut(arrays, views, SIZE, fill=fill)
-    together = _cut_together(arrays, views, SIZE, fill, torch.device("cpu"))
+    one_by_one = crop(arrays, views, SIZE, fill=fill)
+    together = _crop_together(arrays, views, SIZE, fill, torch.device("cpu"))
     if fill == "reflect":
         torch.testing.assert_close(together, one_by_one, rtol=0, atol=1e-3)
     else:
@@ -81,11 +81,11 @@ def test_views_cut_together_are_those_cut_one_by_one(fill: str | int) -> None:
 def test_a_view_off_by_one_row_is_noticed() -> None:
     image, mask, _ = field(12, 3)
     right, wrong = View(80.5, 80.5), View(81.5, 80.5)
-    label = cut([mask], [right], SIZE, fill=-1)
-    assert torch.equal(label, cut([mask], [right], SIZE, fill=-1))
-    assert not torch.equal(label, cut([mask], [wrong], SIZE, fill=-1))
+    label = crop([mask], [right], SIZE, fill=-1)
+    assert torch.equal(label, crop([mask], [right], SIZE, fill=-1))
+    assert not torch.equal(label, crop([mask], [wrong], SIZE, fill=-1))
     assert not torch.allclose(
-        cut([image], [right], SIZE, fill="reflect"), cut([image], [wrong], SIZE, fill="reflect")
+        crop([image], [right], SIZE, fill="reflect"), crop([image], [wrong], SIZE, fill="reflect")
     )
 
 

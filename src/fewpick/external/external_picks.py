@@ -10,7 +10,7 @@ import pandas as pd
 
 from fewpick.coordinates import match_names, read_picks
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def read_external(
@@ -43,7 +43,7 @@ def read_external(
     picks = read_picks(source, fmt=fmt, shapes=sizes, scale=scale)
     match = match_names(list(sizes), picks)
     if match.unmatched_keys:
-        log.warning("%s: %s", source, match.summary())
+        logger.warning("%s: %s", source, match.summary())
     parts = [pd.DataFrame(columns=["micrograph", "x", "y", "score"])]
     for key, name in match.matched.items():
         held = picks[key]

@@ -91,7 +91,9 @@ class Micrograph:
         ]
 
 
-def load(stacks: Iterable[Path], masks: Iterable[Path], ratio_table: Path) -> list[Micrograph]:
+def load_training_set(
+    stacks: Iterable[Path], masks: Iterable[Path], ratio_table: Path
+) -> list[Micrograph]:
     """Open the stacks of all data sets and join them with a table of labels.
 
     Parameters
