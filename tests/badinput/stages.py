@@ -130,6 +130,8 @@ def _stages(between: Callable[[], object]) -> None:
     write_table(inventory, "results/data/mine/inventory.tsv")
     headers, left_out = micrographs_of(read_table("results/data/mine/inventory.tsv"))
     manifest, points = build_manifest(spec, headers, left_out)
+    annotation = annotate(spec, manifest, points, [path.name for path in left_out])
+    manifest = annotation.manifest
     write_table(manifest, "results/data/mine/manifest.tsv")
     write_table(points, "results/data/mine/coordinates.tsv")
     between()
@@ -156,6 +158,8 @@ def _stages(between: Callable[[], object]) -> None:
             particle_radii(spec, manifest),
             config["masks"]["radius_scale"],
             spec["border"],
+            areas=annotation.areas,
+            negatives=annotation.negatives,
         )
     keys = config["splits"]
     split = split_micrographs(

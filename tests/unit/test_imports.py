@@ -14,6 +14,7 @@ PACKAGE = SOURCE / "fewpick"
 # Packages of one level do not import each other.
 LEVELS = (
     ("network", "coordinates", "evaluation"),
+    ("annotation",),
     ("data", "external", "simulation", "fetching"),
     ("config", "training"),
     ("picking",),

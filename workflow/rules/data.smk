@@ -62,6 +62,8 @@ rule manifest:
     output:
         manifest="results/data/{dataset}/manifest.tsv",
         coordinates="results/data/{dataset}/coordinates.tsv",
+        areas="results/data/{dataset}/areas.tsv",
+        negatives="results/data/{dataset}/negatives.tsv",
         left_out="results/data/{dataset}/left_out.tsv",
     log:
         "results/logs/manifest/{dataset}.log",

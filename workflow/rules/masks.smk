@@ -6,6 +6,8 @@ rule masks:
         geometry="results/preprocessed/{dataset}/{shard}.tsv",
         manifest="results/data/{dataset}/manifest.tsv",
         coordinates="results/data/{dataset}/coordinates.tsv",
+        areas="results/data/{dataset}/areas.tsv",
+        negatives="results/data/{dataset}/negatives.tsv",
     output:
         stack="results/masks/{dataset}/{shard}.mrcs",
         table="results/masks/{dataset}/{shard}.tsv",

@@ -24,6 +24,8 @@ def main() -> None:
         particle_radii(settings["spec"], manifest),
         settings["radius_scale"],
         settings["spec"]["border"],
+        areas=read_table(snakemake.input.areas),
+        negatives=read_table(snakemake.input.negatives),
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from _stage import stage
 
+from fewpick.annotation.annotate import require_full
 from fewpick.data.splits import split_micrographs
 from fewpick.stacks import read_table, write_table
 
@@ -18,6 +19,7 @@ def main() -> None:
     parts = []
     for dataset, path in zip(settings["datasets"], snakemake.input.manifests, strict=True):
         manifest = read_table(path)
+        require_full(dataset, manifest)
         parts.append(
             split_micrographs(
                 dataset,

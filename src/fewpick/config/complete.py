@@ -182,6 +182,7 @@ def _check(config: Config, source: str) -> None:
             raise InputError(
                 f"{where}.coordinates is missing; name the file or folder of particle centres"
             )
+        _check_annotation(spec, where)
         if ("particle_radius" in spec) == ("particle_diameter_angstrom" in spec):
             raise InputError(
                 f"{where}: give either particle_radius (px of the original micrograph) or "
@@ -230,6 +231,31 @@ def _check(config: Config, source: str) -> None:
         raise InputError(
             f"{source}: evaluation.reference_arm is {reference!r}; give one of the arms "
             f"{', '.join(config['arms'])}"
+        )
+
+
+def _check_annotation(spec: Config, where: str) -> None:
+    """`areas` and `negatives` go with the kind of annotation that they belong to."""
+    kind = spec["annotation"]
+    if kind == "areas" and spec["areas"] is None:
+        raise InputError(
+            f"{where}.areas is missing; name the table of areas in which every particle is marked, "
+            "or set annotation: clicks"
+        )
+    if kind != "areas" and spec["areas"] is not None:
+        raise InputError(
+            f"{where}.areas is {spec['areas']!r}, but annotation is {kind}; set annotation: areas, "
+            "or remove areas"
+        )
+    if kind == "full" and spec["negatives"] is not None:
+        raise InputError(
+            f"{where}.negatives is {spec['negatives']!r}, but annotation is full, where all that "
+            "is not marked is background; set annotation: clicks or areas, or remove negatives"
+        )
+    if kind != "full" and "simulate" in spec:
+        raise InputError(
+            f"{where}.annotation is {kind}, but simulated micrographs are annotated in full; "
+            "remove annotation"
         )
 
 

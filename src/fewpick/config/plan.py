@@ -36,7 +36,7 @@ class DatasetFiles:
     Attributes
     ----------
     micrographs : name -> path
-    coordinates : files of particle centres
+    coordinates : files of particle centres, and of areas and negatives where there are any
     source : file or folder of particle centres, as the configuration or the simulation names it
     shards : name -> micrograph names
     """
@@ -170,7 +170,12 @@ def _dataset(name: str, config: dict[str, Any]) -> DatasetFiles:
         listed = list_micrographs(spec["micrographs"])
         micrographs = {path.name: _literal(str(path)) for path in listed}
         source = spec["coordinates"]
-        coordinates = _files(source, f"datasets.{name}.coordinates") if source else []
+        coordinates = [
+            file
+            for key in ("coordinates", "areas", "negatives")
+            if spec[key]
+            for file in _files(spec[key], f"datasets.{name}.{key}")
+        ]
     shards = shard_names(micrographs, config["preprocess"]["shard_size"])
     return DatasetFiles(micrographs, coordinates, source, shards)
 

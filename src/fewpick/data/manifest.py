@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from fewpick.annotation.annotate import FULL
 from fewpick.coordinates.frame import read_in_frame
-from fewpick.coordinates.picks import Picks, Points
+from fewpick.coordinates.picks import NoParticles, Picks, Points
 from fewpick.coordinates.star import check_names
 from fewpick.data.orientation import measure_orientation
 from fewpick.errors import InputError
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 SAME_PARTICLE = 0.5  # particle radii; no two particles lie that near
 PIXEL_SIZE_TOLERANCE = 0.05  # calibrations differ by less
 UNSET = 1.0  # angstrom, what programs write in place of a pixel size
+FEW_MARKS = 100  # clicks below which images that show no particle at them are no news
 REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
 
 
@@ -73,14 +75,19 @@ def build_manifest(
     radii = _radii(spec, headers, pixel_sizes, paths)
     points, picks = {}, {}
     if spec.get("coordinates"):
-        picks = read_in_frame(
-            spec["coordinates"],
-            shapes_of(micrographs),
-            left_out=[path.name for path in left_out],
-            fmt=spec.get("format"),
-            y_axis=spec.get("y_axis", "down"),
-            scale=spec.get("scale", 1.0),
-        )
+        try:
+            picks = read_in_frame(
+                spec["coordinates"],
+                shapes_of(micrographs),
+                left_out=[path.name for path in left_out],
+                fmt=spec.get("format"),
+                y_axis=spec.get("y_axis", "down"),
+                scale=spec.get("scale", 1.0),
+            )
+        except NoParticles:
+            # Areas and negatives may say all that there is to say.
+            if spec.get("annotation", FULL) == FULL:
+                raise
         points = {name: held.xy for name, held in picks.items()}
         _doubt_neighbours(spec["coordinates"], points, radii)
     _doubt_pixel_sizes(spec, headers, picks, paths)
@@ -243,7 +250,10 @@ def _check_orientation(
             found.summary(),
         )
     elif found.verdict == "unclear":
-        logger.warning(
+        # A few marks show little, which is no news.
+        few = spec.get("annotation", FULL) != FULL and found.n_particles < FEW_MARKS
+        logger.log(
+            logging.INFO if few else logging.WARNING,
             "%s: the images show no particle at the points: %s. With more than a few hundred "
             "particles this hints at another scale or at other micrographs.",
             spec["coordinates"],

@@ -1,22 +1,36 @@
-"""Training masks: a disc on each particle, and -1 where nothing is known."""
+"""Training masks: a disc on each particle, and -1 where nothing is known.
+
+Where only parts of a micrograph are annotated, a mask holds what these say: the inside of areas in
+which every particle is marked, and around clicks what a click tells.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import distance_transform_edt
 
+from fewpick.coordinates.areas import EDGES, inside_any
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, inside
 from fewpick.stacks import table_path, write_stack, write_table
 
 PARTICLE, BACKGROUND, UNKNOWN = 1, 0, -1
+# Pixels: rounding of a corner that lies on a pixel.
+EPSILON = 1e-6
 # Discs that cover more than this share of the annotated area have probably been drawn too large.
 HIGH_PREVALENCE = 0.5
+
+# Around a clicked particle: where its own disc has ended and a neighbour's cannot have begun, in
+# particle radii.
+CLEAR = (0.8, 1.4)
+
+Window = tuple[int, int, int, int]
 
 TABLE_COLUMNS = ["micrograph", "annotated", "disc", "prevalence", "n_particles"]
 
@@ -46,6 +60,9 @@ def draw_mask(
     particle_radius: float,
     radius_scale: float = 0.5,
     border: float = 0.0,
+    *,
+    areas: ArrayLike | None = None,
+    negatives: ArrayLike = (),
 ) -> NDArray[np.int8]:
     """Draw the mask of one micrograph.
 
@@ -58,21 +75,80 @@ def draw_mask(
     particle_radius : original pixels
     radius_scale : radius of the disc in particle radii
     border : original pixels beside the edges without annotation
+    areas : (n, 4) x0, y0, x1, y1, original frame, the last two exclusive: where every particle is
+        marked. None: everywhere inside the border. Marks outside are clicks
+    negatives : (n, 2) places that are no particle, original frame
 
     Returns
     -------
     (T, T) int8: 1 where `(x - cx)^2 + (y - cy)^2 <= r^2` for a particle, 0 on background, -1 in
-    padding, border and micrographs that are not annotated
+    padding, border, micrographs that are not annotated, outside areas, and along their edges, where
+    the disc of a particle beyond the edge may reach in
     """
     mask = np.full((target_size, target_size), UNKNOWN, np.int8)
     if xy is None:
         return mask
-    area = valid_area(frame, target_size, border)
-    mask[area] = BACKGROUND
-    discs = np.zeros_like(mask)
-    draw_discs(discs, frame.to_target(xy), radius_scale * particle_radius * frame.scale, PARTICLE)
-    mask[(discs == PARTICLE) & (mask != UNKNOWN)] = PARTICLE
+    valid = valid_area(frame, target_size, border)
+    radius = particle_radius * frame.scale
+    disc = radius_scale * radius
+    if areas is None:
+        known = np.ones_like(mask, bool)
+    else:
+        known = np.zeros_like(mask, bool)
+        for y0, x0, y1, x1 in area_windows(frame, target_size, areas, border):
+            known[y0:y1, x0:x1] = True
+        clicked = frame.to_target(np.asarray(xy)[~inside_any(xy, areas)])
+        draw_clicks(mask, clicked, frame.to_target(negatives), radius, disc)
+        beyond = np.zeros_like(known)
+        beyond[valid] = ~known[valid]
+        if beyond.any():
+            known &= distance_transform_edt(~beyond) > disc
+    mask[known] = BACKGROUND
+    draw_discs(mask, frame.to_target(xy), disc, PARTICLE)
+    hidden = np.ones_like(known)
+    hidden[valid] = False
+    mask[hidden] = UNKNOWN
     return mask
+
+
+def area_windows(
+    frame: Frame, target_size: int, areas: ArrayLike, border: float = 0.0
+) -> list[Window]:
+    """Map areas (n, 4) x0, y0, x1, y1, original frame, to windows y0, x0, y1, x1, target frame.
+
+    A window holds the target pixels whose centres lie in its area, inside the border; areas without
+    any are left out.
+    """
+    rows, columns = valid_area(frame, target_size, border)
+    corners = np.asarray(areas, np.float64).reshape(-1, 2, 2)
+    ends = np.ceil(corners * frame.scale + (frame.pad_x, frame.pad_y) - EPSILON).astype(int)
+    windows = []
+    for (x0, y0), (x1, y1) in ends.tolist():
+        y0, y1 = max(y0, rows.start), min(y1, rows.stop)
+        x0, x1 = max(x0, columns.start), min(x1, columns.stop)
+        if y0 < y1 and x0 < x1:
+            windows.append((y0, x0, y1, x1))
+    return windows
+
+
+def draw_clicks(
+    canvas: NDArray[np.int8], xy: ArrayLike, negatives: ArrayLike, radius: float, disc: float
+) -> None:
+    """Draw what clicks tell, in place: particles, places that are none, and nothing of the rest.
+
+    A clicked particle tells more than its disc: no other particle can lie on it, so the ring from
+    `CLEAR[0]` to `CLEAR[1]` particle radii around it is background.
+
+    Parameters
+    ----------
+    canvas : (h, w) int8
+    xy, negatives : (n, 2) centres x, y in pixels of the canvas
+    radius, disc : of the particle and of the drawn disc, px
+    """
+    draw_discs(canvas, xy, CLEAR[1] * radius, BACKGROUND)
+    draw_discs(canvas, xy, CLEAR[0] * radius, UNKNOWN)
+    draw_discs(canvas, negatives, disc, BACKGROUND)
+    draw_discs(canvas, xy, disc, PARTICLE)
 
 
 def draw_discs(canvas: NDArray[np.int8], xy: ArrayLike, radius: float, value: int) -> None:
@@ -99,23 +175,29 @@ def mask_shard(
     particle_radius: dict[str, float],
     radius_scale: float = 0.5,
     border: float = 0.0,
+    *,
+    areas: pd.DataFrame | None = None,
+    negatives: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Draw the masks of one shard into an int8 stack and its table.
 
     Parameters
     ----------
     geometry : table of the preprocessed shard
-    manifest : rows of the data set's manifest (micrograph, path, ny, nx, annotated)
+    manifest : rows of the data set's manifest (micrograph, path, ny, nx, annotated, and annotation
+        where not all is annotated in full)
     coordinates : micrograph x y, original frame
     output : the stack, `.mrcs`; the table goes beside it as `.tsv`
     particle_radius : micrograph -> original pixels
     radius_scale, border : as in `draw_mask`
+    areas, negatives : micrograph x0 y0 x1 y1, and micrograph x y, as `annotation.annotate` gives
+        them
 
     Returns
     -------
     table with the columns micrograph annotated disc prevalence n_particles: the radius of the discs
-    in target pixels, the share of particle pixels in the annotated area (NaN without one), and the
-    particles inside that area
+    in target pixels, the share of particle pixels in the annotated area (NaN without one, as with
+    clicks), and the marked particles inside the border
 
     Raises
     ------
@@ -128,6 +210,9 @@ def mask_shard(
     points = {name: xy[["x", "y"]].to_numpy() for name, xy in coordinates.groupby("micrograph")}
     # As wide as the stack of images, whose micrographs each fill a square of their own.
     edge = int(geometry[["height", "width"]].to_numpy().max(initial=0))
+    parts = rows_of(areas, EDGES)
+    spots = rows_of(negatives, ("x", "y"))
+    partly = _partly_annotated(manifest)
     rows: list[dict[str, object]] = []
 
     def images() -> Iterator[NDArray[np.int8]]:
@@ -136,14 +221,18 @@ def mask_shard(
             xy = points.get(name, np.empty((0, 2))) if annotated[name] else None
             radius = particle_radius[name]
             _check_sizes(name, frame, radius, radius_scale, border)
-            mask = draw_mask(frame, edge, xy, radius, radius_scale, border)
-            known = np.count_nonzero(mask != UNKNOWN)
+            within = parts.get(name, np.empty((0, 4))) if name in partly else None
+            mask = draw_mask(
+                *(frame, edge, xy, radius, radius_scale, border),
+                areas=within,
+                negatives=spots.get(name, np.empty((0, 2))),
+            )
             rows.append(
                 {
                     "micrograph": name,
                     "annotated": str(xy is not None).lower(),
                     "disc": radius_scale * radius * frame.scale,
-                    "prevalence": np.count_nonzero(mask == PARTICLE) / known if known else np.nan,
+                    "prevalence": _prevalence(mask, frame, within, border),
                     "n_particles": 0
                     if xy is None
                     else int(inside(xy, frame.ny, frame.nx, border).sum()),
@@ -169,6 +258,36 @@ def mask_shard(
             radius_scale,
         )
     return table
+
+
+def rows_of(table: pd.DataFrame | None, columns: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Micrograph -> the values of some columns, a row each."""
+    if table is None:
+        return {}
+    return {
+        str(name): held[list(columns)].to_numpy(np.float64)
+        for name, held in table.groupby("micrograph")
+    }
+
+
+def _partly_annotated(manifest: pd.DataFrame) -> set[str]:
+    """Micrographs of which only areas or clicks are annotated."""
+    if "annotation" not in manifest:
+        return set()
+    return set(manifest.loc[~manifest["annotation"].isin(["full", "none"]), "micrograph"])
+
+
+def _prevalence(
+    mask: NDArray[np.int8], frame: Frame, areas: NDArray[np.float64] | None, border: float
+) -> float:
+    """Share of particle pixels where every particle is marked; NaN where that is nowhere."""
+    parts = [mask]
+    if areas is not None:
+        windows = area_windows(frame, len(mask), areas, border)
+        parts = [mask[y0:y1, x0:x1] for y0, x0, y1, x1 in windows]
+    known = sum(np.count_nonzero(part != UNKNOWN) for part in parts)
+    particle = sum(np.count_nonzero(part == PARTICLE) for part in parts)
+    return particle / known if known else np.nan
 
 
 def _run(flags: NDArray[np.bool_]) -> slice:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fewpick.data.masks import draw_mask, mask_shard, valid_area
+from fewpick.data.masks import area_windows, draw_mask, mask_shard, valid_area
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, frame_for, inside
 from fewpick.stacks import Stack, read_table
@@ -167,3 +167,94 @@ def test_sizes_that_leave_nothing_are_refused(
             border=border,
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_outside_areas_nothing_is_known() -> None:
+    """Nor along their edges, where the disc of a particle that nobody marked may reach in."""
+    frame, disc = frame_for(480, 480, TARGET), 3
+    areas = [[100, 0, 300, 200]]
+    mask = draw_mask(frame, TARGET, [[200, 100]], 60, 0.5, areas=areas)
+    assert area_windows(frame, TARGET, areas) == [(0, 10, 20, 30)]
+    y, x = np.mgrid[:TARGET, :TARGET]
+    # The upper edge is that of the micrograph: nothing lies beyond it.
+    known = (x >= 10 + disc) & (x < 30 - disc) & (y < 20 - disc)
+    particle = (x - 20) ** 2 + (y - 10) ** 2 <= disc**2
+    np.testing.assert_array_equal(mask, np.where(particle, 1, np.where(known, 0, -1)))
+
+
+def test_clicks_and_negatives_tell_what_is_around_them() -> None:
+    frame = frame_for(480, 480, TARGET)
+    mask = draw_mask(
+        *(frame, TARGET, [[200, 200], [260, 200]], 50, 0.4),
+        areas=np.empty((0, 4)),
+        negatives=[[400, 400]],
+    )
+    y, x = np.mgrid[:TARGET, :TARGET]
+    near = np.minimum(np.hypot(x - 20, y - 20), np.hypot(x - 26, y - 20))
+    expected = np.full((TARGET, TARGET), -1)
+    expected[(near > 4) & (near <= 7)] = 0
+    expected[np.hypot(x - 40, y - 40) <= 2] = 0
+    expected[near <= 2] = 1
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_marks_outside_the_areas_are_clicks() -> None:
+    frame = frame_for(480, 480, TARGET)
+    both = draw_mask(frame, TARGET, [[50, 50], [400, 400]], 20, areas=[[0, 0, 100, 100]])
+    area = draw_mask(frame, TARGET, [[50, 50]], 20, areas=[[0, 0, 100, 100]])
+    click = draw_mask(frame, TARGET, [[400, 400]], 20, areas=np.empty((0, 4)))
+    np.testing.assert_array_equal(both[:20], area[:20])
+    np.testing.assert_array_equal(both[20:], click[20:])
+
+
+def test_windows_end_where_their_areas_do() -> None:
+    """In pixels of the target, whatever the scale; the border is cut away, and what is outside."""
+    frame = frame_for(100, 150, TARGET)
+    for x0, x1 in ((0, 150), (3, 10), (7, 8), (149, 150)):
+        centres = frame.to_original(np.column_stack([np.arange(TARGET)] * 2))[:, 0]
+        held = np.flatnonzero((centres >= x0) & (centres < x1))
+        windows = area_windows(frame, TARGET, [[x0, 0, x1, 100]])
+        assert [(left, right) for _, left, _, right in windows] == (
+            [(held[0], held[-1] + 1)] if len(held) else []
+        )
+    assert area_windows(frame_for(48, 48, TARGET), TARGET, [[0, 0, 48, 9]], border=5) == [
+        (5, 5, 9, 43)
+    ]
+
+
+def test_shards_of_partly_annotated_micrographs(tmp_path: Path) -> None:
+    """Clicks give no share of particles; a micrograph of which nothing is said is unknown."""
+    names = ["a", "b", "c"]
+    geometry = pd.DataFrame(
+        [{"micrograph": n} | frame_for(480, 480, TARGET).to_row() for n in names]
+    )
+    manifest = pd.DataFrame(
+        {
+            "micrograph": names,
+            "path": names,
+            "ny": 480,
+            "nx": 480,
+            "annotated": ["true", "true", "false"],
+            "annotation": ["areas", "clicks", "none"],
+        }
+    )
+    points = pd.DataFrame({"micrograph": ["a", "b"], "x": [200.0, 90.0], "y": [100.0, 90.0]})
+    areas = pd.DataFrame({"micrograph": ["a"], "x0": [100], "y0": [0], "x1": [300], "y1": [200]})
+    negatives = pd.DataFrame({"micrograph": ["b"], "x": [400.0], "y": [400.0]})
+    table = mask_shard(
+        *(geometry, manifest, points, tmp_path / "shard.mrcs"),
+        dict.fromkeys(names, 60.0),
+        areas=areas,
+        negatives=negatives,
+    )
+    masks = Stack(tmp_path / "shard.mrcs").images
+    expected = draw_mask(
+        frame_for(480, 480, TARGET), TARGET, [[200, 100]], 60, areas=[[100, 0, 300, 200]]
+    )
+    np.testing.assert_array_equal(masks[0], expected)
+    assert (masks[1] == 0).any()
+    assert masks[1][40, 40] == 0
+    assert (masks[2] == -1).all()
+    shares = table["prevalence"].to_numpy()
+    assert shares[0] == (expected == 1).sum() / (expected >= 0).sum()
+    assert np.isnan(shares[1:]).all()

@@ -1,0 +1,1 @@
+"""What marks, areas and negatives say about micrographs."""
