@@ -108,6 +108,7 @@ def run_stages(between: Callable[[], object] = list) -> None:
 def _stages(between: Callable[[], object]) -> None:
     import pandas as pd
 
+    from fewpick.annotation.annotate import annotate
     from fewpick.config.complete import complete
     from fewpick.config.file import read_config
     from fewpick.config.plan import make_plan

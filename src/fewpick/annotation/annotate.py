@@ -23,7 +23,7 @@ from fewpick.coordinates.picks import NoParticles, Points
 from fewpick.errors import InputError
 from fewpick.geometry import particle_radii
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 KINDS = FULL, AREAS, CLICKS = ("full", "areas", "clicks")
 NONE = "none"
@@ -124,7 +124,7 @@ def _read_areas(
     path = spec["areas"]
     held, match = read_areas(path, {**shapes, **dict.fromkeys(left_out, ANY_SHAPE)})
     if match.unmatched_keys:
-        log.warning(
+        logger.warning(
             "%s: %s left out: %s.",
             path,
             _counted(len(match.unmatched_keys), "name", "is", "are"),
@@ -133,7 +133,7 @@ def _read_areas(
     areas = {name: disjoint(found) for name, found in held.items() if name in shapes}
     overlapping = [name for name in areas if _size(areas[name]) < _size(held[name])]
     if overlapping:
-        log.warning(
+        logger.warning(
             "%s: areas overlap on %s, the first being %s; each place counts once. Merge areas that "
             "overlap.",
             *(path, _counted(len(overlapping), "micrograph"), overlapping[0]),
@@ -168,7 +168,7 @@ def _without_contradictions(
         kept[name] = xy[clear]
         dropped += [name] * int((~clear).sum())
     if dropped:
-        log.warning(
+        logger.warning(
             "%s: %s on a marked particle (so on %s) and not used. Remove one of the two.",
             *(path, _counted(len(dropped), "negative", "lies", "lie"), dropped[0]),
         )
@@ -186,7 +186,7 @@ def _tell_marks_outside(path: str, marks: Mapping[str, Points], areas: Mapping[s
     if not outside:
         return
     total, n = sum(map(len, marks.values())), sum(map(len, outside.values()))
-    log.warning(
+    logger.warning(
         "%s: %d of %s outside the areas, on %s; there the marks count as clicks, and nothing is "
         "said about what surrounds them.",
         *(path, n, _counted(total, "mark", "lies", "lie"), _counted(len(outside), "micrograph")),
@@ -195,7 +195,7 @@ def _tell_marks_outside(path: str, marks: Mapping[str, Points], areas: Mapping[s
         empty = held[[not inside_any(marks.get(name, none[:, :2]), area).any() for area in held]]
         for other, xy in outside.items():
             if other != name and (misplaced := int(inside_any(xy, empty).sum())) > 1:
-                log.warning(
+                logger.warning(
                     "%s: %d marks of %s lie where %s has an area without a mark. Was the area "
                     "drawn on another micrograph? Correct the name in the table of areas.",
                     *(path, misplaced, other, name),

@@ -95,7 +95,7 @@ def _density(micrographs: Sequence[Micrograph]) -> float | None:
         return sum(expected for expected, _ in told) / sum(area for _, area in told)
     windows = [window for m in micrographs for window in m.windows]
     labelled = sum((y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in windows)
-    particles = sum(len(m.points) for m in micrographs if m.windows)
+    particles = sum(len(m.points) - len(m.clicks()) for m in micrographs)
     return particles / labelled if labelled else None
 
 

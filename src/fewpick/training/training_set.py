@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fewpick.data.masks import BACKGROUND, PARTICLE, UNKNOWN, draw_discs
+from fewpick.coordinates.picks import Points
+from fewpick.data.masks import CLEAR, UNKNOWN, draw_clicks
 from fewpick.errors import InputError
 from fewpick.geometry import Frame
 from fewpick.stacks import Stack, read_table
 
 Window = tuple[int, int, int, int]
 CPU = torch.device("cpu")
-# Around a clicked particle: where its own disc has ended and a neighbour's cannot have begun.
-CLEAR = (0.8, 1.4)
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,11 @@ class Micrograph:
     points: (n, 2) float64 array
         Labelled particle centres, x, y.
     clicked: bool
-        The points are clicked particles, and nothing is said about the rest.
+        Points outside the windows are clicked particles, and nothing is said about the rest.
     expected: float or None
         About how many particles the user expects in `area`.
+    negatives: (n, 2) float64 array
+        Places that are no particle, x, y.
     """
 
     dataset: str
@@ -64,31 +65,41 @@ class Micrograph:
     points: NDArray[np.float64]
     clicked: bool = False
     expected: float | None = None
+    negatives: Points = field(default_factory=lambda: np.empty((0, 2)))
+
+    def clicks(self) -> Points:
+        """Labelled particles outside the windows, about whose surroundings nothing is said."""
+        outside = _are_clicks(self.points, self.windows) if self.clicked else slice(0)
+        return self.points[outside]
 
     def labels(self) -> NDArray[np.int8]:
-        """The mask as training may see it: (T, T) int8, -1 where it may not.
-
-        A clicked particle tells more than its disc: no other particle can lie on it, so the ring
-        from `CLEAR[0]` to `CLEAR[1]` particle radii around it is background. The rest is unknown.
-        """
+        """The mask as training may see it: (T, T) int8, -1 where it may not."""
         labels = np.full(self.mask.shape, UNKNOWN, np.int8)
-        if self.clicked:
-            draw_discs(labels, self.points, CLEAR[1] * self.radius, BACKGROUND)
-            draw_discs(labels, self.points, CLEAR[0] * self.radius, UNKNOWN)
-            draw_discs(labels, self.points, self.disc, PARTICLE)
+        draw_clicks(labels, self.clicks(), self.negatives, self.radius, self.disc)
         for y0, x0, y1, x1 in self.windows:
             labels[y0:y1, x0:x1] = self.mask[y0:y1, x0:x1]
         return labels
 
     def label_windows(self) -> list[Window]:
         """Areas around what is labelled, for drawing crops."""
-        if not self.clicked:
-            return list(self.windows)
         reach = math.ceil(CLEAR[1] * self.radius)
-        return [
+        return list(self.windows) + [
             (round(y) - reach, round(x) - reach, round(y) + reach, round(x) + reach)
-            for x, y in self.points
+            for x, y in [*self.clicks(), *self.negatives]
         ]
+
+
+def _are_clicks(points: Points, windows: Iterable[Window]) -> NDArray[np.bool_]:
+    """Which points lie outside the windows; one whose pixel lies inside may do so by half of it."""
+    return ~in_windows(points, [(y0 - 1, x0 - 1, y1 + 1, x1 + 1) for y0, x0, y1, x1 in windows])
+
+
+def in_windows(xy: Points, windows: Iterable[Window]) -> NDArray[np.bool_]:
+    """Which points (n, 2) lie in one of the windows."""
+    inside = np.zeros(len(xy), bool)
+    for y0, x0, y1, x1 in windows:
+        inside |= (xy[:, 0] >= x0) & (xy[:, 0] < x1) & (xy[:, 1] >= y0) & (xy[:, 1] < y1)
+    return inside
 
 
 def load_training_set(
@@ -149,8 +160,11 @@ def load_training_set(
                 frame,
                 windows,
                 points,
-                clicked=len(points) > 0 and not windows,
+                clicked=bool(_are_clicks(points, windows).any()),
                 expected=None if math.isnan(row["expected"]) else float(row["expected"]),
+                negatives=np.asarray(json.loads(row.get("negatives", "[]")), np.float64).reshape(
+                    -1, 2
+                ),
             )
         )
     return micrographs

@@ -16,7 +16,7 @@ from fewpick.data.masks import PARTICLE
 from fewpick.evaluation.matching import average_precision, choose_threshold, is_true_by_score
 from fewpick.network.device import failures_told
 from fewpick.network.inference import find_peaks, predict
-from fewpick.training.training_set import Micrograph, Window
+from fewpick.training.training_set import Micrograph, in_windows
 
 logger = logging.getLogger(__name__)
 
@@ -114,11 +114,3 @@ def validate(
     precision = average_precision(np.concatenate(scores), np.concatenate(true), n_truth)
     recall = found / particle if particle else math.nan
     return Validation(float(f1), precision, float(threshold), recall)
-
-
-def in_windows(xy: NDArray[np.float64], windows: Sequence[Window]) -> NDArray[np.bool_]:
-    """Which points (n, 2) lie in one of the windows."""
-    inside = np.zeros(len(xy), bool)
-    for y0, x0, y1, x1 in windows:
-        inside |= (xy[:, 0] >= x0) & (xy[:, 0] < x1) & (xy[:, 1] >= y0) & (xy[:, 1] < y1)
-    return inside

@@ -1,6 +1,6 @@
 """Score thresholds: from validation labels where there are enough, else from counts or clicks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,14 @@ def test_the_labelled_density_gives_the_number_of_picks() -> None:
     found = [seen(labelled, 40), seen(other, 40, first=0.995)]
     scores = np.sort(np.concatenate([f.score for f in found]))[::-1]
     assert without_validation(found) == (approx(scores[47]), "prevalence")
+
+
+def test_clicks_outside_labelled_areas_do_not_tell_the_density() -> None:
+    labelled = replace(sheet(windows=((0, 0, 50, 100),), points=row(60)), clicked=True)
+    # 50 of the 60 lie in half of a micrograph.
+    scores = 1 - 0.01 * np.arange(150)
+    found = [Seen(labelled, row(150), scores)]
+    assert without_validation(found) == (approx(scores[99]), "prevalence")
 
 
 def test_an_expected_number_overrules_the_density() -> None:

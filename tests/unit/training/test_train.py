@@ -383,6 +383,29 @@ def test_clicked_particles_label_their_surroundings_only() -> None:
     assert (labels == 1).sum() == pytest.approx(np.pi * 4**2, rel=0.1)
 
 
+def test_negatives_and_clicks_beside_an_area() -> None:
+    """Clicks count outside the area; a negative is background, wherever it lies."""
+    sheet = replace(
+        micrographs()[0],
+        windows=((0, 0, 20, 128),),
+        points=np.array([[64.0, 60.0]]),
+        negatives=np.array([[20.0, 60.0], [64.0, 52.0]]),
+        clicked=True,
+    )
+    alone = replace(sheet, windows=(), negatives=np.empty((0, 2)))
+    np.testing.assert_array_equal(sheet.labels()[:20], sheet.mask[:20])
+    expected = alone.labels()[20:]
+    y, x = np.mgrid[20:128, :128]
+    for cx, cy in sheet.negatives:
+        expected[(np.hypot(x - cx, y - cy) <= 4) & (expected != 1)] = 0
+    np.testing.assert_array_equal(sheet.labels()[20:], expected)
+    reach = int(np.ceil(1.4 * sheet.radius))
+    assert sheet.label_windows() == [
+        (0, 0, 20, 128),
+        *((y - reach, x - reach, y + reach, x + reach) for x, y in ((64, 60), (20, 60), (64, 52))),
+    ]
+
+
 def test_ema_follows_parameters_and_buffers() -> None:
     network = UNet(2, (8, 16), "batch")
     ema = Ema(network, 0.5)
