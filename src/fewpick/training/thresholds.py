@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewpick.evaluation.matching import choose_threshold
-from fewpick.training.training_set import Micrograph
-from fewpick.training.validation import MATCH_RADIUS, in_windows, validation_micrographs
+from fewpick.training.training_set import Micrograph, in_windows
+from fewpick.training.validation import MATCH_RADIUS, validation_micrographs
 
 # Without labelled areas, the threshold keeps this share of the clicked particles.
 CLICKED_RECALL = 0.9

@@ -92,7 +92,7 @@ def test_the_labelled_density_gives_the_number_of_picks() -> None:
 def test_clicks_outside_labelled_areas_do_not_tell_the_density() -> None:
     labelled = replace(sheet(windows=((0, 0, 50, 100),), points=row(60)), clicked=True)
     # 50 of the 60 lie in half of a micrograph.
-    scores = 1 - 0.01 * np.arange(150)
+    scores = np.asarray(1 - 0.01 * np.arange(150), np.float64)
     found = [Seen(labelled, row(150), scores)]
     assert without_validation(found) == (approx(scores[99]), "prevalence")
 
