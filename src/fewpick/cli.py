@@ -10,6 +10,7 @@ COMMANDS = {
     "init": ("fewpick.commands.init", "look at your data and write a configuration"),
     "check": ("fewpick.commands.check", "check a configuration and its data before a run"),
     "pick": ("fewpick.commands.pick", "pick micrographs with a trained model"),
+    "label": ("fewpick.commands.label", "mark particles on a page in the browser"),
     "suggest": ("fewpick.commands.suggest", "say which micrographs are worth labelling next"),
     "fetch": ("fewpick.commands.fetch", "fetch a public data set by its name"),
     "convert": ("fewpick.commands.convert", "convert particle coordinates between formats"),

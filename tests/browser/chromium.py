@@ -23,8 +23,13 @@ NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chro
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--remote-debugging-pipe", "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-quic"),
+    *("--remote-debugging-pipe", "--disable-quic"),
 )
+NO_HOST, THIS_HOST = "MAP * ~NOTFOUND", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+KEY_CODES = {
+    **{"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35},
+    **{"Enter": 13, "Escape": 27, "Delete": 46, "PageUp": 33, "PageDown": 34, "Tab": 9},
+}
 PATIENCE = 60.0  # seconds for an answer
 
 
@@ -42,7 +47,13 @@ def _high(descriptor: int) -> int:
 
 
 class Page:
-    """One page in a browser of its own.
+    """One page in a browser of its own, without a network.
+
+    Parameters
+    ----------
+    browser : path of its program
+    width, height : of the window, px
+    local : servers of this machine can be reached
 
     Attributes
     ----------
@@ -50,7 +61,9 @@ class Page:
     requests : addresses that the page asked for, data URIs left out
     """
 
-    def __init__(self, browser: str, width: int = 1280, height: int = 800) -> None:
+    def __init__(
+        self, browser: str, width: int = 1280, height: int = 800, *, local: bool = False
+    ) -> None:
         self.problems: list[str] = []
         self.requests: list[str] = []
         self._profile = tempfile.TemporaryDirectory(
@@ -63,6 +76,7 @@ class Page:
             [
                 *("bash", "-c", f'exec "$0" "$@" 3<&{down} 4>&{up}', browser, *FLAGS),
                 *(f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"),
+                f"--host-resolver-rules={THIS_HOST if local else NO_HOST}",
                 "about:blank",
             ],
             pass_fds=(down, up),
@@ -78,13 +92,8 @@ class Page:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
-        self.call(
-            "Network.emulateNetworkConditions",
-            offline=True,
-            latency=0,
-            downloadThroughput=0,
-            uploadThroughput=0,
-        )
+        if not local:
+            self.cut()
         self.resize(width, height)
 
     def __enter__(self) -> Self:
@@ -105,6 +114,16 @@ class Page:
         os.close(self._read)
         self._profile.cleanup()
 
+    def cut(self, cut: bool = True) -> None:
+        """Cut the network, or connect it again."""
+        self.call(
+            "Network.emulateNetworkConditions",
+            offline=cut,
+            latency=0,
+            downloadThroughput=0 if cut else -1,
+            uploadThroughput=0 if cut else -1,
+        )
+
     def resize(self, width: int, height: int, *, phone: bool = False) -> None:
         """Set the size of the window, px; a phone has two dots to the px."""
         self.call(
@@ -115,9 +134,10 @@ class Page:
             mobile=phone,
         )
 
-    def open(self, path: Path) -> None:
-        """Open a file and wait until it is loaded."""
-        self.call("Page.navigate", url=path.absolute().as_uri())
+    def open(self, path: Path | str) -> None:
+        """Open a file or an address, and wait until it is loaded."""
+        url = path if isinstance(path, str) else path.absolute().as_uri()
+        self.call("Page.navigate", url=url)
         self.wait("document.readyState === 'complete'")
 
     def run(self, expression: str) -> Any:
@@ -144,10 +164,41 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
+        """Send one event of the mouse: mousePressed, mouseReleased, mouseMoved or mouseWheel."""
+        button = more.pop("button", "none" if kind in ("mouseMoved", "mouseWheel") else "left")
+        count = 1 if kind in ("mousePressed", "mouseReleased") else 0
+        self.call(
+            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=count, **more
+        )
+
+    def click_at(self, x: float, y: float, button: str = "left") -> None:
+        """Click a place of the window."""
+        self.mouse("mouseMoved", x, y)
+        self.mouse("mousePressed", x, y, button=button)
+        self.mouse("mouseReleased", x, y, button=button)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float], steps: int = 4) -> None:
+        """Press at one place, move, and release at another."""
+        self.mouse("mouseMoved", *start)
+        self.mouse("mousePressed", *start)
+        for i in range(1, steps + 1):
+            x, y = (a + (b - a) * i / steps for a, b in zip(start, end, strict=True))
+            self.mouse("mouseMoved", x, y, button="left", buttons=1)
+        self.mouse("mouseReleased", *end)
+
+    def type(self, key: str, *, shift: bool = False, control: bool = False) -> None:
+        """Press a key, by its name in `KeyboardEvent.key`."""
+        code = KEY_CODES.get(key, ord(key.upper()) if len(key) == 1 else 0)
+        more: dict[str, Any] = {"key": key, "windowsVirtualKeyCode": code}
+        more["modifiers"] = 8 * shift + 2 * control
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 and not control else "")
+        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **more)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **more)
+
     def press(self, selector: str, key: str, times: int = 1) -> None:
         """Give an element the keyboard and press a key such as ArrowRight."""
         self.run(f"document.querySelector({json.dumps(selector)}).focus()")
-        codes = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35}
         for _ in range(times):
             for kind in ("keyDown", "keyUp"):
                 self.call(
@@ -155,7 +206,7 @@ class Page:
                     type=kind,
                     key=key,
                     code=key,
-                    windowsVirtualKeyCode=codes[key],
+                    windowsVirtualKeyCode=KEY_CODES[key],
                 )
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:

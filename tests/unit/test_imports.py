@@ -19,7 +19,8 @@ LEVELS = (
     ("config", "training"),
     ("picking",),
     ("figures",),
-    ("report", "commands"),
+    ("report", "annotate"),
+    ("commands",),
 )
 ROOT_LEVEL = -1
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -1,0 +1,400 @@
+"""The server of the page: for this machine alone, and for whoever has its address with the token.
+
+Every path begins with a random token, so that without the printed address nothing is answered, not
+even the page. Requests that name another host (DNS rebinding) or come from another site's page are
+refused on top of that. A tunnel (`ssh -L`) may change the port and not the names.
+"""
+
+from __future__ import annotations
+
+import errno
+import hmac
+import json
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fewpick.annotate.label_files import AREAS, MARKS, NEGATIVES
+from fewpick.annotate.proposals import Guide
+from fewpick.annotate.session import NotSaved, Session, parse_change
+from fewpick.annotate.tiles import TILE, Pyramids, n_levels
+from fewpick.annotate.worth import worth
+from fewpick.coordinates.areas import inside_any
+from fewpick.errors import InputError
+
+ADDRESS = "127.0.0.1"
+PORT = 8017
+PORTS_TRIED = 20  # from PORT on, where the user names none
+NAMES = ("127.0.0.1", "localhost", "::1")
+LARGEST_MESSAGE = 8_000_000  # bytes
+MOST_PROPOSALS = 5000
+LARGEST_SIGMA = 500.0
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+FILES = {
+    "": ("page.html", "text/html; charset=utf-8"),
+    "page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "view.js": ("view.js", "text/javascript; charset=utf-8"),
+    "page.css": ("page.css", "text/css; charset=utf-8"),
+}
+
+
+class OnlyOurs:
+    """Refuse requests to another host, from another site's page, or without the token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app, self.token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                held = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *((k.encode(), v.encode()) for k, v in HEADERS.items()),
+                    *([] if b"cache-control" in held else [(b"cache-control", b"no-store")]),
+                ]
+            await send(message)
+
+        refusal = refused(Request(scope), self.token)
+        if refusal is not None:
+            await PlainTextResponse(refusal + "\n", 403)(scope, receive, send_with_headers)
+        else:
+            await self.app(scope, receive, send_with_headers)
+
+
+def refused(request: Request, token: str) -> str | None:
+    """Say why a request is refused; None when it is not."""
+    host = request.headers.get("host", "")
+    if _host_name(host) not in NAMES:
+        return f"fewpick label answers to {NAMES[0]} and {NAMES[1]} alone."
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"http://{host}":
+        return "fewpick label does not answer to pages of other sites."
+    given = request.url.path.split("/", 2)[1]
+    if not hmac.compare_digest(given.encode(), token.encode()):
+        return "This is not the address that fewpick label printed. Copy it from the terminal."
+    if request.headers.get("sec-fetch-site", "none") == "cross-site" and (
+        request.method != "GET" or request.headers.get("sec-fetch-mode") != "navigate"
+    ):
+        return "fewpick label does not answer to pages of other sites."
+    return None
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+class Application:
+    """Answers to the page.
+
+    Parameters
+    ----------
+    session: the labels
+    paths: all micrographs, in the order in which they are shown
+    broken: those of them whose header cannot be read -> why
+    guide: proposals and the next tile
+    commands: what to type when the labels are there, a line each
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        paths: Sequence[Path],
+        broken: Mapping[Path, str],
+        guide: Guide,
+        commands: Sequence[str] = (),
+    ) -> None:
+        self.session, self.paths, self.guide = session, list(paths), guide
+        self.broken = {path.name: why for path, why in broken.items()}
+        self.numbers = {path.name: i for i, path in enumerate(paths)}
+        self.pyramids = Pyramids()
+        self.commands = list(commands)
+        self.token = secrets.token_urlsafe(24)
+
+    def asgi(self) -> ASGIApp:
+        """The application, with its guard."""
+        routes = [
+            *(Route(f"/{name}", self._file) for name in FILES),
+            Route("/api/session", self.get_session),
+            Route("/api/changes", self.get_changes),
+            Route("/api/micrographs/{i:int}", self.get_micrograph),
+            Route("/api/micrographs/{i:int}/proposals", self.get_proposals),
+            Route("/api/change", self.post_change, methods=["POST"]),
+            Route("/api/undo", self.post_undo, methods=["POST"]),
+            Route("/api/redo", self.post_redo, methods=["POST"]),
+            Route("/api/diameter", self.post_diameter, methods=["POST"]),
+            Route("/api/next", self.post_next, methods=["POST"]),
+            Route("/tiles/{i:int}/{sigma:float}/{level:int}/{row:int}/{column:int}", self.get_tile),
+        ]
+        handlers: dict[Any, Any] = {InputError: _say, OSError: _say}
+        ours = Router(routes, redirect_slashes=False)
+        inner = Starlette(routes=[Mount(f"/{self.token}", app=ours)], exception_handlers=handlers)
+        inner.router.redirect_slashes = False
+        return OnlyOurs(inner, self.token)
+
+    # -------------------------------------------------------------------------------- answers
+
+    def _file(self, request: Request) -> Response:
+        name, kind = FILES[request.url.path.rpartition("/")[2]]
+        content = resources.files("fewpick.annotate").joinpath(name).read_bytes()
+        return Response(content, media_type=kind)
+
+    def get_session(self, request: Request) -> Response:
+        shapes, counts = self.session.files.shapes, self.session.counts()
+        micrographs = []
+        for path in self.paths:
+            ny, nx = (0, 0) if path.name in self.broken else shapes[path.name]
+            micrographs.append(
+                {
+                    "name": path.name,
+                    "ny": ny,
+                    "nx": nx,
+                    "levels": n_levels(ny, nx) if ny else 0,
+                    "error": self.broken.get(path.name),
+                    "counts": counts[path.name],
+                }
+            )
+        return JSONResponse(
+            {
+                "file": str(self.session.files.path),
+                "micrographs": micrographs,
+                "tile": TILE,
+                "ranks": self.guide.ranks,
+                "commands": self.commands,
+                **self._totals(),
+            }
+        )
+
+    def get_changes(self, request: Request) -> Response:
+        version, names, notices = self.session.news(_number(request.query_params.get("since")))
+        changed = {self.numbers[name]: self._labels(name) for name in names}
+        return JSONResponse(
+            {"changed": changed, "notices": notices, **self._totals(), "version": version}
+        )
+
+    def get_micrograph(self, request: Request) -> Response:
+        """Labels of a micrograph; reads its pixels, so that it is known whether they can be."""
+        path = self._path(request)
+        if path.name not in self.broken:
+            try:
+                self.pyramids.get(path)
+            except InputError as error:
+                self.broken[path.name] = str(error)
+        return JSONResponse(
+            {"error": self.broken.get(path.name), **self._labels(path.name), **self._totals()}
+        )
+
+    def get_proposals(self, request: Request) -> Response:
+        path = self._sound(request)
+        name, picks, threshold = self.guide.proposals(path, self.session.labels.diameter)
+        assert picks.score is not None
+        rows = np.column_stack([picks.xy, picks.score])[:MOST_PROPOSALS]
+        return JSONResponse(
+            {"name": name, "threshold": threshold, "proposals": np.round(rows, 4).tolist()}
+        )
+
+    def get_tile(self, request: Request) -> Response:
+        path = self._sound(request)
+        values = request.path_params
+        if not 0 <= values["sigma"] <= LARGEST_SIGMA:
+            raise HTTPException(404)
+        try:
+            content = self.pyramids.get(path).jpeg(
+                values["level"], values["row"], values["column"], values["sigma"]
+            )
+        except IndexError:
+            raise HTTPException(404) from None
+        kept = {"Cache-Control": "private, max-age=3600"}
+        return Response(content, media_type="image/jpeg", headers=kept)
+
+    async def post_change(self, request: Request) -> Response:
+        message = await _message(request)
+        change = parse_change(message)
+        client = str(message.get("client", ""))
+        await run_in_threadpool(self.session.change, client, change, _sent(message))
+        return JSONResponse(self._answer(change.micrograph))
+
+    async def post_undo(self, request: Request) -> Response:
+        return await self._undo(request, self.session.undo)
+
+    async def post_redo(self, request: Request) -> Response:
+        return await self._undo(request, self.session.redo)
+
+    async def _undo(self, request: Request, step: Any) -> Response:
+        message = await _message(request)
+        done = await run_in_threadpool(step, str(message.get("client", "")), _sent(message))
+        if done is None:
+            return JSONResponse({"nothing": True, **self._totals()})
+        return JSONResponse({"nothing": False, **self._answer(done.micrograph)})
+
+    async def post_diameter(self, request: Request) -> Response:
+        message = await _message(request)
+        try:
+            diameter = float(message["diameter"])
+        except (KeyError, TypeError, ValueError):
+            raise InputError("diameter: not a number. Give px of the micrographs.") from None
+        await run_in_threadpool(self.session.set_diameter, diameter)
+        return JSONResponse(self._totals())
+
+    async def post_next(self, request: Request) -> Response:
+        await _message(request)
+        labels = self.session.labels
+        counts = {name: marks + bad for name, (marks, bad, _) in self.session.counts().items()}
+        finished = {name: list(of.areas) for name, of in labels.of.items()}
+        for name in self.broken:
+            counts.pop(name, None)
+        tile = await run_in_threadpool(self.guide.next, labels.diameter, counts, finished)
+        ready, total = self.guide.progress()
+        return JSONResponse(
+            {
+                "micrograph": None if tile is None else self.numbers[tile.micrograph],
+                "area": None if tile is None else tile.area,
+                "doubt": None if tile is None else tile.doubt,
+                "particles": 0 if tile is None else tile.particles,
+                "ready": ready,
+                "total": total,
+            }
+        )
+
+    # -------------------------------------------------------------------------------- helpers
+
+    def _path(self, request: Request) -> Path:
+        i = int(request.path_params["i"])
+        if not 0 <= i < len(self.paths):
+            raise HTTPException(404)
+        return self.paths[i]
+
+    def _sound(self, request: Request) -> Path:
+        path = self._path(request)
+        if path.name in self.broken:
+            raise InputError(self.broken[path.name])
+        return path
+
+    def _answer(self, micrograph: str) -> dict[str, Any]:
+        return {
+            "micrograph": self.numbers[micrograph],
+            "labels": self._labels(micrograph),
+            **self._totals(),
+        }
+
+    def _labels(self, name: str) -> dict[str, Any]:
+        version, of = self.session.of(name)
+        return {"at": version, MARKS: of.marks, NEGATIVES: of.negatives, AREAS: of.areas}
+
+    def _totals(self) -> dict[str, Any]:
+        """Version, counts over all micrographs, and what they are worth."""
+        labels = self.session.labels
+        marks = sum(len(of.marks) for of in labels.of.values())
+        inside = sum(int(inside_any(of.marks, of.areas).sum()) for of in labels.of.values())
+        return {
+            "version": self.session.version,
+            "diameter": labels.diameter,
+            "totals": {
+                MARKS: marks,
+                NEGATIVES: sum(len(of.negatives) for of in labels.of.values()),
+                AREAS: sum(len(of.areas) for of in labels.of.values()),
+                "micrographs": sum(bool(of.marks or of.areas) for of in labels.of.values()),
+                "worth": worth(marks, inside),
+            },
+        }
+
+
+def _say(request: Request, error: Exception) -> Response:
+    later = isinstance(error, NotSaved)
+    return JSONResponse({"error": str(error), "retry": later}, 503 if later else 409)
+
+
+def _sent(message: Mapping[str, Any]) -> tuple[str, int]:
+    return str(message.get("load", "")), _number(message.get("number"))
+
+
+def _number(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise HTTPException(400) from None
+
+
+async def _message(request: Request) -> dict[str, Any]:
+    """The JSON object that a request carries."""
+    # Pages of other sites cannot send this type without asking first, and are not allowed to.
+    if request.headers.get("content-type", "").split(";")[0] != "application/json":
+        raise HTTPException(415)
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_MESSAGE:
+            raise HTTPException(413)
+    try:
+        message = json.loads(body)
+    except ValueError:
+        raise HTTPException(400) from None
+    if not isinstance(message, dict):
+        raise HTTPException(400)
+    return message
+
+
+def listen(port: int | None) -> socket.socket:
+    """Take a port of this machine: the one given, or the first free one from `PORT` on.
+
+    Raises
+    ------
+    InputError
+        When it is in use.
+    """
+    tried = range(PORT, PORT + PORTS_TRIED) if port is None else (port,)
+    for number in tried:
+        taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind((ADDRESS, number))
+        except OSError as error:
+            taken.close()
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            continue
+        taken.listen(128)
+        return taken
+    which = f"port {port} is" if port is not None else f"ports {tried[0]} to {tried[-1]} are"
+    raise InputError(f"--port: {which} in use or not allowed. Choose another with --port.")
+
+
+def serve(application: Application, taken: socket.socket) -> None:
+    """Answer until the process is interrupted."""
+    config = uvicorn.Config(
+        application.asgi(), log_level="warning", access_log=False, lifespan="off", ws="none",
+        server_header=False, timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    try:
+        uvicorn.Server(config).run(sockets=[taken])
+    finally:
+        application.guide.stop()

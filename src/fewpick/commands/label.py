@@ -1,0 +1,220 @@
+"""`fewpick label`: mark particles on a page in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import shutil
+import sys
+import webbrowser
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fewpick.commands.shared import add_device, positive, run
+
+if TYPE_CHECKING:
+    from fewpick.annotate.proposals import Proposer
+    from fewpick.picking.picker import Picker
+
+EPILOG = """\
+examples:
+  fewpick label micrographs/ -o labels.star
+  fewpick label micrographs/ -o labels.star --model results/final
+
+Prints an address to open in a browser on this machine. From another one, tunnel its port:
+  ssh -L 8017:localhost:8017 THIS_MACHINE
+
+Click adds or removes a particle, a right click says "not a particle", a drag marks an area in which
+every particle is marked; the page's help (key ?) has the rest. Each change is saved at once, to
+labels.star, labels.negatives.star and labels.areas.tsv. The labels that are there are opened.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return run(_parser(), argv, _label)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fewpick label",
+        description="Mark particles on a page in the browser.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "micrographs", metavar="MICROGRAPHS", help="folder or glob (mrc, tif, png, jpg)"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("labels.star"),
+        metavar="LABELS",
+        help="file of labels: star, csv, json or txt (default: labels.star)",
+    )
+    parser.add_argument(
+        "--diameter", type=positive, metavar="PX", help="particle diameter in px of the micrographs"
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="MODEL",
+        help="model, or its folder, whose picks are proposed and which leads to doubtful tiles",
+    )
+    parser.add_argument(
+        "--picks", type=Path, metavar="FILE", help="picks of any program to propose instead"
+    )
+    parser.add_argument(
+        "--y-axis",
+        choices=("down", "up"),
+        default="down",
+        help="whether y of --picks counts rows from the first or from the last (default: down)",
+    )
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="the model's data set that the micrographs are like"
+    )
+    parser.add_argument(
+        "--port", type=_port, metavar="PORT", help="port (default: the first free one from 8017)"
+    )
+    parser.add_argument(
+        "--no-browser", action="store_true", help="print the address and open no browser"
+    )
+    add_device(parser)
+    return parser
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 65535")
+    return value
+
+
+def _label(arguments: argparse.Namespace) -> int:
+    from fewpick.annotate.label_files import ANY_SIZE, LabelFiles
+    from fewpick.annotate.proposals import Guide
+    from fewpick.annotate.server import ADDRESS, Application, listen, serve
+    from fewpick.annotate.session import Session
+    from fewpick.coordinates.star import check_names
+    from fewpick.errors import InputError
+    from fewpick.micrographs import list_micrographs, read_header
+
+    paths = list_micrographs(arguments.micrographs)
+    shapes: dict[str, tuple[int, int]] = {}
+    broken: dict[Path, str] = {}
+    for path in paths:
+        try:
+            header = read_header(path)
+            shapes[path.name] = header.ny, header.nx
+        except InputError as error:
+            # One broken file does not keep the others from being labelled.
+            broken[path] = str(error)
+            print(f"fewpick label: {error}", file=sys.stderr)
+    if not shapes:
+        raise InputError(f"{arguments.micrographs}: none of {len(paths)} micrographs can be read.")
+    star = arguments.output.suffix.lower() == ".star"
+    if star:
+        check_names(paths)
+    known = shapes | {path.name: ANY_SIZE for path in broken}
+    written = {path.name: str(path) if star else path.name for path in paths}
+    files = LabelFiles(arguments.output, known, written)
+    sound = [path for path in paths if path not in broken]
+    propose, load, trained = _helpers(arguments, shapes)
+    # The port first: when it is taken, nothing has been written.
+    with contextlib.closing(listen(arguments.port)) as taken:
+        session = Session(files, arguments.diameter)
+        if session.labels.diameter is None and trained is not None:
+            seen = trained.see(sound[0])
+            session.set_diameter(round(2 * seen.radius / seen.frame.scale, 1))
+        guide = Guide(sound, shapes, propose, load)
+        application = Application(session, paths, broken, guide, _commands(arguments))
+        port = taken.getsockname()[1]
+        address = f"http://{ADDRESS}:{port}/{application.token}/"
+        print(f"{arguments.output}: {_summary(session.counts())}")
+        print(f"\n  {address}\n\nKeep the address to yourself. Ctrl-C ends; every change is saved.")
+        if os.environ.get("SSH_CONNECTION"):
+            print(f"From your own machine: ssh -L {port}:localhost:{port} {os.uname().nodename}")
+        sys.stdout.flush()
+        if not arguments.no_browser and not _open(address):
+            print("No browser was found here: copy the address into one.", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            serve(application, taken)
+    print(f"{arguments.output}: {_summary(session.counts())}")
+    return 0
+
+
+def _helpers(
+    arguments: argparse.Namespace, shapes: Mapping[str, tuple[int, int]]
+) -> tuple[
+    Callable[[float | None], Proposer],
+    Callable[[float | None], Sequence[Picker]] | None,
+    Picker | None,
+]:
+    """Makers of proposals and of the models that rank tiles, and the model with its own size."""
+    from fewpick.annotate.proposals import BlobProposer, FileProposer, ModelProposer
+
+    load: Callable[[float | None], Sequence[Picker]] | None = None
+    trained = None
+    if arguments.model is not None:
+        from fewpick.network.device import select_device
+        from fewpick.picking.picker import Picker
+
+        device = select_device(arguments.device)
+
+        def picker(diameter: float | None) -> Picker:
+            radius = None if diameter is None else diameter / 2
+            return Picker(arguments.model, device, dataset=arguments.dataset, radius=radius)
+
+        trained = picker(None)
+
+        def load(diameter: float | None) -> Sequence[Picker]:
+            return [picker(diameter)]
+
+    if arguments.picks is not None:
+        file = FileProposer(arguments.picks, shapes, arguments.y_axis)
+        return (lambda diameter: file), load, trained
+    if arguments.model is not None:
+        name = arguments.model.name
+        return (lambda diameter: ModelProposer(picker(diameter), name)), load, trained
+    return BlobProposer, None, None
+
+
+def _commands(arguments: argparse.Namespace) -> list[str]:
+    """What to type when labels are there."""
+    micrographs, labels = shlex.quote(arguments.micrographs), shlex.quote(str(arguments.output))
+    return [
+        f"fewpick init {micrographs} {labels} -o mine.yaml",
+        "snakemake --cores all picks --configfile mine.yaml",
+        f"fewpick label {micrographs} -o {labels} --model results/final",
+    ]
+
+
+def _summary(counts: Mapping[str, tuple[int, int, int]]) -> str:
+    marks, negatives, areas = (sum(c[i] for c in counts.values()) for i in range(3))
+    on = sum(any(c) for c in counts.values())
+    return (
+        f"{marks} {'particle' if marks == 1 else 'particles'}, {negatives} "
+        f"{'non-particle' if negatives == 1 else 'non-particles'} and {areas} finished "
+        f"{'area' if areas == 1 else 'areas'} on {on} of {len(counts)} micrographs"
+    )
+
+
+def _open(address: str) -> bool:
+    """Open a browser that has a window; one that runs in the terminal would take it over."""
+    windows = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if not windows or (sys.platform == "linux" and not shutil.which("xdg-open")):
+        return False
+    try:
+        return webbrowser.open(address)
+    except webbrowser.Error:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""`fewpick label` on the command line: what it refuses, and what it prints."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from label_server import command, make_micrographs
+
+from fewpick import cli
+from fewpick.coordinates import Picks, read_picks, write_picks
+
+
+@pytest.fixture(scope="module")
+def micrographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_micrographs(tmp_path_factory.mktemp("label") / "micrographs")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert cli.main(["label", *map(str, arguments), "--no-browser"]) == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_labels_of_other_micrographs_are_refused(
+    micrographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.star"
+    write_picks(labels, {"zzz.mrc": Picks(np.ones((1, 2)))})
+    line = refused(capsys, micrographs, "-o", labels)
+    assert str(labels) in line
+    assert "'zzz.mrc' matches no micrograph" in line
+    assert "Check that both belong together" in line
+
+
+def test_marks_outside_their_micrograph_are_refused(
+    micrographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.star"
+    write_picks(labels, {"a.mrc": Picks(np.array([[3000.0, 10.0]]))})
+    line = refused(capsys, micrographs, "-o", labels)
+    assert "a.mrc: 1 of 1 points lie outside the image of 640 x 480 px" in line
+    assert "other micrographs?" in line
+
+
+def test_a_port_in_use_is_refused_before_anything_is_written(
+    micrographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        where = ("-o", tmp_path / "labels.star", "--diameter", "20", "--port", port)
+        assert f"port {port} is in use" in refused(capsys, micrographs, *where)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("-o", "boxes/"), "Choose another -o with one of the suffixes"),
+        (("--model", "nothing"), "nothing: not a model to pick with"),
+        (("--picks", "nothing.star"), "nothing.star: no such file"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    micrographs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    part: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert part in refused(capsys, micrographs, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_micrographs_none_of_which_can_be_read_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.mrc").write_bytes(b"nothing")
+    assert "none of 1 micrographs can be read" in refused(
+        capsys, tmp_path, "-o", tmp_path / "l.star"
+    )
+
+
+def test_without_a_browser_the_address_is_printed(micrographs: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.star"
+    write_picks(labels, {"b.mrc": Picks(np.array([[5.0, 6.0], [7.0, 8.0]]))})
+    nowhere = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "SSH_CONNECTION": "1 2 3 4"}
+    with command(micrographs, labels, environment=nowhere, browser=True) as (process, address):
+        assert address.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(address) as answer:
+            assert b"fewpick label" in answer.read()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        text = process.stdout.read()
+        assert process.wait() == 0
+    port = address.split(":")[2].split("/")[0]
+    assert f"ssh -L {port}:localhost:{port}" in text
+    assert "No browser was found here: copy the address into one." in text
+    assert "2 particles, 0 non-particles and 0 finished areas on 1 of 4 micrographs" in text
+    assert len(read_picks(labels)["b.mrc"]) == 2
