@@ -10,9 +10,7 @@ divided by their spread: median and MAD, or those of the larger part of a two-pa
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +23,7 @@ from fewpick.data.mixture import mixture_location_and_scale
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, frame_for, input_size, padded_length, particle_radius
 from fewpick.micrographs import read_header, read_micrograph
+from fewpick.prefetch import in_order
 from fewpick.stacks import table_path, write_stack, write_table
 
 # Standard deviations per median absolute deviation, and per mean absolute deviation, of a
@@ -177,7 +176,7 @@ def preprocess_shard(
         return preprocess_micrograph(image, size, path, normalise=normalise, lowpass=lowpass)
 
     def images() -> Iterator[NDArray[np.float16]]:
-        results = _in_order(preprocess, micrographs["path"].tolist(), threads)
+        results = in_order(preprocess, micrographs["path"].tolist(), threads)
         for index, (name, pixel_size, result) in enumerate(
             zip(micrographs["micrograph"], micrographs["pixel_size"], results, strict=True)
         ):
@@ -349,21 +348,3 @@ def _without_defects(
         clipped = block[rows, columns].clip(-limit, limit)
         block[rows, columns] = np.where(count > 0, local, clipped)
     return block
-
-
-def _in_order(
-    work: Callable[[str], Preprocessed], paths: list[str], threads: int
-) -> Iterator[Preprocessed]:
-    """Results in the order of `paths`, with no more than `threads` of them in memory."""
-    pending: deque[Future[Preprocessed]] = deque()
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        try:
-            for path in paths:
-                if len(pending) == threads:
-                    yield pending.popleft().result()
-                pending.append(pool.submit(work, path))
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()

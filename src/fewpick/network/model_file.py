@@ -71,4 +71,6 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
             f"{path}: not a fewpick model ({type(error).__name__}: {error}). "
             "Give a .safetensors file of results/models, or make it again."
         ) from error
-    return Model(network.to(device), hyperparameters, use)
+    # Convolutions are a third faster with the channels of a pixel side by side.
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Model(network, hyperparameters, use)

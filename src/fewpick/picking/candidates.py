@@ -12,12 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fewpick.network.inference import find_peaks
+from fewpick.network.device import failures_told
+from fewpick.network.device_peaks import find_peaks_batch
+from fewpick.network.inference import find_peaks, predict
+from fewpick.prefetch import in_order
 from fewpick.training.training_set import Micrograph
-from fewpick.training.validation import probability_of
 
 # Bins of the histogram of probabilities.
 BINS = 100
+# Micrographs that go through a GPU at once.
+BATCH = 8
 # Micrographs after which freed memory is returned, which takes some hundredths of a second.
 RETURNED = 16
 
@@ -39,16 +43,63 @@ def find(
     *,
     views: int,
     nms_radius: float,
+    batch_size: int | None = None,
 ) -> Iterator[Found]:
-    """Peaks and pixel histogram, one micrograph at a time."""
-    for number, micrograph in enumerate(micrographs, 1):
-        probability = probability_of(network, micrograph, device, views)
-        xy, score = find_peaks(
-            probability, micrograph.radius, micrograph.area, nms_radius=nms_radius
-        )
-        yield Found(micrograph, xy, score, _histogram(micrograph, probability))
-        if number % RETURNED == 0:
-            give_back()
+    """Pick micrographs one after the other.
+
+    Parameters
+    ----------
+    network : on `device`
+    micrographs : of any sizes
+    device : where the network runs
+    views : as in `inference.predict`
+    nms_radius : in particle radii
+    batch_size : micrographs of one size that go through the network together, while the next ones
+        are read and their peaks are found where the maps lie. With 1, the default on a CPU, the
+        peaks are those of the reference, `inference.find_peaks`
+
+    Yields
+    ------
+    Found
+        Peaks and the histogram of annotated pixels, in the order of `micrographs`.
+    """
+    if batch_size is None:
+        batch_size = 1 if device.type == "cpu" else BATCH
+    number = 0
+    for batch, images in in_order(_loaded, _batches(micrographs, batch_size), threads=2):
+        with failures_told():
+            probability = predict(network, images.to(device), views).float()
+        if batch_size == 1:
+            found = [
+                find_peaks(plane[0].cpu().numpy(), m.radius, m.area, nms_radius=nms_radius)
+                for m, plane in zip(batch, probability, strict=True)
+            ]
+        else:
+            radii, areas = [m.radius for m in batch], [m.area for m in batch]
+            found = find_peaks_batch(probability[:, 0], radii, areas, nms_radius=nms_radius)
+        for micrograph, plane, (xy, score) in zip(batch, probability, found, strict=True):
+            yield Found(micrograph, xy, score, _histogram(micrograph, plane[0]))
+            number += 1
+            if number % RETURNED == 0:
+                give_back()
+
+
+def _batches(micrographs: Iterable[Micrograph], size: int) -> Iterator[list[Micrograph]]:
+    """Up to `size` micrographs at a time, those of a batch of one shape."""
+    batch: list[Micrograph] = []
+    for micrograph in micrographs:
+        if batch and (len(batch) == size or micrograph.image.shape != batch[0].image.shape):
+            yield batch
+            batch = []
+        batch.append(micrograph)
+    if batch:
+        yield batch
+
+
+def _loaded(batch: list[Micrograph]) -> tuple[list[Micrograph], torch.Tensor]:
+    """The micrographs and their images, (n, 1, h, w) float32 on the host."""
+    images = np.stack([np.asarray(m.image, np.float32) for m in batch])
+    return batch, torch.from_numpy(images)[:, None]
 
 
 def candidate_table(found: Sequence[Found]) -> pd.DataFrame:
@@ -75,7 +126,7 @@ def found_in_table(table: pd.DataFrame, micrographs: Iterable[Micrograph]) -> li
     return found
 
 
-def _histogram(micrograph: Micrograph, probability: NDArray[np.float32]) -> pd.DataFrame:
+def _histogram(micrograph: Micrograph, plane: torch.Tensor) -> pd.DataFrame:
     """Probabilities of the annotated val and test pixels, in bins of 0.01, by class.
 
     Validation pixels count inside the labelled windows only.
@@ -86,6 +137,7 @@ def _histogram(micrograph: Micrograph, probability: NDArray[np.float32]) -> pd.D
         mask = micrograph.labels()
     else:
         return pd.DataFrame()
+    probability = plane.cpu().numpy()
     bins = np.clip((probability * BINS).astype(np.int64), 0, BINS - 1)
     table = pd.DataFrame(
         {

@@ -19,7 +19,7 @@ from fewpick.data.masks import mask_shard
 from fewpick.data.preprocess import input_sizes, preprocess_shard
 from fewpick.data.splits import label_subset, split_micrographs
 from fewpick.errors import InputError
-from fewpick.network.model_file import save_model
+from fewpick.network.model_file import load_model, save_model
 from fewpick.network.unet import UNet
 from fewpick.picking.candidates import candidate_table, find
 from fewpick.picking.picker import Picker, describe_use, kept, resolve
@@ -74,7 +74,9 @@ def build(folder: Path, particle_px: float | None) -> Path:
     micrographs = load_training_set(
         [folder / "d/stack.mrcs"], [folder / "d/masks.mrcs"], folder / "ratio.tsv"
     )
-    found = list(find(network, micrographs, torch.device("cpu"), **PICKING))
+    save_model(folder / "model" / "model.safetensors", network, HYPERPARAMETERS)
+    trained = load_model(folder / "model" / "model.safetensors").network
+    found = list(find(trained, micrographs, torch.device("cpu"), **PICKING))
     write_table(candidate_table(found), folder / "candidates.tsv")
     use = describe_use(
         micrographs,
@@ -85,7 +87,6 @@ def build(folder: Path, particle_px: float | None) -> Path:
         particle_px=particle_px,
     )
     save_model(folder / "model" / "picker.safetensors", network, HYPERPARAMETERS, use)
-    save_model(folder / "model" / "model.safetensors", network, HYPERPARAMETERS)
     return folder
 
 
