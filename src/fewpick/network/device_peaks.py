@@ -62,7 +62,9 @@ def _candidates(plane: Tensor, radius: float, area: Sequence[int]) -> tuple[Tens
     y0, x0, y1, x1 = area
     inside = torch.zeros_like(smooth, dtype=torch.bool)
     inside[y0:y1, x0:x1] = True
-    rows, columns = torch.nonzero((smooth == highest) & (smooth > FLOOR) & inside, as_tuple=True)
+    # Zeros outside: they leave the highest value as it is, and give an empty area one.
+    floor = FLOOR * torch.where(inside, smooth, 0.0).max()
+    rows, columns = torch.nonzero((smooth == highest) & (smooth > floor) & inside, as_tuple=True)
     score = smooth[rows, columns].double()
     limit = max(math.ceil(CROWDING * (y1 - y0) * (x1 - x0) / (math.pi * radius**2)), 1)
     best = torch.sort(score, descending=True, stable=True).indices[:limit]

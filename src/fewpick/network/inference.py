@@ -17,7 +17,8 @@ FloatArray = NDArray[np.float64]
 # Probabilities are smoothed by a Gaussian of this share of the particle radius before peaks are
 # sought, so that a ragged disc has one peak.
 SMOOTHING = 0.25
-# Peaks below this smoothed probability are never candidates.
+# Peaks below this share of the highest smoothed probability in the area are never candidates: a
+# network with a few labels may give all its particles low probabilities, and ranks them well.
 FLOOR = 0.002
 # Candidates per micrograph: discs of the full radius may cover the area this many times over.
 CROWDING = 1.6
@@ -88,7 +89,8 @@ def find_peaks(
     """
     smooth = gaussian_filter(np.asarray(probability, np.float32), SMOOTHING * radius)
     y0, x0, y1, x1 = area
-    highest = (smooth == maximum_filter(smooth, 3)) & (smooth > FLOOR)
+    floor = np.float32(FLOOR) * smooth[y0:y1, x0:x1].max(initial=0.0)
+    highest = (smooth == maximum_filter(smooth, 3)) & (smooth > floor)
     inside = np.zeros_like(highest)
     inside[y0:y1, x0:x1] = True
     rows, columns = np.nonzero(highest & inside)

@@ -30,6 +30,9 @@ VIEWS = 8  # that a single model votes with
 FEWER_VIEWS = 2  # that each of several models averages over
 # Votes are held this far from certainty, so that no single voter outvotes all.
 FLOOR = 1e-3
+# Thresholds are only held apart from 0 and 1: those of networks with a few labels may be far lower
+# than `FLOOR`.
+EPSILON = 1e-12
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def vote(
     for picker in pickers:
         image = torch.from_numpy(np.asarray(seen.image, np.float32)).to(picker.device)[None, None]
         views = VIEWS if len(pickers) == 1 else FEWER_VIEWS
-        threshold = min(max(picker.threshold, FLOOR), 1 - FLOOR)
+        threshold = min(max(picker.threshold, EPSILON), 1 - EPSILON)
         level = math.log(threshold / (1 - threshold))
         answers = []
         for k in range(views):
@@ -112,8 +115,7 @@ def areas(pickers: Sequence[Picker], path: Path, tile_size: int | None) -> list[
     xy, _ = find_peaks(mean, seen.radius, seen.area)
     rows, columns = np.rint(xy[:, 1]).astype(int), np.rint(xy[:, 0]).astype(int)
     sure = mean[rows, columns] >= 0.5
-    # A particle is drawn as a disc of half its radius, unless configured otherwise.
-    disc = math.pi * (seen.radius / 2) ** 2
+    disc = math.pi * (pickers[0].radius_scale * seen.radius) ** 2
     step = seen.image.shape[0] / features.shape[1]
     found = []
     for window in _windows(seen.area, tile_size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from fewpick.training.training_set import Micrograph
 NAME = "picker.safetensors"
 # Particles may differ by this factor from those of the training before they are rescaled.
 SAME_SIZE = 1.25
+# Pixel sizes that headers give to one microscope may differ by this much.
+SAME_PIXEL = 1e-4
 
 
 def describe_use(
@@ -55,8 +58,9 @@ def describe_use(
     JSON-ready dictionary
         particle_px (width of a particle in the network's input), or None and target_size (the edge
         of that input, px), normalise, lowpass_angstrom, picking, threshold, particles (data set ->
-        radius and border in px of the original micrograph, its longer side in px, and its pixel
-        size in angstrom or None), and labels (how many the training had).
+        radius and border in px of the original micrograph, its longer side in px, its pixel size
+        in angstrom or None; `others` has the same of micrographs that differ in these from the
+        first), radius_scale (of the discs that were learned), and labels (how many there were).
     """
     labelled = [m for m in micrographs if m.split == "train" and len(m.points)]
     return {
@@ -66,7 +70,8 @@ def describe_use(
         "lowpass_angstrom": lowpass_angstrom,
         "picking": dict(picking),
         "threshold": dict(threshold),
-        "particles": {name: _particle(specs[name], manifests[name]) for name in manifests},
+        "particles": {name: _particles(specs[name], manifests[name]) for name in manifests},
+        "radius_scale": micrographs[0].disc / micrographs[0].radius,
         "labels": {
             "micrographs": len(labelled),
             "particles": sum(len(m.points) for m in labelled),
@@ -83,12 +88,27 @@ class Particle:
     radius, border: px of the original micrograph
     longest: px of its longer side
     pixel_size: angstrom per px, None when unknown
+    others: the same of micrographs of the set that differ in longer side or pixel size
     """
 
     radius: float
     border: float
     longest: int
     pixel_size: float | None
+    others: Sequence[Mapping[str, Any]] = ()
+
+    def as_in(self, longest: int, pixel_size: float | None) -> Particle:
+        """Return what holds for micrographs of this longer side and pixel size.
+
+        Where the set has none like that, its first micrograph stands for it.
+        """
+        for kind in self.others:
+            known = kind["pixel_size"]
+            if kind["longest"] != longest or (known is None) != (pixel_size is None):
+                continue
+            if known is None or math.isclose(known, pixel_size, rel_tol=SAME_PIXEL):
+                return Particle(**kind)
+        return self
 
 
 @dataclass(frozen=True)
@@ -146,6 +166,8 @@ class Picker:
         self.network, self.hyperparameters, self.use = held.network, held.hyperparameters, held.use
         self.particle = _choose(self.path, self.use["particles"], dataset)
         self.threshold = float(self.use["threshold"]["threshold"])
+        # Of the discs that were learned, in particle radii; 0.5 for files that do not say it.
+        self.radius_scale = float(self.use.get("radius_scale", 0.5))
         self._size = {"particle_radius": radius, "particle_diameter_angstrom": diameter_angstrom}
         self._border, self._pixel_size = border, pixel_size
 
@@ -160,6 +182,7 @@ class Picker:
         pixels, pixel_size = read_micrograph(path)
         pixel_size = self._pixel_size or pixel_size
         ny, nx = pixels.shape
+        particle = self.particle.as_in(max(ny, nx), pixel_size)
         radius = self._radius(path, max(ny, nx), pixel_size)
         try:
             size = self._size_of(ny, nx, radius)
@@ -172,7 +195,7 @@ class Picker:
             normalise=self.use["normalise"],
             lowpass=in_pixels(self.use["lowpass_angstrom"], pixel_size, path.name),
         )
-        scaled = self.particle.border * max(frame.ny, frame.nx) / self.particle.longest
+        scaled = particle.border * max(frame.ny, frame.nx) / particle.longest
         border = scaled if self._border is None else self._border
         rows, columns = valid_area(frame, size, border)
         return PreparedMicrograph(
@@ -212,10 +235,12 @@ class Picker:
         if particle_px is not None:
             return input_size(ny, nx, 2 * radius, particle_px)
         size = int(self.use["target_size"])
-        trained = 2 * self.particle.radius * size / self.particle.longest
-        if 1 / SAME_SIZE <= 2 * radius * size / max(ny, nx) / trained <= SAME_SIZE:
+        kinds = [self.particle, *(Particle(**kind) for kind in self.particle.others)]
+        trained = [2 * kind.radius * size / kind.longest for kind in kinds]
+        here = 2 * radius * size / max(ny, nx)
+        if any(1 / SAME_SIZE <= here / width <= SAME_SIZE for width in trained):
             return size
-        return input_size(ny, nx, 2 * radius, trained)
+        return input_size(ny, nx, 2 * radius, trained[0])
 
     def _radius(self, path: Path, longest: int, pixel_size: float | None) -> float:
         """Particle radius in px of the micrograph.
@@ -229,9 +254,10 @@ class Picker:
                 return particle_radius(given, pixel_size)
             except InputError as error:
                 raise InputError(f"{path}: {error}") from None
-        if self.particle.pixel_size and pixel_size:
-            return self.particle.radius * self.particle.pixel_size / pixel_size
-        return self.particle.radius * longest / self.particle.longest
+        particle = self.particle.as_in(longest, pixel_size)
+        if particle.pixel_size and pixel_size:
+            return particle.radius * particle.pixel_size / pixel_size
+        return particle.radius * longest / particle.longest
 
 
 def resolve(path: str | Path) -> Path:
@@ -272,13 +298,17 @@ def _choose(path: Path, particles: Mapping[str, Any], dataset: str | None) -> Pa
     return Particle(**particles[dataset])
 
 
-def _particle(spec: Mapping[str, Any], manifest: pd.DataFrame) -> dict[str, Any]:
-    """The first micrograph stands for its data set."""
-    row = manifest.iloc[0]
-    pixel_size = None if pd.isna(row["pixel_size"]) else float(row["pixel_size"])
-    return {
-        "radius": particle_radius(spec, pixel_size),
-        "border": float(spec.get("border") or 0),
-        "longest": int(max(row["ny"], row["nx"])),
-        "pixel_size": pixel_size,
-    }
+def _particles(spec: Mapping[str, Any], manifest: pd.DataFrame) -> dict[str, Any]:
+    """The first micrograph's particle, and those of micrographs of another size or pixel size."""
+    kinds: list[dict[str, Any]] = []
+    for row in manifest.to_dict("records"):
+        pixel_size = None if pd.isna(row["pixel_size"]) else float(row["pixel_size"])
+        kind = {
+            "radius": particle_radius(spec, pixel_size),
+            "border": float(spec.get("border") or 0),
+            "longest": int(max(row["ny"], row["nx"])),
+            "pixel_size": pixel_size,
+        }
+        if kind not in kinds:
+            kinds.append(kind)
+    return {**kinds[0], "others": kinds[1:]}

@@ -48,7 +48,8 @@ def unmasked(probability: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
 def prevalence_threshold(probability: Tensor, prevalence: float) -> float:
     """Find the threshold above which the share `prevalence` of the probabilities lies.
 
-    It is kept within [0.05, 0.95].
+    It is kept above 0, where every pixel would be a particle, and below 0.95. Networks with a few
+    labels give most particles less than 0.05, so a higher lower limit would leave them out.
 
     Distribution alignment for two classes: the pseudo-labels are as rich in particles as the
     labels are. Pool many images of one data set; a single image may well hold fewer or more.
@@ -56,7 +57,7 @@ def prevalence_threshold(probability: Tensor, prevalence: float) -> float:
     flat = probability.reshape(-1).float()
     # torch.quantile refuses large inputs; a fixed stride keeps this deterministic.
     flat = flat[:: max(1, flat.numel() // 1_000_000)]
-    return float(torch.quantile(flat, 1 - prevalence).clamp(0.05, 0.95))
+    return float(torch.quantile(flat, 1 - prevalence).clamp(1e-6, 0.95))
 
 
 def equal_keep(

@@ -83,3 +83,15 @@ def test_averaged_views_are_turned_back(views: int) -> None:
     image = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     expected = torch.sigmoid(image)
     torch.testing.assert_close(predict(Position(), image, views), expected)
+
+
+def test_a_network_with_low_probabilities_keeps_its_ranking() -> None:
+    """All particles below 0.002, as after training with a handful of labels."""
+    points = np.array([[20.0, 20.0], [60.0, 30.0], [40.0, 70.0]])
+    image = probability_map(points, np.array([0.9, 0.5, 0.2]), 2.0)
+    expected_xy, expected_score = find_peaks(image, 5.0, (0, 0, T, T))
+    xy, score = find_peaks(image / 1024, 5.0, (0, 0, T, T))
+    np.testing.assert_allclose(xy, expected_xy, atol=1e-6)
+    np.testing.assert_allclose(score, expected_score / 1024)
+    assert len(xy) == 3
+    assert score.max() < 0.002

@@ -13,7 +13,8 @@ from PIL import Image
 from fewpick import cli
 from fewpick.network.model_file import save_model
 from fewpick.network.unet import UNet
-from fewpick.picking.disagreement import Area, choose_areas, disagreement
+from fewpick.picking.disagreement import Area, areas, choose_areas, disagreement, vote
+from fewpick.picking.picker import Picker
 from fewpick.stacks import read_table
 
 HYPERPARAMETERS = {"model": {"stem_stride": 4, "widths": [8, 8]}}
@@ -104,3 +105,26 @@ def test_nothing_left_to_label(
     assert "labelled already" in capsys.readouterr().err
     assert cli.main([*command[:3], "--tile-size", "500", "-o", str(tmp_path)]) == 2
     assert "no tile fits" in capsys.readouterr().err
+
+
+def test_a_particle_in_dispute_has_the_size_of_the_discs_that_were_learned(project: Path) -> None:
+    """Discs of half the radius cover a quarter of the area: as many disputed pixels, fourfold."""
+    path = project / "micrographs/a.mrc"
+    picker = Picker(project / "seed-0", torch.device("cpu"))
+    assert picker.radius_scale == 0.5  # what files without it were made with
+    half = areas([picker], path, None)[0].doubt
+    picker.radius_scale = 1.0
+    assert areas([picker], path, None)[0].doubt == pytest.approx(half / 4)
+    assert half > 0
+
+
+def test_votes_are_shifted_by_thresholds_however_low(project: Path) -> None:
+    """A network that finds particles at 0.0001 votes as it picks."""
+    picker = Picker(project / "seed-0", torch.device("cpu"))
+    seen = picker.see(project / "micrographs/a.mrc")
+    picker.threshold = 0.5
+    plain = vote([picker], seen)[0]
+    picker.threshold = 1e-4
+    low = vote([picker], seen)[0]
+    shift = np.log(low / (1 - low)) - np.log(plain / (1 - plain))
+    np.testing.assert_allclose(shift, np.log((1 - 1e-4) / 1e-4), rtol=1e-2)

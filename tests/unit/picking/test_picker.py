@@ -237,3 +237,35 @@ def test_metadata_says_how_to_pick(project: Path) -> None:
         "pixel_size": 2.0,
     }
     assert said["use"]["labels"]["particles"] == 1
+
+
+def test_size_and_border_are_those_of_each_micrograph(project: Path, tmp_path: Path) -> None:
+    """A set of two cameras: both configured in pixels, whatever the first micrograph is like."""
+    manifest = pd.DataFrame(
+        {"micrograph": ["a", "b", "c"], "ny": [200, 100, 200], "nx": [260, 130, 260]}
+    ).assign(pixel_size=[2.0, 4.0, 1.0])
+    micrographs = load_training_set(
+        [project / "d/stack.mrcs"], [project / "d/masks.mrcs"], project / "ratio.tsv"
+    )
+    use = describe_use(
+        micrographs, {"d": manifest}, {"d": SPEC}, threshold={"threshold": 0.1}, picking=PICKING
+    )
+    network = load_model(project / "model" / "picker.safetensors", torch.device("cpu")).network
+    save_model(tmp_path / "picker.safetensors", network, HYPERPARAMETERS, use)
+    picker = Picker(tmp_path, torch.device("cpu"))
+    assert picker.radius_scale == 0.5
+    for shape, pixel_size in (((200, 260), 2.0), ((100, 130), 4.0), ((200, 260), 1.0)):
+        path = tmp_path / f"{pixel_size}.mrc"
+        with mrcfile.new(path) as mrc:
+            mrc.set_data(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+            mrc.voxel_size = pixel_size
+        seen = picker.see(path)
+        assert seen.radius / seen.frame.scale == pytest.approx(12.0)
+        # 20 px of the micrograph, whole pixels of the network's input.
+        assert seen.area[0] / seen.frame.scale == pytest.approx(20.0, abs=1 / seen.frame.scale)
+    # Another microscope: the size in angstrom is that of the first micrograph.
+    other = tmp_path / "other.mrc"
+    with mrcfile.new(other) as mrc:
+        mrc.set_data(np.random.default_rng(0).normal(size=(200, 260)).astype(np.float32))
+        mrc.voxel_size = 3.0
+    assert size(picker, other) == pytest.approx(8.0)

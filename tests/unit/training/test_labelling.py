@@ -109,8 +109,17 @@ def test_prevalence_threshold_leaves_that_share_above(prevalence: float, seed: i
 
 
 def test_prevalence_threshold_is_kept_away_from_0_and_1() -> None:
-    assert labelling.prevalence_threshold(torch.zeros(100), 0.1) == pytest.approx(0.05)
+    at_zero = labelling.prevalence_threshold(torch.zeros(100), 0.1)
+    assert 0 < at_zero < 1e-5
     assert labelling.prevalence_threshold(torch.ones(100), 0.1) == pytest.approx(0.95)
+
+
+def test_prevalence_threshold_follows_networks_whose_probabilities_are_low() -> None:
+    """Particles at 0.02 and 0.03 above a ground of 0.001: the threshold lies between."""
+    p = torch.full((1000,), 0.001)
+    p[:50], p[50:100] = 0.02, 0.03
+    threshold = labelling.prevalence_threshold(p, 0.1)
+    assert (p >= threshold).sum() == 100
 
 
 @given(st.floats(0.1, 1.0), st.floats(0.1, 0.9), st.integers(0, 1000))
