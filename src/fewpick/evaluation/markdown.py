@@ -86,7 +86,7 @@ def validation_use(part: pd.DataFrame) -> list[str]:
     n = means["n_validation_particles"].max()
     if not n > 0:
         return ["There were no validation labels."]
-    labels = _count(n, "validation particle")
+    labels = _count(round(n), "validation particle")
     if "validation_used_for" not in means or means["validation_used_for"].isna().all():
         return [f"Labelled for validation: {labels}."]
     lines = []

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fewpick.evaluation.threshold_policy import (
+    ENOUGH_PARTICLES,
+    BestThreshold,
+    Case,
+    best_threshold,
+    datasets_with_enough,
+)
+
+
+def case(
+    n_particles: int = ENOUGH_PARTICLES,
+    false_score: float = 0.5,
+    dataset: str = "d",
+    offset: float = 0.0,
+) -> Case:
+    """Particles that are found with falling scores below 1, and as many false candidates."""
+    truth = np.column_stack([3.0 * np.arange(n_particles), np.zeros(n_particles)])
+    found = truth + np.array([offset, 0.0])
+    false = truth + np.array([0.0, 100.0])
+    score = np.r_[np.linspace(0.9, 0.6, n_particles), np.full(n_particles, false_score)]
+    return Case(dataset, np.r_[found, false], score, truth)
+
+
+def test_the_best_f1_is_chosen() -> None:
+    assert best_threshold([case()]) == BestThreshold(pytest.approx(0.6), 1.0, ENOUGH_PARTICLES)
+
+
+def test_candidates_are_true_within_three_tenths_of_a_diameter() -> None:
+    """At 0.31 diameters every candidate is false, so that no threshold is better than another."""
+    near, far = best_threshold([case(offset=0.29)]), best_threshold([case(offset=0.31)])
+    assert near is not None
+    assert far is not None
+    assert (near.f1, far.f1) == (1.0, 0.0)
+
+
+def test_too_few_particles_choose_nothing() -> None:
+    assert best_threshold([case(ENOUGH_PARTICLES - 1)]) is None
+    assert best_threshold([]) is None
+
+
+def test_particles_are_counted_for_each_data_set() -> None:
+    """Enough in all is not enough: a data set with a few would be tuned by luck."""
+    few = case(ENOUGH_PARTICLES - 1, false_score=0.95, dataset="few")
+    assert best_threshold([few, Case("other", few.xy, few.score, few.truth)]) is None
+    chosen = best_threshold([case(), few])
+    assert chosen == best_threshold([case()])
+    assert datasets_with_enough([("a", 12), ("b", 19), ("a", 8)]) == {"a"}
