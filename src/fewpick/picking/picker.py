@@ -104,9 +104,11 @@ class Particle:
         """
         for kind in self.others:
             known = kind["pixel_size"]
-            if kind["longest"] != longest or (known is None) != (pixel_size is None):
-                continue
-            if known is None or math.isclose(known, pixel_size, rel_tol=SAME_PIXEL):
+            if known is None or pixel_size is None:
+                same = known is pixel_size
+            else:
+                same = math.isclose(known, pixel_size, rel_tol=SAME_PIXEL)
+            if same and kind["longest"] == longest:
                 return Particle(**kind)
         return self
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from fewpick.evaluation.threshold_policy import (
     ENOUGH_PARTICLES,
@@ -27,7 +26,7 @@ def case(
 
 
 def test_the_best_f1_is_chosen() -> None:
-    assert best_threshold([case()]) == BestThreshold(pytest.approx(0.6), 1.0, ENOUGH_PARTICLES)
+    assert best_threshold([case()]) == BestThreshold(0.6, 1.0, ENOUGH_PARTICLES)
 
 
 def test_candidates_are_true_within_three_tenths_of_a_diameter() -> None:
