@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 
+import yaml
 from badinput import stages
-from badinput.book import Case, Refused
-from badinput.project import Make, Project
+from badinput.book import Case, Refused, Right
+from badinput.project import Make, Project, both
 
 NAME = "config.yaml"
 
@@ -26,6 +28,33 @@ def radius(text: str) -> Make:
     """Another text in place of the particle radius."""
     return edited(
         lambda content: re.sub("particle_radius: .*", f"particle_radius: {text}", content)
+    )
+
+
+def second(*, copied: bool = True, splits: dict[str, object] | None = None, **keys: object) -> Make:
+    """A second data set, of copied micrographs or of the very same ones."""
+
+    def make(project: Project) -> None:
+        folder = "micrographs"
+        if copied:
+            folder = "more"
+            shutil.copytree(project.path("micrographs"), project.path(folder))
+        config = yaml.safe_load(project.path(NAME).read_text())
+        spec = config["datasets"]["mine"] | {"micrographs": folder} | keys
+        if spec["particle_radius"] is None:
+            del spec["particle_radius"]
+        config["datasets"]["other"] = spec
+        config["splits"] |= splits or {}
+        project.path(NAME).write_text(yaml.safe_dump(config))
+
+    return make
+
+
+def scaled(particle_px: float, particle_radius: float) -> Make:
+    """The same with another particle, and all particles brought to one width."""
+    return both(
+        second(particle_radius=particle_radius),
+        lambda project: project.set("preprocess", particle_px=particle_px),
     )
 
 
@@ -151,6 +180,55 @@ CASES = [
         "a typing error",
         lambda project: project.path(NAME).unlink(),
         Refused(NAME, "No such file", "Correct the path"),
+        run=stages.check,
+    ),
+    Case(
+        "particles half as wide as their micrograph beside small ones, brought to one width",
+        "a diameter given as a radius",
+        scaled(20, particle_radius=48),
+        Refused(
+            "more/m0.mrc", "particles 96 px wide in 192 x 144 px", "raise preprocess.particle_px"
+        ),
+        run=stages.check,
+    ),
+    Case(
+        "particles of 4 px brought to 128 px",
+        "the size of the network's views taken for that of a particle",
+        scaled(128, particle_radius=2),
+        Refused("more/m0.mrc", "would need an image of 6144 px", "lower preprocess.particle_px"),
+        run=stages.check,
+    ),
+    Case(
+        "a data set without labels and without a particle size",
+        "what is not annotated seems to need no size",
+        second(labels="none", coordinates=None, particle_radius=None),
+        Refused(NAME, "other: give either", "particle_radius"),
+        run=stages.check,
+    ),
+    Case(
+        "one data set under two names",
+        "copied to try another radius",
+        second(copied=False),
+        Refused("micrographs/m0.mrc", "datasets.mine and datasets.other", "remove one of them"),
+        run=stages.check,
+    ),
+    Case(
+        "no data set whose labels may be used",
+        "set for each in turn and forgotten",
+        lambda project: project.edit(labels="none"),
+        Refused(NAME, "no data set has labels: use", "set it for one"),
+        run=stages.check,
+    ),
+    Case(
+        "a data set that no ratio labels",
+        "a small share of a pool of proteins",
+        second(splits={"draw": "pooled", "labeled_ratios": [0.01], "test_fraction": 0.5}),
+        Right(
+            warnings=(
+                ("nothing is labelled for training at ratio 0.01", "used unlabelled"),
+                ("fewer than three seeds",),
+            )
+        ),
         run=stages.check,
     ),
 ]

@@ -81,6 +81,8 @@ SPECS = {
     }
     for name, spec in config["datasets"].items()
 }
+# What the labels of each data set may be used for.
+LABELS = {name: spec["labels"] for name, spec in config["datasets"].items()}
 MANIFESTS = PLAN.dataset_files("results/data/{dataset}/manifest.tsv")
 COORDINATES = PLAN.dataset_files("results/data/{dataset}/coordinates.tsv")
 # The same with the files that hold the true centres: what scoring takes.

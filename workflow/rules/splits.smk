@@ -23,6 +23,7 @@ rule split:
             {
                 "datasets": list(PLAN.datasets),
                 "split_files": PLAN.split_files,
+                "labels": LABELS,
                 **{key: config["splits"][key] for key in ("val_fraction", "test_fraction")},
             }
         ),
@@ -57,7 +58,11 @@ rule labelled:
                     name: spec.get("expected_particles")
                     for name, spec in config["datasets"].items()
                 },
-                **{key: config["splits"][key] for key in ("unit", "tile_size", "validation")},
+                "labels": LABELS,
+                **{
+                    key: config["splits"][key]
+                    for key in ("draw", "unit", "tile_size", "validation")
+                },
             }
         ),
     script:

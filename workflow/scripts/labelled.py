@@ -7,7 +7,7 @@ import pandas as pd
 from _stage import stage
 
 from fewpick.data.shards import by_dataset
-from fewpick.data.splits import label_subset
+from fewpick.data.splits import Source, label_counts, label_subset
 from fewpick.geometry import particle_radii
 from fewpick.stacks import read_table, write_table
 
@@ -19,25 +19,35 @@ def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files = snakemake.input
     split, geometry = read_table(files.split), by_dataset(files.geometry)
+    names, labels = sorted(settings["specs"]), settings["labels"]
+    sources = {
+        name: Source(
+            pd.concat(map(read_table, geometry[name])),
+            read_table(coordinates),
+            settings["specs"][name]["border"],
+        )
+        for name, coordinates in zip(names, files.coordinates, strict=True)
+    }
+    draw = {
+        "ratio": float(snakemake.wildcards.ratio),
+        "seed": int(snakemake.wildcards.seed),
+        "unit": settings["unit"],
+        "tile_size": settings["tile_size"],
+    }
     parts = []
-    for dataset, manifest, coordinates in zip(
-        sorted(settings["specs"]), files.manifests, files.coordinates, strict=True
-    ):
-        spec = settings["specs"][dataset]
+    for name, count in label_counts(sources, labels, split, settings["draw"], **draw).items():
+        manifest = read_table(files.manifests[names.index(name)])
         parts.append(
             label_subset(
-                dataset,
+                name,
                 split,
-                pd.concat(map(read_table, geometry[dataset])),
-                read_table(coordinates),
-                ratio=float(snakemake.wildcards.ratio),
-                seed=int(snakemake.wildcards.seed),
-                particle_radius=particle_radii(spec, read_table(manifest)),
-                border=spec["border"],
-                unit=settings["unit"],
-                tile_size=settings["tile_size"],
-                validation=settings["validation"],
-                expected_particles=settings["expected_particles"][dataset],
+                *sources[name][:2],
+                particle_radius=particle_radii(settings["specs"][name], manifest),
+                border=sources[name].border,
+                validation="none" if labels[name] == "none" else settings["validation"],
+                expected_particles=settings["expected_particles"][name],
+                count=count,
+                **draw,
             )
         )
     write_table(pd.concat(parts), snakemake.output[0])

@@ -29,6 +29,7 @@ def main() -> None:
                 val_fraction=settings["val_fraction"],
                 test_fraction=settings["test_fraction"],
                 split_file=settings["split_files"].get(dataset),
+                labels=settings["labels"][dataset],
             )
         )
     write_table(pd.concat(parts), snakemake.output[0])

@@ -251,54 +251,60 @@ def _check_labels(
     findings: Findings,
 ) -> None:
     """Draw the splits and labels, as the workflow will, and say how many particles they hold."""
-    from fewpick.data.splits import label_subset, split_micrographs
+    from itertools import product
+
+    from fewpick.data.splits import Source, label_counts, label_subset, split_micrographs
     from fewpick.geometry import particle_radii
 
     keys = config["splits"]
     print("labels (first seed)")
+    sources, labels = {}, {name: config["datasets"][name]["labels"] for name in manifests}
     for name, manifest in manifests.items():
         spec = config["datasets"][name]
         frames = _frames(config, spec, manifest)
         geometry = pd.DataFrame(
             [{"micrograph": held} | frame.to_row() for held, frame in frames.items()]
         )
-        annotated = (manifest["annotated"] == "true").tolist()
-        for seed in keys["seeds"]:
-            split = split_micrographs(
+        sources[name] = Source(geometry, points[name], spec["border"])
+    for seed, ratio in product(keys["seeds"], keys["labeled_ratios"]):
+        split = pd.concat(
+            split_micrographs(
                 name,
                 manifest["micrograph"].tolist(),
-                annotated,
+                (manifest["annotated"] == "true").tolist(),
                 seed=seed,
                 val_fraction=keys["val_fraction"],
                 test_fraction=keys["test_fraction"],
-                split_file=spec["split_file"],
+                split_file=config["datasets"][name]["split_file"],
+                labels=labels[name],
             )
-            for ratio in keys["labeled_ratios"]:
-                table = label_subset(
-                    name,
-                    split,
-                    geometry,
-                    points[name],
-                    ratio=ratio,
-                    seed=seed,
-                    particle_radius=particle_radii(spec, manifest),
-                    border=spec["border"],
-                    unit=keys["unit"],
-                    tile_size=keys["tile_size"],
-                    validation=keys["validation"],
+            for name, manifest in manifests.items()
+        )
+        draw = {key: keys[key] for key in ("unit", "tile_size")} | {"ratio": ratio, "seed": seed}
+        for name, count in label_counts(sources, labels, split, keys["draw"], **draw).items():
+            table = label_subset(
+                name,
+                split,
+                *sources[name][:2],
+                particle_radius=particle_radii(config["datasets"][name], manifests[name]),
+                border=sources[name].border,
+                validation="none" if labels[name] == "none" else keys["validation"],
+                count=count,
+                **draw,
+            )
+            if seed == keys["seeds"][0]:
+                held = table.groupby("split")["n_labeled_particles"].sum()
+                print(
+                    f"  {name}, ratio {ratio:g}: {held.get('train', 0):,} particles to train, "
+                    f"{held.get('val', 0):,} to validate"
                 )
-                if seed == keys["seeds"][0]:
-                    held = table.groupby("split")["n_labeled_particles"].sum()
-                    print(
-                        f"  {name}, ratio {ratio:g}: {held.get('train', 0):,} particles to train, "
-                        f"{held.get('val', 0):,} to validate"
-                    )
-        parts = split["split"].value_counts()
+    for name in manifests:
+        parts = split.loc[split["dataset"] == name, "split"].value_counts()
         print(
             f"  {name}: {parts.get('train', 0)} micrographs to train, {parts.get('val', 0)} to "
             f"validate, {parts.get('test', 0)} to test, {parts.get('unannotated', 0)} unlabelled"
         )
-        if parts.get("test", 0) < 3:
+        if 0 < parts.get("test", 0) < 3:
             findings.warn(
                 f"{parts.get('test', 0)} test micrographs give wide or misleading intervals. "
                 "Annotate more, or raise splits.test_fraction."

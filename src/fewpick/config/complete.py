@@ -188,6 +188,11 @@ def _check(config: Config, source: str) -> None:
                 f"{where}: give either particle_radius (px of the original micrograph) or "
                 "particle_diameter_angstrom, and not both"
             )
+    if all(spec["labels"] != "use" for spec in config["datasets"].values()):
+        raise InputError(
+            f"{source}: no data set has labels: use, so nothing is labelled to learn from; set it "
+            "for one"
+        )
     splits = config["splits"]
     if splits["val_fraction"] + splits["test_fraction"] >= 1:
         raise InputError(

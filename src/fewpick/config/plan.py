@@ -106,6 +106,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     InputError : a file that is not there or has braces in its name, or a folder without micrographs
     """
     datasets = {name: _dataset(name, config) for name in sorted(config["datasets"])}
+    _check_apart(datasets)
     split_files = {
         name: _files(spec["split_file"], f"datasets.{name}.split_file")[0]
         for name, spec in config["datasets"].items()
@@ -145,6 +146,19 @@ def make_plan(config: dict[str, Any]) -> Plan:
         if topaz
         else {},
     )
+
+
+def _check_apart(datasets: dict[str, DatasetFiles]) -> None:
+    """Refuse a micrograph in two data sets: it would train in one and test in the other."""
+    owner: dict[Path, str] = {}
+    for name, files in datasets.items() if len(datasets) > 1 else ():
+        for path in map(Path, files.micrographs.values()):
+            other = owner.setdefault(path.resolve(), name)
+            if other != name:
+                raise InputError(
+                    f"datasets.{other} and datasets.{name} both hold {path}. It would train in one "
+                    "and test in the other; remove one of them, or give each its own files."
+                )
 
 
 def has_gpu() -> bool:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,8 @@ from fewpick.geometry import Frame, inside
 PARTS = ("train", "val", "test")
 UNITS = ("micrograph", "tile", "particle")
 VALIDATIONS = ("full", "matched", "none")
+# Labels are drawn from each data set, or from all of them together.
+DRAWS = ("per_dataset", "pooled")
 # Validation and test parts may miss their fraction by this share of it, so that a micrograph more
 # or less hardly ever moves another.
 SLACK = 0.2
@@ -45,6 +48,7 @@ def split_micrographs(
     val_fraction: float = 0.15,
     test_fraction: float = 0.2,
     split_file: str | Path | None = None,
+    labels: str = "use",
 ) -> pd.DataFrame:
     """Deal the annotated micrographs of a data set into train, val and test.
 
@@ -60,6 +64,7 @@ def split_micrographs(
     val_fraction, test_fraction : shares of the annotated micrographs
     split_file : table with the columns micrograph and split, tab separated (comma separated if
         its name ends in .csv), which replaces the draw; it must name every annotated micrograph
+    labels : `use`, `validate_only` or `none`; with `none` a data set need not be annotated
 
     Returns
     -------
@@ -72,7 +77,9 @@ def split_micrographs(
     """
     parts = dict.fromkeys(names, "unannotated")
     known = sorted(name for name, is_known in zip(names, annotated, strict=True) if is_known)
-    if split_file is not None:
+    if labels == "none" and not known:
+        logger.info("%s: nothing is annotated; all of it serves as unlabelled", dataset)
+    elif split_file is not None:
         parts |= _read_split_file(Path(split_file), list(names), set(known))
     else:
         parts |= _draw_split(dataset, known, seed, val_fraction, test_fraction)
@@ -96,6 +103,7 @@ def label_subset(
     tile_size: int = 96,
     validation: str = "full",
     expected_particles: float | None = None,
+    count: int | None = None,
 ) -> pd.DataFrame:
     """Choose what of a data set is labelled.
 
@@ -115,6 +123,7 @@ def label_subset(
         says nothing about the rest
     tile_size : edge of a tile, target pixels
     expected_particles : about how many particles a micrograph has, as far as known
+    count : number of training units to label, instead of by `ratio`; 0 leaves the data set without
     validation : `full` labels all validation micrographs, `matched` as many units of them as of
         the training micrographs, `none` none
 
@@ -151,8 +160,9 @@ def label_subset(
         chosen = [m for m in micrographs if parts[m.name] == part]
         units = [u for m in chosen for u in _units(m, unit, tile_size)]
         if n is None:
-            total = sum(_n_tiles(m, tile_size) for m in chosen) if unit == "tile" else len(units)
-            n = max(1, _round(ratio * total))
+            n = max(1, _round(ratio * _total(chosen, units, unit, tile_size)))
+        if n == 0:
+            return []
         if n > len(units):
             # Validation may well have fewer micrographs than are labelled for training.
             logger.log(
@@ -170,7 +180,7 @@ def label_subset(
             )
         return ranked[:n]
 
-    labels = draw("train", unit, None)
+    labels = draw("train", unit, count)
     if validation == "matched":
         labels += draw("val", unit, len(labels))
     elif validation == "full":
@@ -199,6 +209,87 @@ def label_subset(
             }
         )
     return pd.DataFrame(rows)
+
+
+class Source(NamedTuple):
+    """What there is to label of one data set, as in `label_subset`."""
+
+    geometry: pd.DataFrame
+    coordinates: pd.DataFrame
+    border: float
+
+
+def label_counts(
+    sources: Mapping[str, Source],
+    labels: Mapping[str, str],
+    split: pd.DataFrame,
+    draw: str,
+    *,
+    ratio: float,
+    seed: int,
+    unit: str = "micrograph",
+    tile_size: int = 96,
+) -> dict[str, int | None]:
+    """Number of training units to label in each data set; None leaves it to the ratio.
+
+    Parameters
+    ----------
+    sources : all data sets
+    labels : data set -> `use`, `validate_only` or `none`
+    draw : `per_dataset` or `pooled`
+    split, ratio, seed, unit, tile_size : as in `label_subset`
+
+    Raises
+    ------
+    InputError : labels are pooled, and no unit of the pool holds a particle
+    """
+    used = {name: source for name, source in sources.items() if labels[name] == "use"}
+    counts: dict[str, int | None] = dict.fromkeys(sources, 0)
+    if draw == "pooled":
+        counts |= _pooled_counts(used, split, ratio, seed, unit, tile_size)
+    else:
+        counts |= dict.fromkeys(used)
+    for name, count in counts.items():
+        if count == 0:
+            logger.warning(
+                "%s: nothing is labelled for training at ratio %g (%s); its micrographs are used "
+                "unlabelled, and its rows show what labels of the other data sets give.",
+                name,
+                ratio,
+                f"labels: {labels[name]}" if labels[name] != "use" else f"splits.draw: {draw}",
+            )
+    return counts
+
+
+def _pooled_counts(
+    sources: Mapping[str, Source],
+    split: pd.DataFrame,
+    ratio: float,
+    seed: int,
+    unit: str,
+    tile_size: int,
+) -> dict[str, int]:
+    """Draw by the rank that units have in their own data set, so that labels stay nested."""
+    units: list[tuple[str, _Unit]] = []
+    total = 0
+    for dataset, source in sources.items():
+        mine = split[(split["dataset"] == dataset) & (split["split"] == "train")]
+        names = sorted(mine["micrograph"])
+        chosen = _annotations(source.geometry, source.coordinates, names, source.border)
+        found = [u for m in chosen for u in _units(m, unit, tile_size)]
+        units += [(dataset, u) for u in found]
+        total += _total(chosen, found, unit, tile_size)
+    if not any(len(u.points) for _, u in units):
+        raise InputError(
+            f"{', '.join(sources)}: no {unit} of the training micrographs holds a particle in the "
+            "annotated area. Check coordinates and border."
+        )
+    # As in `_ranked`: nobody would begin with an empty micrograph.
+    units.sort(key=lambda held: (_score(seed, held[0], "label", *held[1].key), held[0]))
+    first = next(i for i, (_, held) in enumerate(units) if len(held.points))
+    units.insert(0, units.pop(first))
+    drawn = [dataset for dataset, _ in units[: max(1, _round(ratio * total))]]
+    return {dataset: drawn.count(dataset) for dataset in sources}
 
 
 @dataclass(frozen=True)
@@ -338,6 +429,13 @@ def _units(m: _Annotation, unit: str = "micrograph", tile_size: int = 0) -> Iter
             # Its place in the micrograph names a particle, whatever the order of the file.
             key = (m.name, f"{original[0]:.2f}", f"{original[1]:.2f}")
             yield _Unit(m.name, None, point[None], key)
+
+
+def _total(
+    micrographs: Sequence[_Annotation], units: Sequence[_Unit], unit: str, tile_size: int
+) -> int:
+    """What a labelled ratio is a share of: all units, also tiles that do not qualify."""
+    return sum(_n_tiles(m, tile_size) for m in micrographs) if unit == "tile" else len(units)
 
 
 def _n_tiles(m: _Annotation, tile_size: int) -> int:

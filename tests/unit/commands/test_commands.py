@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -177,9 +178,12 @@ def test_check_recommends_one_scale_where_particles_differ_in_size(
     _, out = init(data, "--force")
     config = yaml.safe_load(out.read_text())
     (spec,) = config["datasets"].values()
+    again = data / "again"
+    if not again.exists():
+        shutil.copytree(data / "micrographs", again)
     config["datasets"] = {
         "large": spec | {"particle_radius": 12},
-        "small": spec | {"particle_radius": 6},
+        "small": spec | {"particle_radius": 6, "micrographs": str(again)},
     }
     config["splits"] = {"labeled_ratios": [1.0]}
 

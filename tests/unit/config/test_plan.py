@@ -107,3 +107,11 @@ def test_files_that_are_not_there(raw: dict[str, Any], key: str, value: str, sai
     raw["datasets"]["mine"][key] = value
     with pytest.raises(InputError, match=said):
         plan(raw)
+
+
+def test_a_micrograph_in_two_data_sets_is_refused(raw: dict[str, Any]) -> None:
+    """Also by another path; it would train in one and test in the other."""
+    Path("linked").symlink_to("images")
+    raw["datasets"]["again"] = raw["datasets"]["mine"] | {"micrographs": "linked"}
+    with pytest.raises(InputError, match=r"datasets\.again and datasets\.mine both hold images/m0"):
+        plan(raw)

@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewpick.data.masks import valid_area
-from fewpick.data.splits import PARTS, UNITS, VALIDATIONS, label_subset, split_micrographs
+from fewpick.data.splits import (
+    PARTS,
+    UNITS,
+    VALIDATIONS,
+    Source,
+    label_counts,
+    label_subset,
+    split_micrographs,
+)
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, frame_for, inside
 
@@ -470,3 +478,71 @@ def test_frames_are_those_of_each_micrograph() -> None:
         assert row["radius"] == (10 + int(str(i))) * frame.scale
         rows, columns = valid_area(frame, TARGET)
         assert json.loads(row["area"]) == [rows.start, columns.start, rows.stop, columns.stop]
+
+
+SETS = {"a": 10, "b": 40, "c": 20, "d": 6}
+
+
+def counts(draw: str = "pooled", uses: dict[str, str] | None = None, **options: Any) -> Any:
+    """Units to label in four data sets of different size, and their sources and split."""
+    named = {name: [f"{name}{i:02d}.mrc" for i in range(n)] for name, n in SETS.items()}
+    sources = {name: Source(*data(names), 30.0) for name, names in named.items()}
+    split = pd.concat(
+        split_micrographs(name, names, [True] * len(names), seed=0) for name, names in named.items()
+    )
+    uses = dict.fromkeys(SETS, "use") | (uses or {})
+    return label_counts(sources, uses, split, draw, **({"ratio": 0.1, "seed": 0} | options)), split
+
+
+def test_each_data_set_is_left_to_the_ratio_or_drawn_from_the_pool() -> None:
+    assert counts("per_dataset")[0] == dict.fromkeys(SETS)
+    found, split = counts("pooled", ratio=0.1)
+    train = split[split["split"] == "train"]["dataset"].value_counts()
+    assert sum(found.values()) == round(0.1 * train.sum())
+    assert counts("pooled", ratio=1.0)[0] == train.to_dict()
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 100), ratios=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)))
+def test_pooled_labels_are_nested(seed: int, ratios: tuple[float, float]) -> None:
+    """More of every data set, in the order that it labels its own units."""
+    small, large = (counts(ratio=ratio, seed=seed)[0] for ratio in sorted(ratios))
+    assert sum(small.values()) >= 1
+    assert all(small[name] <= large[name] for name in SETS)
+
+
+def test_a_small_share_of_the_pool_leaves_data_sets_without(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found, _ = counts(ratio=0.001)
+    assert sorted(found.values()) == [0, 0, 0, 1]
+    assert len(caplog.records) == 3
+    assert "used unlabelled" in caplog.records[0].message
+    (labelled,) = (name for name, n in found.items() if n)
+    # Another seed labels another one now and then.
+    others = {max(c, key=c.get) for seed in range(8) for c in [counts(ratio=0.001, seed=seed)[0]]}
+    assert len(others | {labelled}) > 1
+
+
+@pytest.mark.parametrize("draw", ["pooled", "per_dataset"])
+def test_data_sets_whose_labels_are_not_to_be_used(draw: str) -> None:
+    uses = {"b": "validate_only", "c": "none"}
+    found, _ = counts(draw, uses, ratio=1.0)
+    assert found["b"] == found["c"] == 0
+    assert found["a"] != 0
+    assert found["d"] != 0
+
+
+def test_a_data_set_without_labels_still_validates() -> None:
+    table = subset(count=0)
+    assert not labels(table)
+    assert labels(table, "val") == labels(subset(), "val")
+    assert not labels(subset(count=0, validation="none"), "val")
+    assert labels(subset(count=2)) == labels(subset(ratio=2 / 26))
+
+
+def test_a_data_set_without_annotation_is_a_pool() -> None:
+    with pytest.raises(InputError, match="cannot be split"):
+        split_micrographs("set", NAMES, [False] * 40, seed=0)
+    table = split_micrographs("set", NAMES, [False] * 40, seed=0, labels="none")
+    assert set(table["split"]) == {"unannotated"}
