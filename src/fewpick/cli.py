@@ -12,6 +12,7 @@ COMMANDS = {
     "pick": ("fewpick.commands.pick", "pick micrographs with a trained model"),
     "label": ("fewpick.commands.label", "mark particles on a page in the browser"),
     "suggest": ("fewpick.commands.suggest", "say which micrographs are worth labelling next"),
+    "relion-job": ("fewpick.commands.relion_job", "pick as an External job of a RELION project"),
     "fetch": ("fewpick.commands.fetch", "fetch a public data set by its name"),
     "convert": ("fewpick.commands.convert", "convert particle coordinates between formats"),
 }
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:<9}{about}" for name, (_, about) in COMMANDS.items()]
+    lines = [f"  {name:<12}{about}" for name, (_, about) in COMMANDS.items()]
     return HELP.format(commands="\n".join(lines))
 
 

@@ -15,8 +15,9 @@ import mrcfile
 import numpy as np
 import uvicorn
 
+from fewpick.annotate.guide import Guide
 from fewpick.annotate.label_files import ANY_SIZE, LabelFiles
-from fewpick.annotate.proposals import BlobProposer, Guide
+from fewpick.annotate.proposals import BlobProposer
 from fewpick.annotate.server import Application, listen
 from fewpick.annotate.session import Session
 from fewpick.errors import InputError

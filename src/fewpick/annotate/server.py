@@ -28,8 +28,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fewpick.annotate.guide import Guide
 from fewpick.annotate.label_files import AREAS, MARKS, NEGATIVES
-from fewpick.annotate.proposals import Guide
 from fewpick.annotate.session import NotSaved, Session, parse_change
 from fewpick.annotate.tiles import TILE, Pyramids, n_levels
 from fewpick.annotate.worth import worth

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from fewpick.commands.shared import add_device, positive, run
 
 if TYPE_CHECKING:
+    from fewpick.annotate.guide import Ranker
     from fewpick.annotate.proposals import Proposer
     from fewpick.picking.picker import Picker
 
@@ -95,8 +96,8 @@ def _port(text: str) -> int:
 
 
 def _label(arguments: argparse.Namespace) -> int:
+    from fewpick.annotate.guide import Guide
     from fewpick.annotate.label_files import ANY_SIZE, LabelFiles
-    from fewpick.annotate.proposals import Guide
     from fewpick.annotate.server import ADDRESS, Application, listen, serve
     from fewpick.annotate.session import Session
     from fewpick.coordinates.star import check_names
@@ -123,14 +124,14 @@ def _label(arguments: argparse.Namespace) -> int:
     written = {path.name: str(path) if star else path.name for path in paths}
     files = LabelFiles(arguments.output, known, written)
     sound = [path for path in paths if path not in broken]
-    propose, load, trained = _helpers(arguments, shapes)
+    propose, rank, trained = _helpers(arguments, sound, shapes)
     # The port first: when it is taken, nothing has been written.
     with contextlib.closing(listen(arguments.port)) as taken:
         session = Session(files, arguments.diameter)
         if session.labels.diameter is None and trained is not None:
             seen = trained.see(sound[0])
             session.set_diameter(round(2 * seen.radius / seen.frame.scale, 1))
-        guide = Guide(sound, shapes, propose, load)
+        guide = Guide(sound, shapes, propose, rank)
         application = Application(session, paths, broken, guide, _commands(arguments))
         port = taken.getsockname()[1]
         address = f"http://{ADDRESS}:{port}/{application.token}/"
@@ -148,18 +149,17 @@ def _label(arguments: argparse.Namespace) -> int:
 
 
 def _helpers(
-    arguments: argparse.Namespace, shapes: Mapping[str, tuple[int, int]]
+    arguments: argparse.Namespace, paths: Sequence[Path], shapes: Mapping[str, tuple[int, int]]
 ) -> tuple[
-    Callable[[float | None], Proposer],
-    Callable[[float | None], Sequence[Picker]] | None,
-    Picker | None,
+    Callable[[float | None], Proposer], Callable[[float | None], Ranker] | None, Picker | None
 ]:
-    """Makers of proposals and of the models that rank tiles, and the model with its own size."""
+    """What makes proposals and ranks tiles, by the diameter; and the model with its own size."""
     from fewpick.annotate.proposals import BlobProposer, FileProposer, ModelProposer
 
-    load: Callable[[float | None], Sequence[Picker]] | None = None
+    rank: Callable[[float | None], Ranker] | None = None
     trained = None
     if arguments.model is not None:
+        from fewpick.annotate.ranking import Ranking
         from fewpick.network.device import select_device
         from fewpick.picking.picker import Picker
 
@@ -171,15 +171,15 @@ def _helpers(
 
         trained = picker(None)
 
-        def load(diameter: float | None) -> Sequence[Picker]:
-            return [picker(diameter)]
+        def rank(diameter: float | None) -> Ranker:
+            return Ranking([picker(diameter)], paths)
 
     if arguments.picks is not None:
         file = FileProposer(arguments.picks, shapes, arguments.y_axis)
-        return (lambda diameter: file), load, trained
+        return (lambda diameter: file), rank, trained
     if arguments.model is not None:
         name = arguments.model.name
-        return (lambda diameter: ModelProposer(picker(diameter), name)), load, trained
+        return (lambda diameter: ModelProposer(picker(diameter), name)), rank, trained
     return BlobProposer, None, None
 
 

@@ -7,16 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from fewpick.annotate.proposals import (
-    DONE,
-    BlobProposer,
-    FileProposer,
-    Guide,
-    ModelProposer,
-    Tile,
-    shown_from,
-    spread_out,
-)
+from fewpick.annotate.guide import DONE, Guide, Tile, spread_out
+from fewpick.annotate.proposals import BlobProposer, FileProposer, ModelProposer, shown_from
+from fewpick.annotate.ranking import Ranking
 from fewpick.annotate.worth import AREAS, CLICKS, worth
 from fewpick.coordinates import Picks, write_picks
 from fewpick.network.model_file import save_model
@@ -169,7 +162,10 @@ def test_a_model_leads_to_the_tiles_that_it_doubts_most(project: Path) -> None:
     picker = Picker(project, torch.device("cpu"))
     shapes = {path.name: (400, 600) for path in paths}
     guide = Guide(
-        paths, shapes, lambda diameter: ModelProposer(picker, "m"), lambda diameter: [picker]
+        paths,
+        shapes,
+        lambda diameter: ModelProposer(picker, "m"),
+        lambda diameter: Ranking([picker], paths),
     )
     assert guide.ranks
     whole: list[Tile] = []
@@ -187,7 +183,9 @@ def test_a_model_leads_to_the_tiles_that_it_doubts_most(project: Path) -> None:
         assert 0 <= y0 < y1 <= 400
         assert abs((x1 - x0) - (y1 - y0)) <= 2
     # A new guide, to which the first micrograph's areas are finished, passes them over.
-    again = Guide(paths, shapes, lambda d: ModelProposer(picker, "m"), lambda d: [picker])
+    again = Guide(
+        paths, shapes, lambda d: ModelProposer(picker, "m"), lambda d: Ranking([picker], paths)
+    )
     finished = {"a.png": [(0, 0, 600, 400)]}
     while (tile := again.next(40.0, {}, finished)) is not None:
         assert tile.micrograph == "b.png"

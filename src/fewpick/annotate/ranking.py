@@ -1,0 +1,140 @@
+"""Which tile is worth labelling next, by the disagreement of a model's views (as `suggest`)."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fewpick.annotate.guide import DONE, TILE_DIAMETERS, Tile, covered
+from fewpick.annotate.label_files import Area
+from fewpick.errors import InputError
+from fewpick.picking import disagreement
+from fewpick.picking.picker import Picker
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_TILE = 48  # px of the network's input
+# Micrographs that are looked at for the tile to label next; of more, a random share.
+MOST_RANKED = 200
+
+
+class Ranking:
+    """Tiles whose labels would help most, by the disagreement of a model's views.
+
+    Micrographs are looked at one after another in a thread of its own; `best` chooses among those
+    that are ready.
+
+    Parameters
+    ----------
+    pickers: models, which vote
+    paths: micrographs to choose from
+    seed: of the order in which they are looked at
+    """
+
+    def __init__(self, pickers: Sequence[Picker], paths: Sequence[Path], seed: int = 0) -> None:
+        self._pickers = list(pickers)
+        order = list(paths)
+        random.Random(seed).shuffle(order)
+        self.paths = order[:MOST_RANKED]
+        self._areas: dict[Path, list[disagreement.Area]] = {}
+        self._windows: dict[Path, list[Area]] = {}
+        self._ready = threading.Condition()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to look at micrographs, if that was not done."""
+        with self._ready:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="ranking", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def progress(self) -> tuple[int, int]:
+        """Micrographs that were looked at, and all that will be."""
+        return len(self._areas), len(self.paths)
+
+    def best(
+        self, finished: Mapping[str, Sequence[Area]], shown: Sequence[Tile], patience: float = 60.0
+    ) -> Tile | None:
+        """The tile to label next; None when there is none left.
+
+        Parameters
+        ----------
+        finished: micrograph name -> finished areas, whose tiles are done
+        shown: tiles that were shown already
+        patience: seconds to wait for a micrograph that has one
+        """
+        self.start()
+        found: Tile | None = None
+
+        def settled() -> bool:
+            nonlocal found
+            found = self._choose(finished, shown)
+            return found is not None or len(self._areas) == len(self.paths) or self._stop.is_set()
+
+        with self._ready:
+            self._ready.wait_for(settled, patience)
+        return found
+
+    def _choose(self, finished: Mapping[str, Sequence[Area]], shown: Sequence[Tile]) -> Tile | None:
+        """The best tile of the micrographs that are ready."""
+        held = [
+            (area, window)
+            for path, areas in self._areas.items()
+            for area, window in zip(areas, self._windows[path], strict=True)
+        ]
+        passed = {(tile.micrograph, tile.area) for tile in shown}
+        left = {
+            id(area): window
+            for area, window in held
+            if (area.path.name, window) not in passed
+            and covered(window, finished.get(area.path.name, ())) < DONE
+        }
+        # In the order of `suggest`, which spreads over kinds of places, those passed included.
+        n = len(held) - len(left) + 1
+        for area in disagreement.choose_areas([area for area, _ in held], n) if left else ():
+            if id(area) in left:
+                return Tile(area.path.name, left[id(area)], area.doubt, area.particles)
+        return None
+
+    def _work(self) -> None:
+        for path in self.paths:
+            if self._stop.is_set():
+                return
+            try:
+                areas, windows = self._look(path)
+            except InputError as error:
+                logger.warning("%s", error)
+                areas, windows = [], []
+            except Exception:
+                # The page goes on without a ranking of this one; the log has the reason.
+                logger.exception("%s: not ranked", path)
+                areas, windows = [], []
+            with self._ready:
+                self._areas[path], self._windows[path] = areas, windows
+                self._ready.notify_all()
+
+    def _look(self, path: Path) -> tuple[list[disagreement.Area], list[Area]]:
+        """Tiles of a micrograph, and where they lie in its pixels."""
+        picker = self._pickers[0]
+        seen = picker.see(path)
+        y0, x0, y1, x1 = seen.area
+        edge = max(SMALLEST_TILE, round(TILE_DIAMETERS * 2 * seen.radius))
+        edge = min(edge, y1 - y0, x1 - x0)
+        areas = disagreement.areas(self._pickers, path, edge)
+        frame = seen.frame
+        windows = []
+        for area in areas:
+            top, left, bottom, right = area.window
+            corners = frame.to_original([[left, top], [right, bottom]])
+            (x0, y0), (x1, y1) = np.rint(corners).astype(int).tolist()
+            windows.append((max(x0, 0), max(y0, 0), min(x1, frame.nx), min(y1, frame.ny)))
+        return areas, windows

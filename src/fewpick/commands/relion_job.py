@@ -1,0 +1,138 @@
+"""`fewpick relion-job`: pick micrographs as a job of type External in a RELION project."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from fewpick.commands.shared import add_device, positive, run
+
+EPILOG = """\
+In RELION, choose the job type External. External executable:
+  fewpick relion-job
+Input micrographs: the STAR file of a motion correction, CTF or selection job. Params, for example:
+  model               PATH of picker.safetensors, from the project's folder
+  diameter_angstrom   180
+  threshold           0.4
+RELION adds --in_mics, --o and --j. Extract the particles with "Input coordinates":
+External/jobNNN/coords_suffix_autopick.star (RELION 3.1) or autopick.star (4 and newer).
+
+Continuing a job picks those micrographs that have no picks yet.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return run(_parser(), argv, _job)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fewpick relion-job",
+        description="Pick micrographs as a job of type External in a RELION project.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--in_mics", type=Path, required=True, metavar="STAR", help="list of micrographs"
+    )
+    parser.add_argument("--o", type=Path, required=True, metavar="JOB", help="folder of the job")
+    parser.add_argument("--j", type=int, default=1, metavar="N", help="threads (default: 1)")
+    parser.add_argument("--model", required=True, metavar="MODEL", help="model file, or its folder")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="SCORE",
+        help="keep picks with at least this score (default: the model's own)",
+    )
+    parser.add_argument(
+        "--diameter_angstrom", type=positive, metavar="A", help="particle diameter in angstrom"
+    )
+    parser.add_argument(
+        "--diameter", type=positive, metavar="PX", help="particle diameter in px of the micrographs"
+    )
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="the model's data set that the micrographs are like"
+    )
+    parser.add_argument("--pipeline_control", help=argparse.SUPPRESS)  # RELION may add it
+    add_device(parser)
+    return parser
+
+
+def _job(arguments: argparse.Namespace) -> int:
+    from fewpick.external.relion_project import Aborted, job_ending
+
+    try:
+        with job_ending(arguments.o):
+            return _pick_all(arguments)
+    except Aborted:
+        print("fewpick relion-job: stopped, as asked for", file=sys.stderr)
+        return 130
+
+
+def _pick_all(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from fewpick.coordinates.star import check_names
+    from fewpick.errors import InputError
+    from fewpick.external.relion_project import (
+        check_abort,
+        coordinate_file,
+        read_micrographs_star,
+        write_coordinates,
+        write_outputs,
+    )
+    from fewpick.network.device import select_device
+    from fewpick.picking.picker import Picker, kept
+    from fewpick.progress import Progress
+
+    torch.set_num_threads(max(1, arguments.j))
+    sizes = read_micrographs_star(arguments.in_mics)
+    check_names([Path(name) for name in sizes])
+    left = [name for name in sizes if not coordinate_file(arguments.o, name).exists()]
+    radius = None if arguments.diameter is None else arguments.diameter / 2
+    device = select_device(arguments.device)
+    pickers: dict[float | None, Picker] = {}
+    failures: list[str] = []
+    count = 0
+    with Progress(len(left), "pick") as progress:
+        for name in left:
+            check_abort(arguments.o)
+            size = sizes[name]
+            if size not in pickers:
+                pickers[size] = Picker(
+                    arguments.model,
+                    device,
+                    dataset=arguments.dataset,
+                    radius=radius,
+                    diameter_angstrom=arguments.diameter_angstrom,
+                    pixel_size=size,
+                )
+            picker = pickers[size]
+            threshold = picker.threshold if arguments.threshold is None else arguments.threshold
+            try:
+                picks = kept(picker.find(picker.see(Path(name))), threshold)
+            except InputError as error:
+                failures.append(str(error))
+            else:
+                write_coordinates(arguments.o, name, picks)
+                count += len(picks)
+            progress.update()
+    for failure in failures:
+        print(f"fewpick relion-job: {failure}", file=sys.stderr)
+    picked = [name for name in sizes if coordinate_file(arguments.o, name).exists()]
+    if not picked:
+        raise InputError(f"{arguments.in_mics}: none of {len(sizes)} micrographs could be picked.")
+    write_outputs(arguments.o, arguments.in_mics, picked)
+    before = len(sizes) - len(left)
+    print(
+        f"{arguments.o}: {count} picks on {len(left) - len(failures)} micrographs"
+        + (f"; {before} had been picked before" if before else "")
+        + (f"; {len(failures)} could not be picked, see above" if failures else "")
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
