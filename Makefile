@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-kills fuzz bench casebook lint docs clean
+.PHONY: help demo test test-slurm test-kills fuzz bench casebook screenshots lint docs clean
 
 help:
 	@echo "make demo        train, pick and compare on simulated micrographs; see results/report.html"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-kills  kill the workflow a hundred times at random moments"
 	@echo "make fuzz        damage files of every format and read them, for half an hour"
 	@echo "make bench       measure against peers and limits; see docs/performance.md"
+	@echo "make screenshots photograph the labelling page for docs/labelling.md; needs Chromium"
 	@echo "make casebook    write docs/casebook.md: bad input, and what becomes of it"
 	@echo "make lint        check style, types and the workflow"
 	@echo "make docs        build the site of the documentation into site/"
@@ -42,6 +43,9 @@ fuzz: $(INSTALLED)
 # For example: make bench ARGS="--topaz /opt/topaz/bin/topaz"
 bench: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: $(INSTALLED)
+	FEWPICK_SCREENSHOTS=docs/images $(BIN)/pytest tests/browser/test_label_tour.py
 
 casebook: $(INSTALLED)
 	$(BIN)/python docs/make_casebook.py

@@ -30,6 +30,7 @@ QUALITY = 88  # of the JPEG; what it loses is less than the noise
 # of ice and light go, particles stay.
 BACKGROUND = 0.2
 REACH_OF_FILTER = 3.0  # standard deviations at which the low-pass is cut off
+BLOCK = 64  # rows, an even number
 SAMPLED = 1024  # px, side of the part whose spread stands for a level
 
 Half = NDArray[np.float16]
@@ -121,20 +122,28 @@ class Pyramid:
 
 
 def build_pyramid(image: NDArray[np.float32]) -> Pyramid:
-    """The pyramid of a micrograph, (ny, nx); the array is changed."""
+    """The pyramid of a micrograph, (ny, nx)."""
     step = max(1, int(np.sqrt(image.size / 2**18)))
     middle, mad = location_and_mad(image[::step, ::step])
-    mad = mad or 1.0
-    image -= np.float32(middle)
-    image *= np.float32(1 / (SIGMA_PER_MAD * mad))
+    spread = SIGMA_PER_MAD * mad or 1.0
     limit = HOT_PIXEL_MAD / SIGMA_PER_MAD
-    np.clip(image, -limit, limit, out=image)
-    levels: list[Half] = [image.astype(np.float16)]
-    while max(image.shape) > TILE and min(image.shape) > 1:
-        image = _halved(image)
-        levels.append(image.astype(np.float16))
-    side = max(3, round(BACKGROUND * max(image.shape)))
-    return Pyramid(levels, uniform_filter(uniform_filter(image, side), side))
+    ny, nx = image.shape
+    whole = np.empty((ny, nx), np.float16)
+    half = np.empty((ny // 2, nx // 2), np.float32)
+    for top in range(0, ny, BLOCK):  # blocks that stay in the cache
+        part = image[top : top + BLOCK] - np.float32(middle)
+        part *= np.float32(1 / spread)
+        np.clip(part, -limit, limit, out=part)
+        whole[top : top + BLOCK] = part
+        half[top // 2 : top // 2 + len(part) // 2] = _halved(part)
+    levels: list[Half] = [whole]
+    last = whole.astype(np.float32) if n_levels(ny, nx) == 1 else half
+    while len(levels) < n_levels(ny, nx):
+        if len(levels) > 1:
+            last = _halved(last)
+        levels.append(last.astype(np.float16))
+    side = max(3, round(BACKGROUND * max(last.shape)))
+    return Pyramid(levels, uniform_filter(uniform_filter(last, side), side))
 
 
 class Pyramids:
