@@ -14,13 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from fewpick.coordinates.picks import Points
-from fewpick.data.masks import CLEAR, UNKNOWN, draw_clicks
+from fewpick.data.masks import CLEAR, PARTICLE, UNKNOWN, draw_clicks, draw_discs
 from fewpick.errors import InputError
 from fewpick.geometry import Frame
 from fewpick.stacks import Stack, read_table
 
 Window = tuple[int, int, int, int]
 CPU = torch.device("cpu")
+# px by which points in a table of labels may differ from those that the mask was drawn from.
+ROUNDED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,19 @@ class Micrograph:
         return self.points[outside]
 
     def labels(self) -> NDArray[np.int8]:
-        """The mask as training may see it: (T, T) int8, -1 where it may not."""
+        """Draw the mask as training may see it: (T, T) int8, -1 where it may not.
+
+        Only labelled particles are learned: where the disc of another one, whose centre lies
+        outside the windows, reaches into a window, the label is unknown.
+        """
         labels = np.full(self.mask.shape, UNKNOWN, np.int8)
         draw_clicks(labels, self.clicks(), self.negatives, self.radius, self.disc)
         for y0, x0, y1, x1 in self.windows:
             labels[y0:y1, x0:x1] = self.mask[y0:y1, x0:x1]
+        if self.windows:
+            labelled = np.zeros_like(labels)
+            draw_discs(labelled, self.points, self.disc + ROUNDED, PARTICLE)
+            labels[(labels == PARTICLE) & (labelled != PARTICLE)] = UNKNOWN
         return labels
 
     def label_windows(self) -> list[Window]:
