@@ -4,23 +4,26 @@
 import json
 import os
 import re
-import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
-from snakemake.shell import shell
 
-PROJECT = Path(workflow.basedir)
+# Not `workflow.basedir`, which is the importer's where this workflow is a module of another one.
+if not workflow.current_basedir.is_local:
+    raise WorkflowError(
+        "fewpick cannot be imported from an address, since its rules use the package beside them. "
+        "Clone it and give the path of its Snakefile."
+    )
+PROJECT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parents[1]
 SOURCE = PROJECT / "src"
+IS_MODULE = not workflow.modifier.is_main_snakefile()
 
-# The package is taken from this checkout, here and in scripts: also in conda environments and on
-# cluster nodes, where it is not installed, and always in step with the hashes of `code`.
+# The package is taken from this checkout, always in step with the hashes of `code`; scripts do the
+# same (workflow/scripts/_stage.py).
 sys.path.insert(0, str(SOURCE))
-# Threads that wait for each other must not spin: on a shared machine that costs a factor of three.
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASSIVE; ")
 
 from fewpick import codehash
 from fewpick.canonical import canonical
@@ -30,9 +33,12 @@ from fewpick.errors import InputError
 from fewpick.config.plan import has_gpu, has_program, make_plan
 from fewpick.config.schema import load_schema
 
-if not workflow.overwrite_configfiles:
+# A file given with --configfile stands for itself instead of being merged into the default one.
+# Those of an importer are its own affair; it passes a section on with `config:`.
+GIVEN = [] if IS_MODULE else list(map(str, workflow.overwrite_configfiles))
 
-    # A file given with --configfile stands for itself instead of being merged into this one.
+if not GIVEN:
+
     configfile: PROJECT / "config/config.yaml"
 
 
@@ -44,7 +50,7 @@ def code(script):
 # A job on a cluster reads this file anew when it starts, perhaps hours after it was submitted. The
 # values that it was submitted with travel in its environment, so that an edit of the configuration
 # meanwhile changes nothing in it, and what is recorded of it stays true.
-FROZEN = "FEWPICK_CONFIG"
+FROZEN = "FEWPICK_CONFIG" + (f"_{workflow.modifier.namespace}" if IS_MODULE else "")
 # Conda brings other programs along.
 WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
@@ -52,12 +58,16 @@ try:
     if FROZEN in os.environ and not workflow.is_main_process:
         config = json.loads(os.environ[FROZEN])
     else:
-        for path in workflow.overwrite_configfiles:
+        for path in GIVEN:
             read_config(path)  # more strictly than Snakemake has
         config = complete(
             config,
             load_schema(),
-            ", ".join(map(str, workflow.overwrite_configfiles or ["config/config.yaml"])),
+            (
+                f"config of the module {workflow.modifier.namespace}"
+                if IS_MODULE
+                else ", ".join(GIVEN or ["config/config.yaml"])
+            ),
         )
         topaz = config["baselines"].get("topaz")
         if topaz and not (WITH_CONDA or has_program(topaz["executable"])):

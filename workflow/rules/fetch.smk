@@ -1,10 +1,6 @@
 # Public data sets by name: `snakemake --cores 1 data/cryoppp-10017/config.yaml`, for example.
 
 
-localrules:
-    fetch,
-
-
 # Only the configuration is an output: Snakemake deletes outputs before a job, and what has come of
 # a transfer that broke off has to stay.
 rule fetch:
@@ -17,6 +13,7 @@ rule fetch:
     wildcard_constraints:
         source="cryoppp|cryoppp_lite|empiar",
         entry=r"\d+",
+    localrule: True
     conda:
         "../../envs/fetch.yaml"
     threads: 1

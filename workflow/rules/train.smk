@@ -1,10 +1,6 @@
 # A supervised warm start that all arms share, and from there each arm's own training.
 
 
-localrules:
-    hyperparameters,
-
-
 # Training reads its values from this file and not from the configuration: a job that waits in a
 # queue trains with what was recorded when it was submitted.
 rule hyperparameters:
@@ -14,6 +10,7 @@ rule hyperparameters:
         "results/logs/hyperparameters/{model}/ratio-{ratio}/seed-{seed}.log",
     benchmark:
         "results/benchmarks/hyperparameters/{model}/ratio-{ratio}/seed-{seed}.tsv"
+    localrule: True
     conda:
         "../../envs/images.yaml"
     threads: 1

@@ -1,12 +1,22 @@
-"""What every script shares: its log, and a clean end when the input is bad or time is up."""
+"""What every script shares: its log, and a clean end when the input is bad or time is up.
+
+Scripts import this module before the package, which it takes from the checkout: in conda
+environments and on cluster nodes the package is not installed.
+"""
 
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+# Threads that wait for each other must not spin: on a shared machine that costs a factor of three.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 from fewpick.errors import InputError
 

@@ -31,11 +31,15 @@ def labelled(xy: np.ndarray, unit: str, seed: int, border: float = 0.0) -> tuple
     split = pd.DataFrame({"dataset": ["set"], "micrograph": ["m"], "split": ["train"]})
     geometry = pd.DataFrame([{"micrograph": "m", **FRAME.to_row()}])
     points = pd.DataFrame({"micrograph": "m", "x": xy[:, 0], "y": xy[:, 1]})
-    options = {"unit": unit, "tile_size": TILE, "border": border, "validation": "none"}
     (row,) = label_subset(
         *("set", split, geometry, points),
-        **{"ratio": 1 / 9, "seed": seed, "particle_radius": {"m": RADIUS}},
-        **options,
+        ratio=1 / 9,
+        seed=seed,
+        particle_radius={"m": RADIUS},
+        border=border,
+        unit=unit,
+        tile_size=TILE,
+        validation="none",
     ).to_dict("records")
     mask = draw_mask(FRAME, SIZE, xy, RADIUS, border=border)
     windows = tuple(map(tuple, json.loads(row["windows"])))
