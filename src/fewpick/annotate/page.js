@@ -166,6 +166,7 @@ function change(add, remove = {}) {
   }
   enqueue("api/change", {client, load, number: state.number++, micrograph, add, remove});
   setCounts(state.current);
+  hint();
   redraw();
 }
 
@@ -365,6 +366,9 @@ async function nextTile() {
   } finally { $("#next").disabled = false; }
 }
 
+// Whether a tile is shown that is not finished.
+const tileOpen = () => state.tile && state.tile.micrograph === state.current && !current().areas.some((area) => within(state.tile.area, area));
+
 async function goToTile(tile) {
   if (tile.micrograph !== state.current) await open(tile.micrograph);
   state.tile = tile;
@@ -434,7 +438,7 @@ function setLabels(index, labels) {
   if (known && known.at > labels.at) return;
   state.labels.set(index, {marks: labels.marks, negatives: labels.negatives, areas: labels.areas, at: labels.at});
   setCounts(index);
-  if (index === state.current) redraw();
+  if (index === state.current) { hint(); redraw(); }
 }
 
 function setCounts(index) {
@@ -486,10 +490,10 @@ function hint() {
   if (state.tool === "diameter") text = "Drag from one edge of a particle to the other.";
   else if (state.corner) text = "Move to the opposite corner and press a again; Esc gives up.";
   else if (state.diameter === null) text = "How large is a particle? Press d, and drag across one.";
-  else if (state.tile) text = "Mark every particle inside the dashed frame, then press f.";
+  else if (tileOpen()) text = "Mark every particle inside the dashed frame, then press f.";
   $("#hint").textContent = text;
   $("#hint").hidden = !text;
-  $("#finish").disabled = !state.tile;
+  $("#finish").disabled = !tileOpen();
   $("#measure").setAttribute("aria-pressed", String(state.tool === "diameter"));
 }
 
@@ -540,7 +544,7 @@ function drawAreas(context) {
     context.moveTo(x + width - 4, y + 4); context.lineTo(x + width - 12, y + 12);
     context.stroke();
   }
-  if (state.tile && state.tile.micrograph === state.current) {
+  if (tileOpen()) {
     context.strokeStyle = COLOURS.tile;
     context.setLineDash([8, 6]);
     context.strokeRect(...rectangle(context, state.tile.area));
