@@ -15,12 +15,12 @@ import mrcfile
 import numpy as np
 import uvicorn
 
-from fewpick.annotate.guide import Guide
-from fewpick.annotate.label_files import ANY_SIZE, LabelFiles
-from fewpick.annotate.proposals import BlobProposer
-from fewpick.annotate.server import Application, listen
-from fewpick.annotate.session import Session
 from fewpick.errors import InputError
+from fewpick.label_page.guide import Guide
+from fewpick.label_page.label_files import ANY_SIZE, LabelFiles
+from fewpick.label_page.proposals import BlobProposer
+from fewpick.label_page.server import Application, listen
+from fewpick.label_page.session import Session
 from fewpick.micrographs import list_micrographs, read_header
 
 NY, NX, DIAMETER = 480, 640, 32.0

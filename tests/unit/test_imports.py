@@ -19,7 +19,7 @@ LEVELS = (
     ("config", "training"),
     ("picking",),
     ("figures",),
-    ("report", "annotate"),
+    ("report", "label_page"),
     ("commands",),
 )
 ROOT_LEVEL = -1

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from label_server import NX, NY, SOUND, command, make_micrographs
 
-from fewpick.annotate.label_files import KINDS, LabelFiles
+from fewpick.label_page.label_files import KINDS, LabelFiles
 
 KILLS = int(os.environ.get("FEWPICK_LABEL_KILLS", "100"))
 LONGEST = 1.5  # seconds of clicking before a kill

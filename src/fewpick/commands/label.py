@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from fewpick.commands.shared import add_device, positive, run
 
 if TYPE_CHECKING:
-    from fewpick.annotate.guide import Ranker
-    from fewpick.annotate.proposals import Proposer
+    from fewpick.label_page.guide import Ranker
+    from fewpick.label_page.proposals import Proposer
     from fewpick.picking.picker import Picker
 
 EPILOG = """\
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--model",
         type=Path,
         metavar="MODEL",
-        help="model, or its folder, whose picks are proposed and which leads to doubtful tiles",
+        help="model, its folder, or general: proposes picks, and leads to the tiles it doubts",
     )
     parser.add_argument(
         "--picks", type=Path, metavar="FILE", help="picks of any program to propose instead"
@@ -96,12 +96,12 @@ def _port(text: str) -> int:
 
 
 def _label(arguments: argparse.Namespace) -> int:
-    from fewpick.annotate.guide import Guide
-    from fewpick.annotate.label_files import ANY_SIZE, LabelFiles
-    from fewpick.annotate.server import ADDRESS, Application, listen, serve
-    from fewpick.annotate.session import Session
     from fewpick.coordinates.star import check_names
     from fewpick.errors import InputError
+    from fewpick.label_page.guide import Guide
+    from fewpick.label_page.label_files import ANY_SIZE, LabelFiles
+    from fewpick.label_page.server import ADDRESS, Application, listen, serve
+    from fewpick.label_page.session import Session
     from fewpick.micrographs import list_micrographs, read_header
 
     paths = list_micrographs(arguments.micrographs)
@@ -151,36 +151,45 @@ def _label(arguments: argparse.Namespace) -> int:
 def _helpers(
     arguments: argparse.Namespace, paths: Sequence[Path], shapes: Mapping[str, tuple[int, int]]
 ) -> tuple[
-    Callable[[float | None], Proposer], Callable[[float | None], Ranker] | None, Picker | None
+    Callable[[float | None], Proposer],
+    Callable[[float | None], Ranker | None] | None,
+    Picker | None,
 ]:
-    """What makes proposals and ranks tiles, by the diameter; and the model with its own size."""
-    from fewpick.annotate.proposals import BlobProposer, FileProposer, ModelProposer
+    """What makes proposals and ranks tiles, by the diameter; and a model with a size of its own."""
+    from fewpick.label_page.proposals import BlobProposer, FileProposer, ModelProposer, Unsized
 
-    rank: Callable[[float | None], Ranker] | None = None
+    propose: Callable[[float | None], Proposer] = BlobProposer
+    rank: Callable[[float | None], Ranker | None] | None = None
     trained = None
     if arguments.model is not None:
-        from fewpick.annotate.ranking import Ranking
+        from fewpick.label_page.ranking import Ranking
         from fewpick.network.device import select_device
         from fewpick.picking.picker import Picker
 
-        device = select_device(arguments.device)
+        device, name = select_device(arguments.device), arguments.model.name
 
         def picker(diameter: float | None) -> Picker:
             radius = None if diameter is None else diameter / 2
             return Picker(arguments.model, device, dataset=arguments.dataset, radius=radius)
 
-        trained = picker(None)
+        model = picker(None)
+        # The general network has no size of its own.
+        trained = model if model.use["particles"] else None
 
-        def rank(diameter: float | None) -> Ranker:
+        def propose(diameter: float | None) -> Proposer:
+            if diameter is None and trained is None:
+                return Unsized(name)
+            return ModelProposer(picker(diameter), name)
+
+        def rank(diameter: float | None) -> Ranker | None:
+            if diameter is None and trained is None:
+                return None
             return Ranking([picker(diameter)], paths)
 
     if arguments.picks is not None:
         file = FileProposer(arguments.picks, shapes, arguments.y_axis)
         return (lambda diameter: file), rank, trained
-    if arguments.model is not None:
-        name = arguments.model.name
-        return (lambda diameter: ModelProposer(picker(diameter), name)), rank, trained
-    return BlobProposer, None, None
+    return propose, rank, trained
 
 
 def _commands(arguments: argparse.Namespace) -> list[str]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fewpick.annotate.label_files import Area
-from fewpick.annotate.proposals import Proposer, shown_from
 from fewpick.coordinates import Picks
+from fewpick.label_page.label_files import Area
+from fewpick.label_page.proposals import Proposer, shown_from
 
 # Edge of a tile, in particle diameters: a handful of particles where they lie close.
 TILE_DIAMETERS = 5.0
@@ -105,7 +105,8 @@ class Guide:
     paths: micrographs that can be read
     shapes: micrograph name -> (ny, nx), px
     propose: diameter (px or None) -> proposer
-    rank: diameter -> what ranks tiles by a model; None without one
+    rank: diameter -> what ranks tiles by a model, or None when it needs a diameter; None without
+        a model
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Guide:
         paths: Sequence[Path],
         shapes: Mapping[str, tuple[int, int]],
         propose: Callable[[float | None], Proposer],
-        rank: Callable[[float | None], Ranker] | None = None,
+        rank: Callable[[float | None], Ranker | None] | None = None,
     ) -> None:
         self.paths, self.shapes = list(paths), dict(shapes)
         self._propose, self._rank = propose, rank

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from label_server import NAMES, NX, NY, Running, make_micrographs, served
 
-from fewpick.annotate.server import PORT, PORTS_TRIED, listen
 from fewpick.coordinates import read_picks
 from fewpick.errors import InputError
+from fewpick.label_page.server import PORT, PORTS_TRIED, listen
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from fewpick.annotate.label_files import (
+from fewpick.coordinates.areas import overlapping
+from fewpick.errors import InputError
+from fewpick.label_page.label_files import (
     AREAS,
     DIGITS,
     KINDS,
@@ -22,8 +24,6 @@ from fewpick.annotate.label_files import (
     Labels,
     OfMicrograph,
 )
-from fewpick.coordinates.areas import overlapping
-from fewpick.errors import InputError
 
 MOST_UNDO = 1000  # changes of a window that can be undone
 MOST_NOTICES = 20

@@ -57,6 +57,18 @@ class ModelProposer:
         return self.picker.find(self.picker.see(path))
 
 
+class Unsized:
+    """Proposes nothing while the model has not been told how large particles are."""
+
+    threshold: float | None = 0.0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def propose(self, path: Path) -> Picks:
+        return Picks(np.empty((0, 2)), np.empty(0))
+
+
 class FileProposer:
     """Picks of any program; those without scores have the score 1."""
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from fewpick.annotate.tiles import REACH, TILE, Pyramids, build_pyramid, n_levels
 from fewpick.errors import InputError
+from fewpick.label_page.tiles import REACH, TILE, Pyramids, build_pyramid, n_levels
 
 SHAPES = [(700, 1300), (701, 1301), (512, 512), (513, 40), (1, 600), (2048, 1500)]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fewpick.annotate.guide import DONE, TILE_DIAMETERS, Tile, covered
-from fewpick.annotate.label_files import Area
 from fewpick.errors import InputError
+from fewpick.label_page.guide import DONE, TILE_DIAMETERS, Tile, covered
+from fewpick.label_page.label_files import Area
 from fewpick.picking import disagreement
 from fewpick.picking.picker import Picker
 

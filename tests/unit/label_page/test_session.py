@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fewpick.annotate.label_files import AREAS, MARKS, NEGATIVES, LabelFiles, OfMicrograph
-from fewpick.annotate.session import Change, NotSaved, Session, parse_change
 from fewpick.coordinates import Picks, read_picks, write_picks
 from fewpick.coordinates.areas import read_areas, write_areas
 from fewpick.errors import InputError
+from fewpick.label_page.label_files import AREAS, MARKS, NEGATIVES, LabelFiles, OfMicrograph
+from fewpick.label_page.session import Change, NotSaved, Session, parse_change
 
 SHAPES = {"a.mrc": (80, 100), "b.mrc": (80, 100), "c.mrc": (80, 100)}
 WRITTEN = {name: f"micrographs/{name}" for name in SHAPES}
@@ -202,7 +202,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise InputError(f"{path}: cannot be written (No space left on device).")
 
     with monkeypatch.context() as patch:
-        patch.setattr("fewpick.annotate.label_files.write_picks", full)
+        patch.setattr("fewpick.label_page.label_files.write_picks", full)
         with pytest.raises(NotSaved, match="No space left"):
             session.change("w", add("a.mrc", marks=[(2.0, 2.0)]), ("page", 1))
         assert session.of("a.mrc")[1].marks == [(1.0, 1.0)]

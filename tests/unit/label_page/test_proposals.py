@@ -7,11 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from fewpick.annotate.guide import DONE, Guide, Tile, spread_out
-from fewpick.annotate.proposals import BlobProposer, FileProposer, ModelProposer, shown_from
-from fewpick.annotate.ranking import Ranking
-from fewpick.annotate.worth import AREAS, CLICKS, worth
 from fewpick.coordinates import Picks, write_picks
+from fewpick.label_page.guide import DONE, Guide, Tile, spread_out
+from fewpick.label_page.proposals import (
+    BlobProposer,
+    FileProposer,
+    ModelProposer,
+    Unsized,
+    shown_from,
+)
+from fewpick.label_page.ranking import Ranking
+from fewpick.label_page.worth import AREAS, CLICKS, worth
 from fewpick.network.model_file import save_model
 from fewpick.network.unet import UNet
 from fewpick.picking.picker import Picker
@@ -194,3 +200,13 @@ def test_a_model_leads_to_the_tiles_that_it_doubts_most(project: Path) -> None:
     assert (name, threshold) == ("m", picker.threshold)
     assert picks.score is not None
     assert (np.diff(picks.score) <= 0).all()
+
+
+def test_a_model_without_a_size_of_its_own_waits_for_one() -> None:
+    guide = Guide([Path("a.png")], SHAPES, lambda diameter: Unsized("m"), lambda diameter: None)
+    name, picks, _ = guide.proposals(Path("a.png"), None)
+    assert (name, len(picks)) == ("m", 0)
+    tile = guide.next(None, {}, {})
+    assert tile is not None
+    assert tile.doubt is None
+    assert guide.progress() == (0, 0)

@@ -28,13 +28,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fewpick.annotate.guide import Guide
-from fewpick.annotate.label_files import AREAS, MARKS, NEGATIVES
-from fewpick.annotate.session import NotSaved, Session, parse_change
-from fewpick.annotate.tiles import TILE, Pyramids, n_levels
-from fewpick.annotate.worth import worth
 from fewpick.coordinates.areas import inside_any
 from fewpick.errors import InputError
+from fewpick.label_page.guide import Guide
+from fewpick.label_page.label_files import AREAS, MARKS, NEGATIVES
+from fewpick.label_page.session import NotSaved, Session, parse_change
+from fewpick.label_page.tiles import TILE, Pyramids, n_levels
+from fewpick.label_page.worth import worth
 
 ADDRESS = "127.0.0.1"
 PORT = 8017
@@ -165,7 +165,7 @@ class Application:
 
     def _file(self, request: Request) -> Response:
         name, kind = FILES[request.url.path.rpartition("/")[2]]
-        content = resources.files("fewpick.annotate").joinpath(name).read_bytes()
+        content = resources.files("fewpick.label_page").joinpath(name).read_bytes()
         return Response(content, media_type=kind)
 
     def get_session(self, request: Request) -> Response:
