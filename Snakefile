@@ -17,6 +17,7 @@ include: "workflow/rules/pick.smk"
 include: "workflow/rules/topaz.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/final.smk"
 
 
 rule all:
@@ -26,3 +27,8 @@ rule all:
         "results/comparison.md",
         "results/report.html",
         FIGURES,
+
+
+rule picks:
+    input:
+        FINAL,

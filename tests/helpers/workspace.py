@@ -123,7 +123,7 @@ class Workspace:
             wildcards = re.findall(r"^    wildcards: (.*)$", details, flags=re.MULTILINE)
             values = "".join(" " + part for part in "".join(wildcards).split(", ") if part)
             found.add(rule + values)
-        return found - {"all"}
+        return found - {"all", "picks"}
 
     def add_micrograph(self, name: str, seed: int, size: int = 256, radius: float = 12) -> None:
         """Write `micrographs/{name}.mrc` with dark discs, and `coordinates/{name}.csv`."""

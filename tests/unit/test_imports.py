@@ -18,7 +18,7 @@ LEVELS = (
     ("data", "external", "simulation", "fetching"),
     ("config", "training"),
     ("picking",),
-    ("figures",),
+    ("figures", "final"),
     ("report", "label_page"),
     ("commands",),
 )

@@ -151,6 +151,11 @@ def test_picking(workspace: Workspace) -> None:
     assert workspace.jobs() == runs("pick") | scored()
 
 
+def test_the_target_picks_is_none_of_the_comparison(workspace: Workspace) -> None:
+    workspace.edit("final", {"folds": 2, "method": "supervised"})
+    assert workspace.jobs() == set()
+
+
 def test_evaluation(workspace: Workspace) -> None:
     workspace.edit("evaluation.match_radii", [0.25, 0.5])
     assert workspace.jobs() == scored() | {"baselines seed=0"}

@@ -228,6 +228,12 @@ def _check(config: Config, source: str) -> None:
             )
         if name in config["arms"]:
             raise InputError(f"{source}: external_picks.{name} is also an arm; rename one")
+    untold = [name for name, s in config["datasets"].items() if s["expected_particles"] is None]
+    if config["final"]["folds"] == 0 and untold:
+        raise InputError(
+            f"{source}: final.folds is 0, and datasets.{untold[0]}.expected_particles is missing; "
+            "one of the two sets the score threshold of the target picks"
+        )
     topaz = config["baselines"].get(TOPAZ)
     if topaz is not None:
         _check_topaz(topaz, config, f"{source}: baselines.{TOPAZ}")

@@ -63,6 +63,13 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
     return resolved
 
 
+def resolve_final(config: Config) -> Config:
+    """Hyperparameters of the last training, on all labels; its folds share them."""
+    final = config["final"]
+    alone = config | {"arms": {"final": {"method": final["method"]}}}
+    return resolve_arm(alone, "final", 1.0, final["seed"])
+
+
 def resolve_topaz(config: Config, ratio: float, seed: int) -> Config:
     """Hyperparameters of one training of Topaz; where the program lies is none of them."""
     given = config["baselines"][TOPAZ]

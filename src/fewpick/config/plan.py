@@ -15,6 +15,7 @@ from fewpick.config.complete import TOPAZ
 from fewpick.config.hyperparameters import (
     ratio_name,
     resolve_arm,
+    resolve_final,
     resolve_topaz,
     warm_start,
     warm_start_key,
@@ -60,6 +61,8 @@ class Plan:
     trainings : (arm, ratio, seed) -> hyperparameters
     warm_starts : ("warm_start/{key}", ratio, seed) -> hyperparameters
     topaz : ("topaz", ratio, seed) -> hyperparameters
+    final_folds : names of the trainings that leave labels out, for the target picks
+    final : phase of the last training (warm_start, train) -> hyperparameters
     """
 
     datasets: dict[str, DatasetFiles]
@@ -71,6 +74,8 @@ class Plan:
     trainings: dict[Run, dict[str, Any]]
     warm_starts: dict[Run, dict[str, Any]]
     topaz: dict[Run, dict[str, Any]]
+    final_folds: list[str]
+    final: dict[str, dict[str, Any]]
 
     def shard_files(self, pattern: str, *names: str) -> list[str]:
         """Fill `{dataset}` and `{shard}` of a pattern with the shards of the named data sets.
@@ -145,6 +150,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
         }
         if topaz
         else {},
+        [f"fold-{number}" for number in range(config["final"]["folds"])],
+        {"warm_start": warm_start(resolve_final(config)), "train": resolve_final(config)},
     )
 
 

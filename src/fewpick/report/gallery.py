@@ -189,11 +189,12 @@ def _picture(truth: Truth, image: NDArray[np.generic], frame: Frame) -> dict[str
         "disc": round(disc, 2),
         "area": _flat(frame.to_target(corners)) if truth.border else None,
         "truth": _flat(frame.to_target(truth.xy)),
-        "image": _data_uri(grey(image[: frame.height, : frame.width], disc)),
+        "image": data_uri(grey(image[: frame.height, : frame.width], disc)),
     }
 
 
-def _data_uri(pixels: NDArray[np.uint8]) -> str:
+def data_uri(pixels: NDArray[np.uint8]) -> str:
+    """A picture as it is put into a page."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="WEBP", quality=QUALITY, method=6)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

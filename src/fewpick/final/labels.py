@@ -1,0 +1,286 @@
+"""All labels of a data set as one table, and the same with parts of them left out in turn.
+
+Nothing is held out for a test. How good the picks are is told by folds: each leaves out some of the
+labels, trains as the final training does, and is asked for what it did not see. Whole micrographs
+are left out where enough of them hold particles; else every area and every group of clicks is cut
+into as many parts as there are folds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fewpick.annotation.annotate import AREAS, FULL
+from fewpick.coordinates.areas import EDGES
+from fewpick.coordinates.picks import Points
+from fewpick.data.masks import Window, area_windows, rows_of, valid_area
+from fewpick.errors import InputError
+from fewpick.geometry import Frame, inside, particle_radii
+from fewpick.training.training_set import in_windows
+
+logger = logging.getLogger(__name__)
+
+NOWHERE: Points = np.empty((0, 2))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Labels of one micrograph that are left out together, target frame.
+
+    Attributes
+    ----------
+    window : where every particle is marked; None for clicks
+    points, negatives : (n, 2) x, y
+    """
+
+    dataset: str
+    micrograph: str
+    window: Window | None
+    points: Points
+    negatives: Points = field(default_factory=lambda: NOWHERE)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.dataset, self.micrograph
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One micrograph: its frame, its image without padding and border, its particle radius."""
+
+    dataset: str
+    micrograph: str
+    frame: Frame
+    area: Window
+    radius: float
+    expected: float | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.dataset, self.micrograph
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What is known of one or more data sets."""
+
+    sheets: list[Sheet]
+    pieces: list[Piece]
+
+
+def collect(
+    dataset: str,
+    spec: Mapping[str, Any],
+    manifest: pd.DataFrame,
+    geometry: pd.DataFrame,
+    coordinates: pd.DataFrame,
+    areas: pd.DataFrame,
+    negatives: pd.DataFrame,
+    expected_particles: float | None = None,
+) -> Labelled:
+    """Bring all labels of a data set into the target frame.
+
+    Parameters
+    ----------
+    dataset : its name
+    spec : particle size and border, as configured
+    manifest, areas, negatives : as `annotation.annotate` gives them
+    geometry : tables of all preprocessed shards, one below the other
+    coordinates : micrograph x y, original frame
+    expected_particles : about how many particles a micrograph has, as far as known
+    """
+    border = float(spec.get("border") or 0)
+    radii = particle_radii(spec, manifest)
+    frames = {str(row["micrograph"]): Frame.from_row(row) for row in geometry.to_dict("records")}
+    marks, spots = rows_of(coordinates, ("x", "y")), rows_of(negatives, ("x", "y"))
+    parts = rows_of(areas, EDGES)
+    sheets, pieces = [], []
+    for name, kind in zip(manifest["micrograph"], manifest["annotation"], strict=True):
+        frame = frames[name]
+        rows, columns = valid_area(frame, frame.size, border)
+        area = (rows.start, columns.start, rows.stop, columns.stop)
+        radius = radii[name] * frame.scale
+        sheets.append(Sheet(dataset, name, frame, area, radius, expected_particles))
+
+        def known(xy: Points, frame: Frame = frame) -> Points:
+            return frame.to_target(xy[inside(xy, frame.ny, frame.nx, border)])
+
+        points = known(marks.get(name, NOWHERE))
+        windows: list[Window] = []
+        if kind == FULL:
+            windows = [area]
+        elif kind == AREAS:
+            windows = area_windows(frame, frame.size, parts[name], border)
+        for window in windows:
+            pieces.append(Piece(dataset, name, window, points[in_windows(points, [window])]))
+        clicks = points[~in_windows(points, windows)]
+        clicked = Piece(dataset, name, None, clicks, known(spots.get(name, NOWHERE)))
+        if len(clicked.points) or len(clicked.negatives):
+            pieces.append(clicked)
+    return Labelled(sheets, pieces)
+
+
+def join(parts: Iterable[Labelled], folds: int) -> Labelled:
+    """The labels of several data sets together.
+
+    Raises
+    ------
+    InputError
+        When fewer particles are marked than there are folds, or than a training can begin with.
+    """
+    parts = list(parts)
+    joined = Labelled(
+        [s for part in parts for s in part.sheets], [p for part in parts for p in part.pieces]
+    )
+    n = sum(len(piece.points) for piece in joined.pieces)
+    needed = max(folds, 2)
+    if n < needed:
+        raise InputError(
+            f"datasets.{parts[0].sheets[0].dataset}.coordinates: {n} marked "
+            f"particle{'' if n == 1 else 's'} inside the border, and {needed} are the fewest to "
+            "learn from and to judge by. Mark about ten (fewpick label), or pick without labels "
+            "(fewpick pick general)."
+        )
+    return joined
+
+
+def label_table(labels: Labelled, held: Sequence[Piece] = ()) -> pd.DataFrame:
+    """The table that a training reads, as `splits.label_subset` writes one.
+
+    Parameters
+    ----------
+    labels : all there are, or those that remain
+    held : what is left out, for the column `held`: JSON of its areas (x0, y0, x1, y1), the points
+        in them, clicks and negatives, all in the original frame, and the particle diameter
+    """
+    rows = []
+    for sheet in labels.sheets:
+        mine = [piece for piece in labels.pieces if piece.key == sheet.key]
+        points = _joined(piece.points for piece in mine)
+        negatives = _joined(piece.negatives for piece in mine)
+        windows = [piece.window for piece in mine if piece.window]
+        left_out = [piece for piece in held if piece.key == sheet.key]
+        rows.append(
+            {
+                "dataset": sheet.dataset,
+                "micrograph": sheet.micrograph,
+                "split": "train" if mine else "unannotated",
+                "labelled": "all" if sheet.area in windows else "part" if mine else "none",
+                "n_labeled_particles": len(points),
+                "radius": sheet.radius,
+                "area": json.dumps(sheet.area),
+                "windows": json.dumps(windows),
+                "points": json.dumps(points.round(4).tolist()),
+                "negatives": json.dumps(negatives.round(4).tolist()),
+                "expected": math.nan if sheet.expected is None else sheet.expected,
+                "held": json.dumps(_original(sheet, left_out)) if left_out else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def folds_of(labels: Labelled, n: int) -> list[tuple[Labelled, list[Piece]]]:
+    """What each of `n` folds trains on, and what it leaves out.
+
+    Every label is left out once. A fold that would be left with nothing to train on leaves nothing
+    out.
+    """
+    peopled = {piece.key for piece in labels.pieces if len(piece.points)}
+    if len(peopled) >= n:
+        pieces = labels.pieces
+        fold = _by_micrograph(pieces, n)
+        folds = [fold[piece.key] for piece in pieces]
+    else:
+        split = [_split(piece, n) for piece in labels.pieces]
+        pieces = [part for parts in split for part in parts]
+        # Each piece begins with another fold, so that small ones do not all fall into the first.
+        folds = [(i + j) % n for j, parts in enumerate(split) for i in range(len(parts))]
+    found = []
+    for k in range(n):
+        held = [piece for piece, fold in zip(pieces, folds, strict=True) if fold == k]
+        kept = [piece for piece, fold in zip(pieces, folds, strict=True) if fold != k]
+        if not any(len(piece.points) for piece in kept):
+            logger.warning("fold %d would leave no particle to train on; it leaves none out", k)
+            held, kept = [], labels.pieces
+        found.append((Labelled(labels.sheets, kept), held))
+    return found
+
+
+def _by_micrograph(pieces: Sequence[Piece], n: int) -> dict[tuple[str, str], int]:
+    """Fold of each micrograph, so that all folds hold about as many particles."""
+    counts: dict[tuple[str, str], int] = {}
+    for piece in pieces:
+        counts[piece.key] = counts.get(piece.key, 0) + len(piece.points)
+    held = [0] * n
+    fold = {}
+    for key in sorted(counts, key=lambda key: (-counts[key], _hash(key))):
+        fold[key] = min(range(n), key=lambda k: (held[k], k))
+        held[fold[key]] += counts[key]
+    return fold
+
+
+def _split(piece: Piece, n: int) -> list[Piece]:
+    """Cut an area into strips, or clicks into groups, along its longer side."""
+    if piece.window is None:
+        groups = [_grouped(xy, n) for xy in (piece.points, piece.negatives)]
+        return [
+            replace(piece, points=points, negatives=negatives)
+            for points, negatives in zip(*groups, strict=True)
+            if len(points) or len(negatives)
+        ]
+    y0, x0, y1, x1 = piece.window
+    if y1 - y0 >= x1 - x0:
+        ends = np.linspace(y0, y1, n + 1).round().astype(int).tolist()
+        windows = [(a, x0, b, x1) for a, b in pairwise(ends)]
+    else:
+        ends = np.linspace(x0, x1, n + 1).round().astype(int).tolist()
+        windows = [(y0, a, y1, b) for a, b in pairwise(ends)]
+    return [
+        replace(piece, window=window, points=piece.points[in_windows(piece.points, [window])])
+        for window in windows
+        if window[0] < window[2] and window[1] < window[3]
+    ]
+
+
+def _grouped(xy: Points, n: int) -> list[Points]:
+    """Points in `n` groups of about equal size, by their place along the wider axis."""
+    axis = int(np.argmax(np.ptp(xy, axis=0))) if len(xy) else 0
+    return np.array_split(xy[np.argsort(xy[:, axis], kind="stable")], n)
+
+
+def _original(sheet: Sheet, held: Sequence[Piece]) -> dict[str, Any]:
+    """What is left out of one micrograph, in px of the original."""
+    corners = [
+        sheet.frame.to_original([[x0 - 0.5, y0 - 0.5], [x1 - 0.5, y1 - 0.5]]).ravel().tolist()
+        for y0, x0, y1, x1 in (piece.window for piece in held if piece.window)
+    ]
+
+    def points(chosen: Iterable[Points]) -> list[list[float]]:
+        found: list[list[float]] = sheet.frame.to_original(_joined(chosen)).round(3).tolist()
+        return found
+
+    return {
+        "areas": corners,
+        "points": points(piece.points for piece in held if piece.window),
+        "clicks": points(piece.points for piece in held if not piece.window),
+        "negatives": points(piece.negatives for piece in held),
+        "diameter": 2 * sheet.radius / sheet.frame.scale,
+    }
+
+
+def _joined(parts: Iterable[Points]) -> Points:
+    return np.concatenate([NOWHERE, *parts])
+
+
+def _hash(key: tuple[str, ...]) -> bytes:
+    return hashlib.sha256(json.dumps(key).encode()).digest()

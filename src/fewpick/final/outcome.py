@@ -1,0 +1,92 @@
+"""What the target picks concludes: a threshold for each data set, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fewpick.final.quality import (
+    Candidates,
+    Fold,
+    choose_rate,
+    judge,
+    read_held,
+    verdict,
+)
+from fewpick.final.sample import sample
+
+# Labels and candidates of one network.
+Part = tuple[pd.DataFrame, pd.DataFrame]
+
+
+def conclude(
+    everything: Part, folds: Sequence[Part], expected: Mapping[str, float | None]
+) -> dict[str, dict[str, Any]]:
+    """Choose thresholds and judge the picks, data set by data set.
+
+    Parameters
+    ----------
+    everything : labels and candidates of the network that learned from all labels
+    folds : those of the networks that left some out
+    expected : data set -> about how many particles a micrograph has, as far as known
+
+    Returns
+    -------
+    data set -> JSON-ready dictionary: threshold, source (what it rests on: areas, expected or
+        marks; none for a data set without labels, which takes the others' threshold), picks,
+        micrographs, labels (micrographs and particles), quality (`quality.judge`) and verdict
+        (sentences)
+    """
+    labels, candidates = everything
+    outcome: dict[str, dict[str, Any]] = {}
+    for dataset, mine in labels.groupby("dataset"):
+        name = str(dataset)
+        seen = _seen(mine, candidates)
+        left_out = [
+            Fold(_seen(part, found), read_held(part))
+            for part, found in ((_of(part, name), found) for part, found in folds)
+        ]
+        rate, source = choose_rate(left_out, expected[name])
+        quality = judge(left_out, 0.0 if rate is None else rate)
+        outcome[name] = {
+            "threshold": None if rate is None else seen.score_at(rate),
+            "source": source,
+            "micrographs": len(mine),
+            "labels": {
+                "micrographs": int((mine["split"] == "train").sum()),
+                "particles": int(mine["n_labeled_particles"].sum()),
+            },
+            "quality": quality,
+            "verdict": verdict(quality),
+        }
+    known = [held["threshold"] for held in outcome.values() if held["threshold"] is not None]
+    for name, held in outcome.items():
+        if held["threshold"] is None:
+            held["threshold"] = float(np.median(known)) if known else 1.0
+        scores = _of(candidates, name)["score"]
+        held["picks"] = int((scores >= held["threshold"]).sum())
+    return outcome
+
+
+def _seen(labels: pd.DataFrame, candidates: pd.DataFrame) -> Candidates:
+    """Candidates of the data set that the labels are of."""
+    (dataset,) = labels["dataset"].unique()
+    names = [micrograph for _, micrograph in sample(labels)]
+    return Candidates.of(_of(candidates, dataset), names)
+
+
+def _of(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    return pd.DataFrame(table[table["dataset"] == dataset])
+
+
+def threshold_of(outcome: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Threshold as a picker keeps it: that of the data set with the most picks, and each one's."""
+    main = max(outcome, key=lambda name: (outcome[name]["picks"], name))
+    each = {
+        name: {"threshold": held["threshold"], "source": held["source"]}
+        for name, held in outcome.items()
+    }
+    return {**each[main], "datasets": each}
