@@ -63,37 +63,19 @@ def stem(name: str) -> str:
     return name.removesuffix(image_suffix(name) or "")
 
 
-def list_micrographs(source: str | Path) -> list[Path]:
-    """List the micrographs of a folder, or those that match a glob, sorted by name.
+def list_micrographs(*sources: str | Path) -> list[Path]:
+    """List the micrographs of folders, globs and single files, sorted by name.
+
+    `~` and variables such as `$HOME` in a source are expanded.
 
     Raises
     ------
     InputError
-        When there is none, or when two share a name or a stem, so that coordinates and picks
-        could not be told apart.
+        When a source has none, or when two micrographs share a name or a stem, so that their
+        coordinates and picks would be mixed up.
     """
-    folder = Path(source)
-    if folder.is_dir():
-        found = list(folder.iterdir())
-    else:
-        found = [Path(match) for match in glob.glob(str(source), recursive=True)]
-    for path in found:
-        if image_suffix(path.name) and path.is_symlink() and not path.exists():
-            raise InputError(
-                f"{path}: the link leads nowhere ({os.readlink(path)}). Mount what it leads to, or "
-                "remove the link."
-            )
-    paths = sorted(
-        (p for p in found if image_suffix(p.name) and not p.name.startswith(".") and p.is_file()),
-        key=lambda path: (path.name, len(path.parts), path),
-    )
-    if not paths:
-        what = "is not there" if not found and not folder.is_dir() else "holds no micrograph"
-        what += _others(found)
-        raise InputError(
-            f"{source}: {what}. Give a folder or a glob of single, motion-corrected images "
-            f"({', '.join(IMAGE_SUFFIXES)})."
-        )
+    paths = [path for source in sources for path in _images(source)]
+    paths.sort(key=lambda path: (path.name, len(path.parts), path))
     seen: dict[str, Path] = {}
     for path in paths:
         if set(path.name) & set("\t\r\n"):
@@ -115,6 +97,39 @@ def list_micrographs(source: str | Path) -> list[Path]:
                 "Rename one, or narrow the glob."
             )
     return list(seen.values())
+
+
+def expand(source: str | Path) -> str:
+    """Replace `~` and variables such as `$HOME` at the places where a shell would."""
+    return os.path.expandvars(os.path.expanduser(source))
+
+
+def _images(source: str | Path) -> list[Path]:
+    """List the images of one folder or glob; a single file is a glob too."""
+    folder = Path(expand(source))
+    if folder.is_dir():
+        found = list(folder.iterdir())
+    elif folder.is_file():  # whatever brackets its name holds
+        found = [folder]
+    else:
+        found = [Path(match) for match in glob.glob(str(folder), recursive=True)]
+    for path in found:
+        if image_suffix(path.name) and path.is_symlink() and not path.exists():
+            raise InputError(
+                f"{path}: the link leads nowhere ({os.readlink(path)}). Mount what it leads to, or "
+                "remove the link."
+            )
+    paths = [
+        p for p in found if image_suffix(p.name) and not p.name.startswith(".") and p.is_file()
+    ]
+    if not paths:
+        what = "is not there" if not found and not folder.is_dir() else "holds no micrograph"
+        what += _others(found)
+        raise InputError(
+            f"{source}: {what}. Give a folder or a glob of single, motion-corrected images "
+            f"({', '.join(IMAGE_SUFFIXES)})."
+        )
+    return paths
 
 
 def _others(found: Sequence[Path]) -> str:

@@ -283,3 +283,18 @@ def test_real_micrographs(shared_data: Path) -> None:
         image, _ = read_micrograph(paths[0])
         assert image.shape == shape == (read_header(paths[0]).ny, read_header(paths[0]).nx)
         assert image.std() > 0
+
+
+def test_several_sources_and_what_a_shell_would_expand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one/a.mrc", "one/b.mrc", "two/c.mrc", "two/d[1].mrc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_mrc(tmp_path / name, ramp("float32"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    sources = ["~/one/b.mrc", "$HOME/two", f"{tmp_path}/o*e", "${HOME}/two/d[1].mrc"]
+    with pytest.raises(InputError, match=r"o\*e: holds no micrograph"):
+        list_micrographs(*sources)
+    sources[2] = f"{tmp_path}/o*e/*"
+    found = [path.relative_to(tmp_path).as_posix() for path in list_micrographs(*sources)]
+    assert found == ["one/a.mrc", "one/b.mrc", "two/c.mrc", "two/d[1].mrc"]

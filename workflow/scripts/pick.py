@@ -49,6 +49,7 @@ def main() -> None:
         picking=settings["picking"],
         **settings["preprocess"],
     )
+    use["arm"] = snakemake.wildcards.arm
     use["versions"] = versions(("torch", "numpy", "scipy"))
     save_model(output.picker, trained.network, trained.hyperparameters, use)
     export_picks(

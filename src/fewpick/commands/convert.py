@@ -43,14 +43,16 @@ def _parser() -> argparse.ArgumentParser:
         "written per micrograph into a folder, csv and STAR also into one file.",
     )
     able = [name for name, form in FORMATS.items() if form.write]
-    parser.add_argument("input", type=Path, metavar="IN", help="file or folder")
+    parser.add_argument("input", type=Path, nargs="+", metavar="IN", help="files or folders")
     parser.add_argument("output", type=Path, metavar="OUT", help="file or folder")
     parser.add_argument("--from", dest="from_", choices=list(FORMATS), help="format of IN")
     parser.add_argument("--to", choices=able, help="format of OUT")
     parser.add_argument(
         "--micrographs",
-        metavar="FOLDER",
-        help="folder or glob of the micrographs; names and image sizes come from them",
+        nargs="+",
+        metavar="PATH",
+        help="folders, globs or files of the micrographs, from which names and image sizes come; "
+        "give it last",
     )
     parser.add_argument(
         "--flip-y",
@@ -71,17 +73,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _read(arguments: argparse.Namespace) -> Mapping[str, Picks]:
-    if arguments.micrographs is None:
-        if arguments.flip_y:
-            raise InputError("--flip-y needs the image heights. Give --micrographs FOLDER.")
-        return read_picks(arguments.input, fmt=arguments.from_, scale=arguments.scale)
-    return read_in_frame(
-        arguments.input,
-        shapes_of(read_headers(list_micrographs(arguments.micrographs))),
-        fmt=arguments.from_,
-        y_axis="up" if arguments.flip_y else "down",
-        scale=arguments.scale,
-    )
+    if arguments.micrographs is None and arguments.flip_y:
+        raise InputError("--flip-y needs the image heights. Give --micrographs FOLDER.")
+    shapes = None
+    if arguments.micrographs is not None:
+        shapes = shapes_of(read_headers(list_micrographs(*arguments.micrographs)))
+    together: dict[str, Picks] = {}
+    origin: dict[str, Path] = {}
+    for path in arguments.input:
+        if shapes is None:
+            held = read_picks(path, fmt=arguments.from_, scale=arguments.scale)
+        else:
+            held = read_in_frame(
+                path,
+                shapes,
+                fmt=arguments.from_,
+                y_axis="up" if arguments.flip_y else "down",
+                scale=arguments.scale,
+            )
+        for name in held:
+            if name in origin:
+                raise InputError(
+                    f"{path}: {name} also has coordinates in {origin[name]}. Remove one of them."
+                )
+            origin[name] = path
+        together |= held
+    return together
 
 
 if __name__ == "__main__":

@@ -70,10 +70,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "micrographs", nargs="?", metavar="MICROGRAPHS", help="folder or glob; asked for if missing"
-    )
-    parser.add_argument(
-        "coordinates", nargs="?", metavar="COORDINATES", help="file or folder; asked for if missing"
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="micrographs (a folder, a glob or files), then a file or folder of coordinates; asked "
+        "for if missing",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="default: config/NAME.yaml"
@@ -103,8 +104,9 @@ def _init(arguments: argparse.Namespace) -> int:
     from fewpick.config.schema import load_schema
     from fewpick.errors import InputError
 
-    micrographs = arguments.micrographs or _ask("folder or glob of micrographs")
-    coordinates = arguments.coordinates or _ask("file or folder of particle coordinates")
+    files, coordinates = _told_apart(arguments.paths)
+    micrographs = _one_source(files or [_ask("folder or glob of micrographs")])
+    coordinates = coordinates or _ask("file or folder of particle coordinates")
     name = arguments.name or _name(micrographs)
     output = arguments.output or Path("config", f"{name}.yaml")
     if output.exists() and not arguments.force:
@@ -205,6 +207,43 @@ def _seen(survey: Survey) -> list[str]:
         f"particle diameter {2 * survey.radius:g} px ({survey.radius_source})",
         f"frame: {survey.orientation}",
     ]
+
+
+def _told_apart(paths: list[str]) -> tuple[list[str], str | None]:
+    """Split the arguments into micrographs and coordinates, which come last."""
+    from fewpick.micrographs import image_suffix
+
+    if len(paths) < 2 or image_suffix(paths[-1]):
+        return paths, None
+    return paths[:-1], paths[-1]
+
+
+def _one_source(files: list[str]) -> str:
+    """Find the folder or glob that stands for the files to which a shell expanded a glob.
+
+    Raises
+    ------
+    InputError
+        When neither their folder nor one suffix in it holds just these files.
+    """
+    from fewpick.errors import InputError
+    from fewpick.micrographs import image_suffix, list_micrographs
+
+    if len(files) == 1:
+        return files[0]
+    wanted = list_micrographs(*files)
+    folders = {path.parent for path in wanted}
+    if len(folders) == 1:
+        folder = folders.pop()
+        suffixes = {image_suffix(path.name) for path in wanted}
+        for source in (str(folder), *(f"{folder}/*{suffix}" for suffix in suffixes)):
+            if list_micrographs(source) == wanted:
+                return source
+    raise InputError(
+        f"{files[0]} and {len(files) - 1} more: a configuration names micrographs by one folder or "
+        "glob. Give a folder, put the glob into quotes, or link the files into a folder of their "
+        "own."
+    )
 
 
 def _name(micrographs: str) -> str:

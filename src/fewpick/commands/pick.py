@@ -6,18 +6,27 @@ import argparse
 import sys
 from pathlib import Path
 
-from fewpick.commands.shared import add_device, add_model_size, model_size, positive, run
+from fewpick.commands.shared import (
+    add_device,
+    add_model_size,
+    check_writable,
+    model_size,
+    positive,
+    run,
+)
 from fewpick.coordinates import FORMATS
 
 EPILOG = """\
 examples:
-  fewpick pick results/models/fixmatch/ratio-0.05/seed-0 'new/*.mrc' -o picks.star
+  fewpick pick results/models/fixmatch/ratio-0.05/seed-0 new/*.mrc -o picks.star
   fewpick pick picker.safetensors new/ -o boxes/ --to box --overlay look/
 
 MODEL is the file picker.safetensors that the workflow writes beside each trained model, or its
 folder. It holds all that is needed: network, preprocessing, particle size, score threshold. Picks
 come out in pixels of the micrographs, x the column and y the row of the file's array, which is
 what RELION reads; cryoSPARC imports the STAR file as a RELION one.
+
+Stopped by Ctrl-C, it writes the picks found so far to OUT with `.partial` in its name.
 
 Without a particle size, that of the training is taken: in angstrom where both pixel sizes are
 known, else as the same share of the micrograph.
@@ -39,7 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     able = [name for name, form in FORMATS.items() if form.write]
     parser.add_argument("model", type=Path, metavar="MODEL", help="model file, or its folder")
     parser.add_argument(
-        "micrographs", metavar="MICROGRAPHS", help="folder or glob (mrc, tif, png, jpg)"
+        "micrographs",
+        nargs="+",
+        metavar="MICROGRAPHS",
+        help="folders, globs or files (mrc, tif, png, jpg)",
     )
     parser.add_argument(
         "-o",
@@ -74,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _pick(arguments: argparse.Namespace) -> int:
     # Late, since they take seconds that --help and mistyped arguments need not wait for.
-    from fewpick.coordinates import Picks, write_picks
+    from fewpick.coordinates import Picks, writable_format, write_picks
     from fewpick.coordinates.star import check_names
     from fewpick.errors import InputError
     from fewpick.figures.overlays import draw_circles
@@ -84,9 +96,13 @@ def _pick(arguments: argparse.Namespace) -> int:
     from fewpick.picking.picker import Picker, kept
     from fewpick.progress import Progress
 
-    paths = list_micrographs(arguments.micrographs)
     output = arguments.output or _default_output(arguments.to or "star")
-    if (arguments.to or output.suffix.lstrip(".")) == "star":
+    fmt = writable_format(output, arguments.to)
+    check_writable(output)
+    if arguments.overlay is not None:
+        check_writable(arguments.overlay)
+    paths = list_micrographs(*arguments.micrographs)
+    if fmt == "star":
         check_names(paths)
     picker = Picker(
         arguments.model,
@@ -94,47 +110,54 @@ def _pick(arguments: argparse.Namespace) -> int:
         border=arguments.border,
         **model_size(arguments),
     )
+    print(picker.describe())
     threshold = picker.threshold if arguments.threshold is None else arguments.threshold
     picks: dict[str, Picks] = {}
     failures: list[str] = []
     sizes: set[float | None] = set()
     rescaled = 0
-    with Progress(len(paths), "pick") as progress:
-        for path in paths:
-            try:
-                seen = picker.see(path)
-            except InputError as error:
-                # One broken file of thousands does not stop the others, nor is it forgotten.
-                failures.append(str(error))
+    stopped = False
+    try:
+        with Progress(len(paths), "pick") as progress:
+            for path in paths:
+                try:
+                    seen = picker.see(path)
+                except InputError as error:
+                    # One broken file of thousands does not stop the others, nor is it forgotten.
+                    failures.append(str(error))
+                    progress.update()
+                    continue
+                chosen = kept(picker.find(seen), threshold)
+                if arguments.overlay is not None:
+                    draw_circles(
+                        seen.image[: seen.frame.height, : seen.frame.width],
+                        [(seen.frame.to_target(chosen.xy), FOUND)],
+                        seen.radius,
+                        arguments.overlay / f"{stem(path.name)}.png",
+                    )
+                picks[path.name] = chosen
+                sizes.add(seen.pixel_size)
+                rescaled += picker.use["target_size"] not in (None, seen.frame.size)
                 progress.update()
-                continue
-            chosen = picks[path.name] = kept(picker.find(seen), threshold)
-            sizes.add(seen.pixel_size)
-            rescaled += picker.use["target_size"] not in (None, seen.frame.size)
-            if arguments.overlay is not None:
-                draw_circles(
-                    seen.image[: seen.frame.height, : seen.frame.width],
-                    [(seen.frame.to_target(chosen.xy), FOUND)],
-                    seen.radius,
-                    arguments.overlay / f"{stem(path.name)}.png",
-                )
-            progress.update()
+    except KeyboardInterrupt:
+        stopped = True
+        output = output.with_name(f"{output.stem}.partial{output.suffix}")
     for failure in failures:
         print(f"fewpick pick: {failure}", file=sys.stderr)
     if picks:
         write_picks(
             output,
             picks,
-            fmt=arguments.to,
+            fmt=fmt,
             names={path.name: str(path) for path in paths},
             box_size=arguments.box_size,
             pixel_size=sizes.pop() if len(sizes) == 1 else None,
         )
-    count = sum(map(len, picks.values()))
-    print(
-        f"{output}: {count} picks on {len(picks)} micrographs, "
-        f"with a score of at least {threshold:.4g}"
-    )
+        count = sum(map(len, picks.values()))
+        print(
+            f"{output}: {count} picks on {len(picks)} micrographs, "
+            f"with a score of at least {threshold:.4g}"
+        )
     if rescaled:
         print(
             f"{rescaled} micrographs were scaled so that particles are as wide as in the training. "
@@ -145,6 +168,10 @@ def _pick(arguments: argparse.Namespace) -> int:
             f"fewpick pick: {len(failures)} of {len(paths)} micrographs were not picked, see above",
             file=sys.stderr,
         )
+    if stopped:
+        done = len(picks) + len(failures)
+        print(f"fewpick pick: stopped after {done} of {len(paths)} micrographs", file=sys.stderr)
+        return 130
     return 1 if failures else 0
 
 

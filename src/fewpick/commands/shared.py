@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -28,6 +30,25 @@ def run(parser: argparse.ArgumentParser, argv: list[str] | None, work: Callable[
     except KeyboardInterrupt:
         print(f"{parser.prog}: stopped", file=sys.stderr)
         return 130
+
+
+def check_writable(path: Path) -> None:
+    """Find out before the work whether a file or folder can be written.
+
+    Raises
+    ------
+    InputError
+        When its folder can be neither written to nor made.
+    """
+    from fewpick.errors import InputError
+
+    folder = path if path.is_dir() else path.absolute().parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: {folder} is not a folder. Choose another place.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: no permission to write to {folder}. Choose another place.")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -35,9 +35,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("micrographs", metavar="MICROGRAPHS", help="folder or glob to choose from")
     parser.add_argument(
-        "models", nargs="+", type=Path, metavar="MODEL", help="model files, or their folders"
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="micrographs to choose from (folders, globs or files), and models (files, or their "
+        "folders), in any order",
     )
     parser.add_argument(
         "-o",
@@ -87,16 +90,24 @@ def _suggest(arguments: argparse.Namespace) -> int:
     from fewpick.micrographs import list_micrographs, read_headers, shapes_of
     from fewpick.network.device import select_device
     from fewpick.picking import disagreement as suggest
-    from fewpick.picking.picker import Picker
+    from fewpick.picking.picker import Picker, is_model
     from fewpick.progress import Progress
     from fewpick.stacks import write_table
 
+    models = [path for path in arguments.paths if is_model(path)]
+    sources = [path for path in arguments.paths if path not in models]
+    if not models:
+        raise InputError(
+            f"{', '.join(sources)}: no model among them. Give model files or their folders."
+        )
+    if not sources:
+        raise InputError("no micrographs are given. Give a folder or a glob besides the models.")
     device = select_device(arguments.device)
-    pickers = [Picker(model, device, **model_size(arguments)) for model in arguments.models]
+    pickers = [Picker(model, device, **model_size(arguments)) for model in models]
     scales = {(picker.use["target_size"], picker.use.get("particle_px")) for picker in pickers}
     if len(scales) > 1:
         raise InputError("the models see micrographs at different scales; give models of one run.")
-    paths = {path.name: path for path in list_micrographs(arguments.micrographs)}
+    paths = {path.name: path for path in list_micrographs(*sources)}
     if arguments.labelled is not None:
         shapes = shapes_of(read_headers(paths.values()))
         known = match_names(list(paths), read_picks(arguments.labelled, shapes=shapes)).matched

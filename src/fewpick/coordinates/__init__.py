@@ -38,6 +38,7 @@ __all__ = [
     "make_picks",
     "match_names",
     "read_picks",
+    "writable_format",
     "write_picks",
 ]
 
@@ -167,6 +168,25 @@ def _files(folder: Path, fmt: str | None) -> tuple[list[Path], str]:
     return files, fmt
 
 
+def writable_format(path: Path, fmt: str | None = None) -> str:
+    """Return the format that `write_picks` writes at `path`.
+
+    Raises
+    ------
+    InputError
+        When it is not known or is only read.
+    """
+    if fmt is None:
+        named = [name for name, form in FORMATS.items() if path.suffix.lower() in form.suffixes]
+        fmt = named[-1] if named else None
+    if fmt not in FORMATS or FORMATS[fmt].write is None:
+        able = ", ".join(name for name, form in FORMATS.items() if form.write)
+        raise InputError(
+            f"{path}: cannot write the format {fmt!r}. Use one of {able}; cryoSPARC imports star."
+        )
+    return fmt
+
+
 def write_picks(
     path: str | Path,
     picks: Mapping[str, Picks],
@@ -198,15 +218,8 @@ def write_picks(
         When the format cannot hold what is asked.
     """
     path = Path(path)
-    if fmt is None:
-        named = [name for name, form in FORMATS.items() if path.suffix.lower() in form.suffixes]
-        fmt = named[-1] if named else None
-    form = FORMATS.get(fmt or "")
-    if form is None or form.write is None:
-        able = ", ".join(name for name, form in FORMATS.items() if form.write)
-        raise InputError(
-            f"{path}: cannot write the format {fmt!r}. Use one of {able}; cryoSPARC imports star."
-        )
+    form = FORMATS[writable_format(path, fmt)]
+    assert form.write is not None
     if not (np.isfinite(scale) and scale > 0):
         raise InputError(f"{path}: scale is {scale:g}. Give a positive factor.")
     if options.get("box_size") is not None:

@@ -173,6 +173,14 @@ class Picker:
         self._size = {"particle_radius": radius, "particle_diameter_angstrom": diameter_angstrom}
         self._border, self._pixel_size = border, pixel_size
 
+    def describe(self) -> str:
+        """Say in one line what the model was trained on, as far as its file tells."""
+        arm = f"arm {self.use['arm']}, " if "arm" in self.use else ""
+        names = ", ".join(self.use["particles"]) or "data without a name"
+        n = self.use.get("labels", {}).get("particles")
+        labels = f" with {n:,} labelled particle{'s' * (n > 1)}" if n else ""
+        return f"{self.path}: {arm}trained on {names}{labels}"
+
     def see(self, path: Path) -> PreparedMicrograph:
         """Read and preprocess one micrograph.
 
@@ -260,6 +268,12 @@ class Picker:
         if particle.pixel_size and pixel_size:
             return particle.radius * particle.pixel_size / pixel_size
         return particle.radius * longest / particle.longest
+
+
+def is_model(path: str | Path) -> bool:
+    """Tell a model, its file or its folder, from other paths."""
+    path = Path(path)
+    return path.suffix == ".safetensors" or (path / NAME).is_file()
 
 
 def resolve(path: str | Path) -> Path:

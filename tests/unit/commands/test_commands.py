@@ -86,6 +86,20 @@ def test_init_finds_size_border_and_frame(data: Path, capsys: pytest.CaptureFixt
     assert "pixel size 4 angstrom" in said
 
 
+def test_init_takes_what_a_shell_makes_of_a_glob(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
+    files = sorted(str(path.relative_to(data)) for path in (data / "micrographs").glob("*.mrc"))
+    out = tmp_path / "mine.yaml"
+    assert cli.main(["init", *files, "coordinates", "-o", str(out)]) == 0
+    assert next(iter(written(out)["datasets"].values()))["micrographs"] == "micrographs"
+    assert cli.main(["init", *files[:4], "coordinates", "-o", str(out), "--force"]) == 2
+    assert "put the glob into quotes" in capsys.readouterr().err
+    assert cli.main(["init", *files]) == 2
+    assert "file or folder of particle coordinates: not given" in capsys.readouterr().err
+
+
 def test_init_turns_the_y_axis_round(tmp_path: Path) -> None:
     make_data(tmp_path / "d", flip=True)
     code, out = init(tmp_path / "d")

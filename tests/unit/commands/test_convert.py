@@ -116,3 +116,24 @@ def test_bad_options_exit_with_2(source: Path, capsys: pytest.CaptureFixture[str
         main([str(source), "out", "--to", "cs"])
     assert raised.value.code == 2
     assert "invalid choice: 'cs'" in capsys.readouterr().err
+
+
+def test_several_inputs(
+    source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.csv").write_text("micrograph,x,y\nc.png,1,2\n")
+    code, out, _ = run(capsys, source, "c.csv", "out.json")
+    assert (code, out) == (0, "out.json: 3 points of 3 micrographs\n")
+    assert set(read_picks(Path("out.json"))) == {"a.png", "b.png", "c.png"}
+    (tmp_path / "d.csv").write_text("micrograph,x,y\na.png,1,2\n")
+    code, _, err = run(capsys, source, "d.csv", "out2.json")
+    assert code == 2
+    assert f"d.csv: a.png also has coordinates in {source}" in err
+    images = ["images/a.png", "images/b.png"]
+    assert run(capsys, source, "out3.json", "--flip-y", "--micrographs", *images)[0] == 0
+    flipped = read_picks(Path("out3.json"))["a.png"].xy
+    assert flipped.tolist() == [[10.0, NY - 20.0], [30.5, NY - 40.25]]

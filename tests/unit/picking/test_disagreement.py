@@ -128,3 +128,17 @@ def test_votes_are_shifted_by_thresholds_however_low(project: Path) -> None:
     low = vote([picker], seen)[0]
     shift = np.log(low / (1 - low)) - np.log(plain / (1 - plain))
     np.testing.assert_allclose(shift, np.log((1 - 1e-4) / 1e-4), rtol=1e-2)
+
+
+def test_micrographs_and_models_in_any_order(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(project / f"micrographs/{name}.mrc") for name in "ab"]
+    models = [str(project / "seed-0"), str(project / "seed-1/picker.safetensors")]
+    command = ["suggest", models[0], *files, models[1], "--unit", "micrograph"]
+    assert cli.main([*command, "-o", str(tmp_path)]) == 0
+    assert sorted(read_table(tmp_path / "suggestions.tsv")["micrograph"]) == ["a.mrc", "b.mrc"]
+    assert cli.main(["suggest", *files]) == 2
+    assert "no model among them" in capsys.readouterr().err
+    assert cli.main(["suggest", *models]) == 2
+    assert "no micrographs are given" in capsys.readouterr().err

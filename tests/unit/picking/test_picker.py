@@ -269,3 +269,78 @@ def test_size_and_border_are_those_of_each_micrograph(project: Path, tmp_path: P
         mrc.set_data(np.random.default_rng(0).normal(size=(200, 260)).astype(np.float32))
         mrc.voxel_size = 3.0
     assert size(picker, other) == pytest.approx(8.0)
+
+
+def test_several_paths_and_globs(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a shell expands a glob, and as it leaves one in quotes."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("HERE", str(project))
+    sources = ["micrographs/m0.mrc", "$HERE/micrographs/m[12].mrc"]
+    assert cli.main(["pick", "model", *sources, "-o", str(tmp_path / "p.json")]) == 0
+    assert set(read_picks(tmp_path / "p.json")) == {"m0.mrc", "m1.mrc", "m2.mrc"}
+
+
+def test_where_picks_go_is_checked_before_the_work(
+    project: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("a micrograph was read")
+
+    monkeypatch.setattr(Picker, "see", never)
+    (tmp_path / "file").write_text("")
+    command = ["pick", str(project / "model"), str(project / "micrographs"), "-o"]
+    for out, message in [
+        ("picks.cs", "cannot write the format 'cs'"),
+        ("picks.doc", "cannot write the format None"),
+        ("file/picks.star", "file is not a folder"),
+    ]:
+        assert cli.main([*command, str(tmp_path / out)]) == 2
+        assert message in capsys.readouterr().err
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert cli.main([*command, str(tmp_path / "new/picks.star")]) == 2
+    assert f"no permission to write to {tmp_path}." in capsys.readouterr().err
+
+
+def test_stopping_keeps_what_was_picked(
+    project: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    see = Picker.see
+
+    def stop_at_the_third(picker: Picker, path: Path) -> Any:
+        if path.name == "m2.mrc":
+            raise KeyboardInterrupt
+        return see(picker, path)
+
+    command = ["pick", str(project / "model"), str(project / "micrographs"), "--threshold", "0.09"]
+    assert cli.main([*command, "-o", str(tmp_path / "all.json")]) == 0
+    monkeypatch.setattr(Picker, "see", stop_at_the_third)
+    assert cli.main([*command, "-o", str(tmp_path / "some.json")]) == 130
+    assert "stopped after 2 of 4 micrographs" in capsys.readouterr().err
+    assert not (tmp_path / "some.json").exists()
+    everything = json.loads((tmp_path / "all.json").read_text())
+    kept_ones = json.loads((tmp_path / "some.partial.json").read_text())
+    assert kept_ones == {name: everything[name] for name in ("m0.mrc", "m1.mrc")}
+
+
+def test_the_command_says_what_the_model_was_trained_on(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["pick", str(project / "model"), str(project / "micrographs/m0.mrc")]
+    assert cli.main([*command, "-o", str(tmp_path / "p.star")]) == 0
+    model = project / "model/picker.safetensors"
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == f"{model}: trained on d with 1 labelled particle"
+    held = load_model(project / "model/picker.safetensors")
+    use = held.use | {"arm": "fixmatch", "labels": {"micrographs": 2, "particles": 1234}}
+    save_model(tmp_path / "m.safetensors", held.network, held.hyperparameters, use)
+    assert Picker(tmp_path / "m.safetensors", torch.device("cpu")).describe() == (
+        f"{tmp_path}/m.safetensors: arm fixmatch, trained on d with 1,234 labelled particles"
+    )
