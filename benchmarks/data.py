@@ -14,8 +14,8 @@ from fewpick.config.hyperparameters import resolve_arm
 from fewpick.config.schema import load_schema
 from fewpick.data.masks import draw_mask
 from fewpick.geometry import frame_for
+from fewpick.sampling.training_set import Micrograph
 from fewpick.stacks import Stack, write_stack, write_table
-from fewpick.training.training_set import Micrograph
 
 ROOT = Path(__file__).parents[1]
 SIZE = 768  # px, the default target size

@@ -14,7 +14,7 @@ from benchmarks.data import SIZE, hyperparameters, micrographs
 from benchmarks.measure import Figure, clock, interleave, milliseconds, ratio
 from fewpick.network.unet import UNet
 from fewpick.training.losses import bce_dice
-from fewpick.training.train import _Run
+from fewpick.training.train import Trainer
 
 ARMS: dict[str, dict[str, Any]] = {
     "supervised": {"method": "supervised"},
@@ -34,28 +34,28 @@ def figures(device: torch.device, rounds: int) -> list[Figure]:
         sheets = micrographs(Path(folder), 12)
         values = {name: hyperparameters(**arm) for name, arm in ARMS.items()}
         network = UNet(**values["supervised"]["model"])
-        runs = {name: _Run(values[name], sheets, network, device) for name in ARMS}
+        runs = {name: Trainer(values[name], sheets, network, device) for name in ARMS}
         for run in runs.values():
-            run.checks = set()  # validation is not part of a step
+            run.schedule.checks = set()  # validation is not part of a step
 
         alone = runs["supervised"]
-        images, labels = alone.labelled.draw(alone.settings["batch_size"], alone.rng)
+        images, labels = alone.labelled.draw(alone.settings["batch_size"], alone.streams.rng)
         images, labels = images.to(device), labels.to(device)
 
         def bare() -> None:
-            alone.student.zero_grad(set_to_none=True)
+            alone.learner.network.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss = bce_dice(alone.student(images).float(), labels)
+                loss = bce_dice(alone.learner.network(images).float(), labels)
             loss.backward()
 
         tasks = {name: run.advance for name, run in runs.items()}
         times = interleave({"bare": bare, **tasks}, rounds, clock(device))
 
         now = clock(device)
-        rule, length = runs["fixmatch"].consistency, runs["fixmatch"].steps
+        rule, length = runs["fixmatch"].consistency, runs["fixmatch"].schedule.steps
         assert rule is not None
         begin = now()
-        rule.draw(runs["fixmatch"].ema.network, runs["fixmatch"].rng)
+        rule.draw(runs["fixmatch"].ema.network, runs["fixmatch"].streams.rng)
         drawing = (now() - begin) * rule.rounds / length / float(times["supervised"].mean())
     detail = {"milliseconds": milliseconds(times), "batch": tuple(images.shape)}
     steps = {

@@ -22,7 +22,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
         f"fewpick.{name}"
-        for name in ("training.train", "training.training_set", "network.model_file")
+        for name in ("training.train", "sampling.training_set", "network.model_file")
     ]
 )
 

@@ -84,13 +84,13 @@ def test_the_labelling_rule_of_the_example_works() -> None:
     assert len(rule.splitlines()) <= 20
     space: dict[str, Any] = {"Tensor": torch.Tensor}
     exec(rule, space)
-    labels, weights = space["entropy_weighted"](torch.tensor([0.5, 0.0, 1.0, 0.7]), 0.5)
+    labels, weights = space["entropy"](torch.tensor([0.5, 0.0, 1.0, 0.7]), 0.5)
     assert labels.tolist() == [1, 0, 1, 1]
     assert weights.tolist() == pytest.approx([0, 1, 1, 0.1187], abs=1e-3)
 
 
 def test_the_format_of_the_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = blocks("extending.md")[1]
+    module = blocks("extending.md")[2]
     assert len(module.splitlines()) <= 45
     space: dict[str, Any] = {}
     exec(module, space)

@@ -15,9 +15,9 @@ from fewpick.picking.candidates import candidate_table, find
 from fewpick.picking.export import export_picks
 from fewpick.picking.picker import describe_use
 from fewpick.progress import Progress
+from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table, write_table
 from fewpick.training import thresholds
-from fewpick.training.training_set import load_training_set
 from fewpick.versions import versions
 
 if TYPE_CHECKING:

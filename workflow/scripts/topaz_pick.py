@@ -10,9 +10,9 @@ from fewpick.atomic import atomic_path
 from fewpick.data import shards
 from fewpick.picking.candidates import found_in_table
 from fewpick.picking.export import export_picks
+from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table
 from fewpick.training import thresholds
-from fewpick.training.training_set import load_training_set
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -12,9 +12,9 @@ from _stage import stage, stop_request
 from fewpick.data import shards
 from fewpick.network.model_file import load_model, save_model
 from fewpick.progress import Progress
+from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import write_table
 from fewpick.training.train import Stopped, train
-from fewpick.training.training_set import load_training_set
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,22 +6,10 @@ import hashlib
 
 from fewpick.canonical import canonical
 from fewpick.config.complete import TOPAZ, Config
+from fewpick.config.labelling_rules import labelling_rule, readers
 
 # Sections of the configuration that an arm may override.
 SECTIONS = ("model", "training", "fixmatch")
-
-
-# Keys of `fixmatch` that only some labellings read; the other keys serve all of them.
-LABELLINGS_THAT_READ = {
-    "pseudo_label_threshold": ("two_thresholds", "unmasked"),
-    "confidence_threshold": ("two_thresholds",),
-    "keep_fraction": ("prevalence",),
-    "threshold_momentum": ("prevalence",),
-    "rounds": ("objects",),
-    "pool_size": ("objects",),
-    "doubt": ("objects",),
-    "views": ("prevalence", "two_thresholds", "unmasked"),
-}
 
 
 def ratio_name(ratio: float) -> str:
@@ -54,10 +42,11 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
     }
     if spec["method"] == "fixmatch":
         labelling = spec.get("labelling", sections["fixmatch"]["labelling"])
+        rule = labelling_rule(labelling)
         used = {
             key: value
             for key, value in sections["fixmatch"].items()
-            if labelling in LABELLINGS_THAT_READ.get(key, (labelling,))
+            if key in rule.settings or not readers(key)
         }
         resolved["fixmatch"] = used | {"labelling": labelling}
     return resolved

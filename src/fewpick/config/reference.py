@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fewpick.config.labelling_rules import readers
 from fewpick.config.schema import load_schema
 
 Schema = Mapping[str, Any]
@@ -86,6 +87,9 @@ def _resolved(node: Schema, root: Schema) -> Schema:
 def _row(key: str, held: Schema) -> str:
     choices = held.get("enum")
     about = held["description"] + (f" One of {', '.join(map(str, choices))}." if choices else "")
+    rules = readers(key.removeprefix("fixmatch.")) if key.startswith("fixmatch.") else []
+    if rules:
+        about += f" Read by the labelling {'rules' if rules[1:] else 'rule'} {', '.join(rules)}."
     default = f"`{_said(held['default'])}`" if "default" in held else "none"
     cells = [f"`{key}`", about, held.get("unit", ""), default, held.get("advice", "")]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

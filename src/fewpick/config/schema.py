@@ -7,13 +7,16 @@ from typing import Any
 
 import yaml
 
+from fewpick.config.labelling_rules import LABELLING_RULES
+
 FILE = "config.schema.yaml"
 
 
 def load_schema() -> dict[str, Any]:
-    """Read the schema of the configuration."""
+    """Read the schema of the configuration, with the names of the labelling rules filled in."""
     text = files("fewpick.config").joinpath(FILE).read_text(encoding="utf-8")
     schema: dict[str, Any] = yaml.safe_load(text)
+    schema["$defs"]["labelling"]["enum"] = list(LABELLING_RULES)
     return schema
 
 

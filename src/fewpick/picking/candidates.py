@@ -16,7 +16,7 @@ from fewpick.network.device import failures_told
 from fewpick.network.device_peaks import find_peaks_batch
 from fewpick.network.inference import find_peaks, predict
 from fewpick.prefetch import in_order
-from fewpick.training.training_set import Micrograph
+from fewpick.sampling.training_set import Micrograph
 
 # Bins of the histogram of probabilities.
 BINS = 100

@@ -21,7 +21,7 @@ from fewpick.geometry import Frame, input_size, particle_radius
 from fewpick.micrographs import read_micrograph
 from fewpick.network.model_file import load_model
 from fewpick.picking.candidates import find
-from fewpick.training.training_set import Micrograph
+from fewpick.sampling.training_set import Micrograph
 
 # The file beside a trained `model.safetensors` that holds what picking needs as well.
 NAME = "picker.safetensors"

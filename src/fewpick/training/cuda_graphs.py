@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +23,43 @@ class _Pass(nn.Module):
         return self.network(images)
 
 
+class ForwardPasses:
+    """A network as one function for each batch of a step, recorded when first asked for.
+
+    Parameters
+    ----------
+    shapes : sequence of tuple
+        Shapes of the batches, in the order in which a step sees them.
+    device : torch.device
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]], device: torch.device) -> None:
+        self.shapes, self.device = shapes, device
+        self._recorded: list[Callable[[Tensor], Tensor]] = []
+
+    def of(self, network: UNet) -> list[Callable[[Tensor], Tensor]]:
+        """Return the functions for the network's present weights and whatever they become."""
+        if not self._recorded:
+            self._recorded = forward_passes(network, self.shapes, self.device)
+        return self._recorded
+
+    def forget(self) -> None:
+        """Drop the recordings, since another network or optimiser takes over."""
+        self._recorded = []
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint has to hold: nothing, a recording is made again."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Drop the recordings."""
+        self.forget()
+
+
 def forward_passes(
     network: UNet, shapes: Sequence[tuple[int, ...]], device: torch.device
 ) -> list[Callable[[Tensor], Tensor]]:
-    """The network as functions of batches of these shapes, called in this order at each step.
+    """Return the network as functions of batches of these shapes, called in this order.
 
     A GPU is done with a small network sooner than Python has asked for its four hundred kernels.
     So they are recorded, forward and backward, and from then on asked for all at once (CUDA graphs;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: UNet) -> None:
+        """Move the average towards a network."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 10))
         means: list[Tensor] = list(self.network.parameters())
@@ -33,3 +36,12 @@ class Ema:
                 kept.lerp_(current, 1 - decay)
             else:
                 kept.copy_(current)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint has to hold."""
+        return {"network": self.network.state_dict(), "updates": self.updates}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of a checkpoint."""
+        self.network.load_state_dict(state["network"])
+        self.updates = state["updates"]

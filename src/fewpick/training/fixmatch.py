@@ -8,10 +8,12 @@ them until the next round.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,15 +21,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fewpick.config.labelling_rules import labelling_rule
 from fewpick.data.masks import UNKNOWN
 from fewpick.network.inference import predict
+from fewpick.sampling.crops import LabelledCrops, crop, unlabelled_views
+from fewpick.sampling.training_set import Micrograph
+from fewpick.sampling.views import View, random_view, strong
 from fewpick.training import labelling
-from fewpick.training.crops import LabelledCrops, crop, unlabelled_views
-from fewpick.training.losses import bce_dice, class_normalised_bce, masked_bce
+from fewpick.training.losses import bce_dice
 from fewpick.training.thresholds import without_validation
-from fewpick.training.training_set import Micrograph
 from fewpick.training.validation import peaks_of, validate
-from fewpick.training.views import View, random_view, strong
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +94,25 @@ class Pool:
 
 
 def make_consistency(settings: Mapping[str, Any], pool: Pool) -> Consistency:
-    """The rule that `fixmatch.labelling` names."""
-    kind = ObjectRule if settings["labelling"] == "objects" else PixelRule
-    return kind(settings, pool)
+    """Make the rule that `fixmatch.labelling` names.
+
+    Raises
+    ------
+    InputError
+        If there is no rule of that name.
+    """
+    kinds: dict[str, type[PixelRule] | type[ObjectRule]] = {
+        "pixels": PixelRule,
+        "objects": ObjectRule,
+    }
+    return kinds[labelling_rule(settings["labelling"]).labels](settings, pool)
+
+
+def rule_function(settings: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the function of the rule that `fixmatch.labelling` names, its settings filled in."""
+    name = settings["labelling"]
+    function: Callable[..., Any] = getattr(labelling, name)
+    return partial(function, **{key: settings[key] for key in labelling_rule(name).reads})
 
 
 @dataclass(frozen=True)
@@ -106,17 +125,25 @@ class TeacherPicks:
 
 
 class PixelRule:
-    """Teacher on the weak view, student on the strong view of the same crop, pixel by pixel."""
+    """Teacher on the weak view, student on the strong view of the same crop, pixel by pixel.
+
+    The rule's function takes the probabilities and, by name, the settings that its line in
+    `LABELLING_RULES` lists. It may also ask for `known` (1 inside the annotated area, else 0),
+    `labelled_prevalence` (share of particle pixels in the labelled area) and `memory` (a dict of
+    numbers that it keeps from step to step, and which checkpoints hold).
+    """
 
     rounds = 1
     draws = False
 
     def __init__(self, settings: Mapping[str, Any], pool: Pool) -> None:
         self.settings, self.pool = settings, pool
-        self.threshold: float | None = None
+        self.memory: dict[str, float] = {}
+        self._rule = rule_function(settings)
+        self._asks = set(inspect.signature(self._rule).parameters)
 
     def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
-        """Nothing: the teacher is asked at every step."""
+        """Draw nothing: the teacher is asked at every step."""
 
     def loss(
         self,
@@ -125,6 +152,7 @@ class PixelRule:
         rng: np.random.Generator,
         generator: torch.Generator,
     ) -> tuple[Tensor, Diagnostics]:
+        """Return the loss of one unlabelled batch, and how its pseudo-labels look."""
         pool = self.pool
         indices, views = unlabelled_views(pool.micrographs, pool.batch_size, pool.crop_size, rng)
         chosen = [pool.micrographs[i] for i in indices]
@@ -136,34 +164,29 @@ class PixelRule:
             # The fault under study: the student sees the crop turned, the labels stay as they were.
             turned = [random_view(v.y, v.x, rng) for v in views]
             weak = pool.crop([m.image for m in chosen], turned, fill="reflect")
-        labels, weights = self._label(probability, known)
+        labels, weights, loss = self._label(probability, known)
         weights = weights * known
         logits = student(strong(weak, rng, generator))
-        if self.settings["labelling"] == "prevalence":
-            loss = class_normalised_bce(logits, labels, weights, pool.labelled.prevalence)
-        else:
-            loss = masked_bce(logits, labels, weights)
-        return loss, _diagnose(labels, weights, known, hidden, logits, self.threshold)
+        threshold = self.memory.get("threshold", math.nan)
+        diagnostics = _diagnose(labels, weights, known, hidden, logits)
+        return loss(logits, labels, weights), {"threshold": threshold} | diagnostics
 
-    def _label(self, probability: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        settings = self.settings
-        if settings["labelling"] == "two_thresholds":
-            low, high = settings["pseudo_label_threshold"], settings["confidence_threshold"]
-            return labelling.two_thresholds(probability, low, high)
-        if settings["labelling"] == "unmasked":
-            return labelling.unmasked(probability, settings["pseudo_label_threshold"])
-        new = labelling.prevalence_threshold(probability[known > 0], self.pool.labelled.prevalence)
-        momentum = settings["threshold_momentum"]
-        self.threshold = (
-            new if self.threshold is None else momentum * self.threshold + (1 - momentum) * new
-        )
-        return labelling.equal_keep(probability, self.threshold, settings["keep_fraction"])
+    def _label(self, probability: Tensor, known: Tensor) -> labelling.PseudoLabels:
+        offered = {
+            "known": known,
+            "labelled_prevalence": self.pool.labelled.prevalence,
+            "memory": self.memory,
+        }
+        asked = {name: value for name, value in offered.items() if name in self._asks}
+        return labelling.PseudoLabels(*self._rule(probability, **asked))
 
     def state(self) -> dict[str, Any]:
-        return {"threshold": self.threshold}
+        """Return what a checkpoint has to hold."""
+        return {"memory": self.memory}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.threshold = state["threshold"]
+        """Take over the state of a checkpoint."""
+        self.memory = dict(state["memory"])
 
 
 class ObjectRule:
@@ -174,6 +197,7 @@ class ObjectRule:
     def __init__(self, settings: Mapping[str, Any], pool: Pool) -> None:
         self.settings, self.pool = settings, pool
         self.rounds = int(settings["rounds"])
+        self._rule = rule_function(settings)
         self.drawn: list[tuple[int, NDArray[np.int8]]] = []
         self.summary: Diagnostics = {}
 
@@ -192,12 +216,11 @@ class ObjectRule:
         totals = np.zeros(6)
         for index, seen in zip(chosen, found, strict=True):
             sheet = seen.micrograph
-            labels = labelling.objects(
+            labels = self._rule(
                 sheet.mask.shape,
                 seen.xy,
                 seen.score,
                 threshold=threshold,
-                doubt=settings["doubt"],
                 radius=sheet.radius,
                 disc=sheet.disc,
             )
@@ -288,7 +311,6 @@ def _diagnose(
     known: Tensor,
     hidden: Tensor,
     logits: Tensor,
-    threshold: float | None,
 ) -> Diagnostics:
     """How the pseudo-labels of a batch look; `pseudo_*` compare with labels that nobody learns."""
     positive = labels * weights
@@ -301,7 +323,6 @@ def _diagnose(
     judged = (hidden != UNKNOWN).to(labels.dtype)
     true = (hidden == 1).to(labels.dtype)
     return {
-        "threshold": float("nan") if threshold is None else threshold,
         "keep_particle": share(positive, labels * known),
         "keep_background": share((1 - labels) * weights, (1 - labels) * known),
         "pseudo_positive_rate": float(positive.sum() / kept),

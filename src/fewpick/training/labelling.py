@@ -1,10 +1,17 @@
-"""Rules that turn a teacher's probabilities into pseudo-labels. Pure functions, one per rule.
+"""Rules that turn what a teacher sees into pseudo-labels: one function for each rule.
 
-A pixel rule maps probabilities to `(labels, weights)` of the same shape; the loss is weighted by
-`weights`. `objects` works on picks instead and draws labels as an annotator would.
+`config.labelling_rules` names the functions and the settings that each takes by name. A rule for
+pixels maps probabilities to `(labels, weights)` of the same shape, by which the loss of the
+unlabelled batch is weighted; see `PseudoLabels` for more that it may say, and `PixelRule` in
+`fixmatch` for more that it may ask for. A rule for objects draws the teacher's picks on a whole
+micrograph, as an annotator would.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +19,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewpick.data.masks import BACKGROUND, PARTICLE, UNKNOWN, draw_discs
+from fewpick.training.losses import class_normalised_bce, masked_bce
+
+
+class PseudoLabels(NamedTuple):
+    """What a rule for pixels returns; the loss may be left out.
+
+    Attributes
+    ----------
+    labels, weights : tensor like the probabilities
+    loss : callable
+        Of logits, labels and weights.
+    """
+
+    labels: Tensor
+    weights: Tensor
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor] = masked_bce
 
 
 def two_thresholds(
@@ -37,12 +60,51 @@ def two_thresholds(
     return labels, (confidence >= confidence_threshold).to(probability.dtype)
 
 
-def unmasked(probability: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Count every pixel: `t = [p >= threshold]`, `w = 1`.
+def unmasked(probability: Tensor, pseudo_label_threshold: float) -> tuple[Tensor, Tensor]:
+    """Count every pixel: `t = [p >= pseudo_label_threshold]`, `w = 1`.
 
     Each pixel below the threshold, however doubtful, teaches "background". This collapses.
     """
-    return (probability >= threshold).to(probability.dtype), torch.ones_like(probability)
+    labels = (probability >= pseudo_label_threshold).to(probability.dtype)
+    return labels, torch.ones_like(probability)
+
+
+def prevalence(
+    probability: Tensor,
+    known: Tensor,
+    labelled_prevalence: float,
+    memory: dict[str, float],
+    keep_fraction: float,
+    threshold_momentum: float,
+) -> PseudoLabels:
+    """Label as many pixels particle as the labels do, and keep equal shares of both classes.
+
+    The threshold is a running mean over batches of `prevalence_threshold`; the loss weighs the
+    classes by the labelled prevalence.
+
+    Parameters
+    ----------
+    probability : float tensor of any shape
+    known : tensor like `probability`
+        1 inside the annotated area, else 0.
+    labelled_prevalence : float
+        Share of particle pixels in the labelled area.
+    memory : dict
+        Holds the threshold from step to step.
+    keep_fraction : float
+        Share of the pixels of each class that is kept, see `equal_keep`.
+    threshold_momentum : float
+        Weight of the past in the running mean.
+    """
+    threshold = prevalence_threshold(probability[known > 0], labelled_prevalence)
+    if "threshold" in memory:
+        past = memory["threshold"]
+        threshold = threshold_momentum * past + (1 - threshold_momentum) * threshold
+    memory["threshold"] = threshold
+    labels, weights = equal_keep(probability, threshold, keep_fraction)
+    return PseudoLabels(
+        labels, weights, partial(class_normalised_bce, prevalence=labelled_prevalence)
+    )
 
 
 def prevalence_threshold(probability: Tensor, prevalence: float) -> float:

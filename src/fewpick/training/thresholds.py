@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewpick.evaluation.matching import choose_threshold
-from fewpick.training.training_set import Micrograph, in_windows
+from fewpick.sampling.training_set import Micrograph, in_windows
 from fewpick.training.validation import MATCH_RADIUS, validation_micrographs
 
 # Without labelled areas, the threshold keeps this share of the clicked particles.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import logging
 import math
 import time
@@ -14,45 +13,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from fewpick.atomic import atomic_path
 from fewpick.canonical import canonical
 from fewpick.errors import InputError
 from fewpick.network.device import failures_told, select_device
 from fewpick.network.unet import UNet
-from fewpick.training.crops import LabelledCrops
-from fewpick.training.cuda_graphs import forward_passes
+from fewpick.sampling.crops import LabelledCrops
+from fewpick.sampling.training_set import Micrograph
+from fewpick.sampling.views import strong
+from fewpick.training.best import STEPS_PER_PARTICLE, Best
+from fewpick.training.checkpoint import Checkpoint, Part
+from fewpick.training.cuda_graphs import ForwardPasses
 from fewpick.training.ema import Ema
-from fewpick.training.fixmatch import Diagnostics, Pool, Student, make_consistency
+from fewpick.training.fixmatch import Consistency, Diagnostics, Pool, make_consistency
+from fewpick.training.guard import Guard
+from fewpick.training.learner import Learner, Streams, new_network, placed
 from fewpick.training.losses import bce_dice
-from fewpick.training.schedule import check_steps, learning_rate, round_of
-from fewpick.training.training_set import Micrograph
-from fewpick.training.validation import UNKNOWN_SCORE, Validation, validate, validation_micrographs
-from fewpick.training.views import strong
+from fewpick.training.recorder import Recorder
+from fewpick.training.schedule import Schedule
+from fewpick.training.validation import Validator, validation_micrographs
 
 logger = logging.getLogger(__name__)
 
-GRADIENT_NORM = 1.0
 # Share of the labelled views that are strong, in every arm.
 STRONG_FRACTION = 0.5
-# Checks in a row with too many or too few pseudo-particles before the guard acts.
-GUARD_CHECKS = 2
-# Share of a round that a new student is given before its score is judged.
-GUARD_PATIENCE = 0.5
-# Where no validation labels tell when to stop, supervised training ends after so many steps for
-# each labelled particle: a network learns five particles by heart after some fifty steps, and has
-# not learned twenty-five by heart after two hundred (docs/experiments.md, entry 13).
-STEPS_PER_PARTICLE = 10
-# Networks of one training have seeds this far apart, further than any two seeds of a configuration.
-NETWORKS_APART = 1_000_003
-# Plain numbers of a run that a checkpoint holds.
-COUNTERS = (
-    *("step", "seconds", "last_loss", "lambda_scale", "drifting", "best_score", "start_f1"),
-)
 
 
 class Stopped(Exception):
-    """A training was asked to stop, and did so; the same call goes on from its checkpoint."""
+    """A training was asked to stop, and did so; the same call resumes from its checkpoint."""
 
 
 @failures_told()
@@ -78,19 +67,29 @@ def train(
 
     Parameters
     ----------
-    hyperparameters: as `config.resolve_arm` or `config.warm_start` gives them
-    micrographs: all parts of the split; test micrographs are not looked at
-    warm_start: network to go on from
-    device: auto, cpu or cuda
-    checkpoint: file to save the state in now and then and to resume from; removed at the end.
-        A checkpoint of other hyperparameters or of the other kind of device is ignored.
-    on_step: called after each step with the number of steps done since the last call (more than
-        one after resuming) and the current validation score
-    stop: asked after each step; when true, the state is saved and the training ends early
+    hyperparameters : mapping
+        As `config.hyperparameters.resolve_arm` or `warm_start` gives them.
+    micrographs : sequence of Micrograph
+        All parts of the split; test micrographs are not looked at.
+    warm_start : UNet, optional
+        The network to continue from.
+    device : str
+        auto, cpu or cuda.
+    checkpoint : Path, optional
+        File to save the state in now and then and to resume from; removed at the end. A
+        checkpoint of other hyperparameters or of another kind of device is ignored.
+    on_step : callable
+        Called after each step with the number of steps done since the last call (more than one
+        after resuming) and the current validation score.
+    stop : callable
+        Asked after each step; when true, the state is saved and the training ends early.
 
     Returns
     -------
-    network, on the CPU; history, one row per logged step
+    network : UNet
+        On the CPU.
+    history : DataFrame
+        One row per check.
 
     Raises
     ------
@@ -99,59 +98,49 @@ def train(
     Stopped
         If `stop` said so before the last step.
     """
-    run = _Run(hyperparameters, micrographs, warm_start, select_device(device))
-    key = canonical([dict(hyperparameters), warm_start is not None, run.device.type])
-    if checkpoint is not None and checkpoint.exists():
-        run.resume(checkpoint, key)
-    logger.info("%d of %d steps to do, on %s", run.steps - run.step, run.steps, run.device)
-    told = 0
-    while run.step < run.steps:
-        run.advance()
-        on_step(run.step - told, val_f1=run.validation.f1, loss=run.last_loss)
-        told = run.step
-        stopping = run.step < run.steps and stop()
-        due = stopping or run.step % run.settings["checkpoint_steps"] == 0
-        if checkpoint is not None and due:
-            run.save(checkpoint, key)
-        if stopping:
-            raise Stopped(f"stopped after step {run.step} of {run.steps}")
+    training = Trainer(hyperparameters, micrographs, warm_start, select_device(device))
+    schedule, kept = training.schedule, None
     if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
-    run.student.load_state_dict(run.best)
-    return run.student.cpu(), pd.DataFrame(run.history, columns=_columns(run.history))
+        key = canonical([dict(hyperparameters), warm_start is not None, training.device.type])
+        kept = Checkpoint(checkpoint, key)
+        if kept.resume(training.parts(), training.device):
+            logger.info("resumed at step %d from %s", schedule.step, checkpoint)
+    left = schedule.steps - schedule.step
+    logger.info("%d of %d steps to do, on %s", left, schedule.steps, training.device)
+    told = 0
+    while not schedule.done:
+        training.advance()
+        on_step(
+            schedule.step - told,
+            val_f1=training.validator.latest.f1,
+            loss=training.recorder.last_loss,
+        )
+        told = schedule.step
+        stopping = not schedule.done and stop()
+        due = stopping or schedule.step % training.settings["checkpoint_steps"] == 0
+        if kept is not None and due:
+            kept.save(training.parts())
+        if stopping:
+            raise Stopped(f"stopped after step {schedule.step} of {schedule.steps}")
+    if kept is not None:
+        kept.remove()
+    return training.best_network().cpu(), training.recorder.table()
 
 
-def _new_network(hyperparameters: Mapping[str, Any], device: torch.device, number: int = 0) -> UNet:
-    """The `number`-th network of a seed, drawn without touching the global generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(hyperparameters["seed"] + NETWORKS_APART * number)
-        network = UNet(**hyperparameters["model"])
-    return _placed(network, device)
+class Trainer:
+    """One phase of a training: the warm start, or an arm that continues from it.
 
+    Parameters
+    ----------
+    hyperparameters, micrographs, warm_start : as for `train`
+    device : torch.device
 
-def _placed(network: UNet, device: torch.device) -> UNet:
-    """The network on its device, ready to learn; convolutions are fastest with channels last."""
-    network.to(device).requires_grad_(True)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
-
-
-def _columns(history: list[dict[str, Any]]) -> list[str]:
-    """Columns of the history; the first ones are there even when no step was left to do."""
-    first = ["step", "phase", "loss", "loss_labelled", "loss_unlabelled", "lr"]
-    first += [
-        "val_pick_f1",
-        "val_average_precision",
-        "val_threshold",
-        "val_pixel_recall",
-        "labelled_prevalence",
-        "seconds",
-    ]
-    return list(dict.fromkeys(first + [key for row in history for key in row]))
-
-
-class _Run:
-    """The state of a training, all of it that a checkpoint has to hold."""
+    Attributes
+    ----------
+    schedule, streams, learner, ema, passes, validator, best, guard, recorder, consistency
+        The parts, each with a state of its own. `consistency` is what unlabelled micrographs
+        teach; None where they teach nothing.
+    """
 
     def __init__(
         self,
@@ -160,72 +149,115 @@ class _Run:
         warm_start: UNet | None,
         device: torch.device,
     ) -> None:
+        self.hyperparameters, self.device = hyperparameters, device
         self.settings = settings = dict(hyperparameters["training"])
         self.fixmatch = hyperparameters.get("fixmatch") if warm_start is not None else None
-        self.phase = "warm_start" if warm_start is None else hyperparameters["method"]
-        warm_steps = settings["warm_start_steps"]
-        self.steps = warm_steps if warm_start is None else max(settings["steps"] - warm_steps, 0)
-        self.supervised_before = 0 if warm_start is None else warm_steps
-        self.hyperparameters = hyperparameters
-        self.device = device
-        # Phases draw from streams of their own, so that none repeats the crops of another.
-        seed = np.random.SeedSequence([hyperparameters["seed"], int(warm_start is not None)])
-        self.rng = np.random.default_rng(seed)
-        self.generator = torch.Generator(device).manual_seed(int(seed.generate_state(1)[0]))
-
-        if warm_start is None:
-            self.student = _new_network(hyperparameters, device)
-        else:
-            self.student = _placed(copy.deepcopy(warm_start), device)
+        self.streams = Streams(hyperparameters["seed"], int(warm_start is not None), device)
         self.labelled = LabelledCrops(micrographs, settings["crop_size"])
-        self.validation_set = validation_micrographs(micrographs)[
-            : settings["validation_micrographs"]
-        ]
-        self.consistency = None
-        if self.fixmatch is not None:
-            self.consistency = make_consistency(
-                self.fixmatch,
-                Pool(
-                    [m for m in micrographs if m.split in ("train", "unannotated")],
-                    self.validation_set,
-                    self.labelled,
-                    [m for m in micrographs if m.split in ("train", "val") and len(m.points)],
-                    self.fixmatch["unlabeled_batch_size"],
-                    settings["crop_size"],
-                    device,
-                ),
-            )
-        self._take(self.student)
-        self.rounds = self.consistency.rounds if self.consistency else 1
-        self.checks = check_steps(
-            self.steps, settings["checks"], early=self.consistency is None, rounds=self.rounds
+        validation = validation_micrographs(micrographs)[: settings["validation_micrographs"]]
+        self.validator = Validator(validation, device, settings["validation_views"])
+        self.consistency = self._consistency(micrographs, validation)
+        self.passes = ForwardPasses(self._shapes(), device)
+        if warm_start is None:
+            self._take(new_network(hyperparameters, device))
+        else:
+            self._take(placed(copy.deepcopy(warm_start), device))
+        warm_steps = settings["warm_start_steps"]
+        self.schedule = Schedule(
+            warm_steps if warm_start is None else max(settings["steps"] - warm_steps, 0),
+            settings["checks"],
+            early=self.consistency is None,
+            rounds=self.consistency.rounds if self.consistency else 1,
+            peak=settings["learning_rate"],
         )
-        self.step = 0
-        self.seconds = 0.0
-        self.history: list[dict[str, Any]] = []
-        self.recent: list[dict[str, float]] = []
-        self.last_loss = math.nan
-        self.lambda_scale = 1.0
-        self.drifting = 0
-        self.validation = self._validate()
-        self.best_score = self.validation.score
-        self.start_f1 = self.validation.f1
-        self.best = copy.deepcopy(self.ema.network.state_dict())
+        self.steps_before = 0 if warm_start is None else warm_steps
+        first = self.validator.check(self.ema.network)
+        by_score = settings["keep"] == "best" and bool(validation)
+        last_step = math.inf
+        if settings["keep"] == "best" and self.consistency is None:
+            last_step = STEPS_PER_PARTICLE * self.labelled.n_particles
+        self.best = Best(self.ema.network, first, by_score=by_score, last_step=last_step)
+        self.guard = Guard(
+            on=self.fixmatch is not None and self.fixmatch["guard"],
+            start_f1=first.f1,
+            prevalence=self.labelled.prevalence,
+            n_particles=self.labelled.n_particles,
+            new_students=self.consistency is not None and self.consistency.draws,
+        )
+        self.recorder = Recorder("warm_start" if warm_start is None else hyperparameters["method"])
 
-    def _take(self, network: UNet) -> None:
-        """Make `network` the student, with an average and an optimiser that know nothing yet."""
-        self.student = network
-        self.ema = Ema(network, self.settings["ema_decay"])
-        self.optimiser = torch.optim.AdamW(
-            network.parameters(),
-            lr=self.settings["learning_rate"],
-            weight_decay=self.settings["weight_decay"],
-            fused=True,
+    def advance(self) -> None:
+        """Take one optimiser step, and validate where the schedule has a check."""
+        begin = time.monotonic()
+        if self.schedule.begins_round:
+            self._begin_round()
+        student = self.learner.network
+        passes = self.passes.of(student)
+        student.train()
+        images, labels = self._labelled_batch()
+        diagnostics: Diagnostics = {"loss_unlabelled": 0.0}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = bce_dice(passes[0](images).float(), labels)
+            diagnostics["loss_labelled"] = loss.detach()
+            if self.consistency is not None:
+                unlabelled, found = self.consistency.loss(
+                    passes[1], self._teacher(), self.streams.rng, self.streams.generator
+                )
+                weight = self._weight()
+                diagnostics |= found
+                diagnostics |= {"loss_unlabelled": unlabelled.detach(), "lambda": weight}
+                loss = loss + weight * unlabelled
+        diagnostics["loss"] = loss.detach()
+        rate = self.schedule.learning_rate
+        self.learner.learn(loss, rate)
+        self.ema.update(student)
+        self._note(diagnostics)
+        self.schedule.step += 1
+        if self.schedule.checking:
+            self._check(rate, begin)
+        else:
+            self.recorder.seconds += time.monotonic() - begin
+
+    def best_network(self) -> UNet:
+        """Return the student with the best weights."""
+        self.learner.network.load_state_dict(self.best.weights)
+        return self.learner.network
+
+    def parts(self) -> dict[str, Part]:
+        """Return all that has a state, by name."""
+        parts: dict[str, Part] = {
+            "schedule": self.schedule,
+            "streams": self.streams,
+            "learner": self.learner,
+            "ema": self.ema,
+            "passes": self.passes,
+            "validator": self.validator,
+            "best": self.best,
+            "guard": self.guard,
+            "recorder": self.recorder,
+        }
+        return parts | ({"consistency": self.consistency} if self.consistency else {})
+
+    def _consistency(
+        self, micrographs: Sequence[Micrograph], validation: Sequence[Micrograph]
+    ) -> Consistency | None:
+        if self.fixmatch is None:
+            return None
+        return make_consistency(
+            self.fixmatch,
+            Pool(
+                [m for m in micrographs if m.split in ("train", "unannotated")],
+                validation,
+                self.labelled,
+                [m for m in micrographs if m.split in ("train", "val") and len(m.points)],
+                self.fixmatch["unlabeled_batch_size"],
+                self.settings["crop_size"],
+                self.device,
+            ),
         )
-        self.passes: list[Student] = []
 
     def _shapes(self) -> list[tuple[int, ...]]:
-        """Of the batches of a step: the labelled one, and the unlabelled one if there is one."""
+        """Shapes of a step's batches: the labelled one, and the unlabelled one if there is one."""
         n, edge = self.settings["batch_size"], self.labelled.size
         shapes: list[tuple[int, ...]] = [(n, 1, edge, edge)]
         if self.fixmatch is not None:
@@ -233,186 +265,63 @@ class _Run:
             shapes.append((n, 1, edge, edge))
         return shapes
 
-    def _begin_round(self, number: int) -> None:
-        """The best network so far draws the labels that a new one learns from.
+    def _take(self, network: UNet) -> None:
+        """Make `network` the student, with an average and an optimiser that know nothing yet."""
+        self.learner = Learner(
+            network,
+            learning_rate=self.settings["learning_rate"],
+            weight_decay=self.settings["weight_decay"],
+        )
+        self.ema = Ema(network, self.settings["ema_decay"])
+        self.passes.forget()
 
-        A network with a few labels learns them by heart, and whatever goes on from it inherits
-        that. A new one, which meets thousands of drawn particles, does not.
+    def _begin_round(self) -> None:
+        """Let the best network so far draw the labels that a new one learns from.
+
+        A network overfits a few labels, and whatever continues from it inherits that. A new one,
+        which meets thousands of drawn particles, does not.
         """
         if self.consistency is None or not self.consistency.draws:
             return
-        self.student.load_state_dict(self.best)
-        self.consistency.draw(self.student, self.rng)
-        self._take(_new_network(self.hyperparameters, self.device, number + 1))
+        self.consistency.draw(self.best_network(), self.streams.rng)
+        self._take(new_network(self.hyperparameters, self.device, self.schedule.round + 1))
 
-    def advance(self) -> None:
-        """One optimiser step, and now and then a validation and a row of history."""
-        begin = time.monotonic()
-        number, first, length = round_of(self.step, self.steps, self.rounds)
-        if self.step == first:
-            self._begin_round(number)
-        rate = learning_rate(self.step - first, length, self.settings["learning_rate"])
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        if not self.passes:
-            self.passes = forward_passes(self.student, self._shapes(), self.device)
-        self.student.train()
-        images, labels = self.labelled.draw(self.settings["batch_size"], self.rng, self.device)
-        chosen = np.flatnonzero(self.rng.random(len(images)) < STRONG_FRACTION)
+    def _labelled_batch(self) -> tuple[Tensor, Tensor]:
+        """Draw labelled views, and make some of them strong."""
+        rng = self.streams.rng
+        images, labels = self.labelled.draw(self.settings["batch_size"], rng, self.device)
+        chosen = np.flatnonzero(rng.random(len(images)) < STRONG_FRACTION)
         if len(chosen):
-            images[chosen] = strong(images[chosen], self.rng, self.generator)
+            images[chosen] = strong(images[chosen], rng, self.streams.generator)
+        return images, labels
 
-        diagnostics: Diagnostics = {"loss_unlabelled": 0.0}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = bce_dice(self.passes[0](images).float(), labels)
-            diagnostics["loss_labelled"] = loss.detach()
-            if self.consistency is not None and self.fixmatch is not None:
-                teacher = self.ema.network if self.fixmatch["teacher"] == "ema" else self.student
-                unlabelled, found = self.consistency.loss(
-                    self.passes[1], teacher, self.rng, self.generator
-                )
-                diagnostics |= found
-                diagnostics["loss_unlabelled"] = unlabelled.detach()
-                diagnostics["lambda"] = self._weight((self.step - first + 1) / length)
-                loss = loss + diagnostics["lambda"] * unlabelled
-        diagnostics["loss"] = loss.detach()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM, foreach=True)
-        self.optimiser.step()
-        self.ema.update(self.student)
-        # Only now is the GPU waited for.
-        numbers = {name: float(value) for name, value in diagnostics.items()}
-        self.last_loss = numbers["loss"]
-        if not math.isfinite(self.last_loss):
-            raise InputError(
-                f"training: the loss is {self.last_loss} at step {self.step}. "
-                "Lower training.learning_rate."
-            )
-        self.step += 1
-        self.recent.append(numbers)
+    def _teacher(self) -> UNet:
+        assert self.fixmatch is not None
+        return self.ema.network if self.fixmatch["teacher"] == "ema" else self.learner.network
 
-        if self.step in self.checks:
-            self.validation = self._validate()
-            self._keep_best()
-            self.seconds += time.monotonic() - begin
-            self._log(rate)
-            self._guard()
-        else:
-            self.seconds += time.monotonic() - begin
-
-    def _weight(self, progress: float) -> float:
+    def _weight(self) -> float:
         """Weight of the unlabelled loss: it rises linearly over the first `ramp` of a round."""
         assert self.fixmatch is not None
-        rise = min(1.0, progress / self.fixmatch["ramp"]) if self.fixmatch["ramp"] else 1.0
-        return self.lambda_scale * self.fixmatch["weight"] * rise
+        ramp, progress = self.fixmatch["ramp"], self.schedule.progress(1)
+        rise = min(1.0, progress / ramp) if ramp else 1.0
+        return float(self.guard.trust * self.fixmatch["weight"] * rise)
 
-    def _validate(self) -> Validation:
-        if not self.validation_set:
-            return UNKNOWN_SCORE
-        views = self.settings["validation_views"]
-        return validate(self.ema.network, self.validation_set, self.device, views)
+    def _note(self, diagnostics: Diagnostics) -> None:
+        """Record a step; only now is the GPU waited for."""
+        self.recorder.add({name: float(value) for name, value in diagnostics.items()})
+        if not math.isfinite(self.recorder.last_loss):
+            raise InputError(
+                f"training: the loss is {self.recorder.last_loss} at step {self.schedule.step}. "
+                "Lower training.learning_rate."
+            )
 
-    def _keep_best(self) -> None:
-        if self.settings["keep"] == "best" and self.validation_set:
-            keep = not self.validation.score < self.best_score
-        elif self.settings["keep"] == "best" and self.consistency is None:
-            enough = STEPS_PER_PARTICLE * self.labelled.n_particles
-            keep = self.supervised_before + self.step <= enough
-        else:
-            keep = True
-        if keep:
-            self.best_score = self.validation.score
-            self.best = copy.deepcopy(self.ema.network.state_dict())
-
-    def _log(self, rate: float) -> None:
-        means = pd.DataFrame(self.recent).mean()
-        self.recent = []  # plain floats from here on, which is what a checkpoint may hold
-        row = {"step": self.step, "phase": self.phase, "lr": rate, "seconds": self.seconds}
-        row |= {"val_pick_f1": self.validation.f1, "val_threshold": self.validation.threshold}
-        row |= {"val_average_precision": self.validation.average_precision}
-        row |= {"val_pixel_recall": self.validation.pixel_recall}
-        row |= {"labelled_prevalence": self.labelled.prevalence} | {
-            str(name): float(value) for name, value in means.items()
-        }
-        self.history.append(row)
-
-    def _guard(self) -> None:
-        """Notice a drift towards collapse, go back to the best state and trust the rule less.
-
-        Signs: the share of particles among the pseudo-labels leaves [0.5, 2] x that among the
-        labels at `GUARD_CHECKS` checks in a row, or the validation score falls below 0.9 x that of
-        the warm start. Few labels tell their share badly: n particles give it to about
-        2 / sqrt(n), by which the bounds widen.
-        """
-        if self.fixmatch is None or not self.fixmatch["guard"]:
-            return
-        ratio = self.history[-1].get("pseudo_positive_rate", math.nan) / self.labelled.prevalence
-        doubt = 1 + 2 / math.sqrt(max(self.labelled.n_particles, 1))
-        self.drifting = self.drifting + 1 if ratio < 0.5 / doubt or ratio > 2 * doubt else 0
-        # A new student begins below the warm start; it is given time to catch up.
-        _, first, length = round_of(self.step, self.steps, self.rounds)
-        assert self.consistency is not None
-        early = self.consistency.draws and self.step - first < GUARD_PATIENCE * length
-        fallen = self.validation.f1 < 0.9 * self.start_f1 and not early
-        if self.drifting < GUARD_CHECKS and not fallen:
-            return
-        self.lambda_scale /= 2
-        logger.warning(
-            "step %d: drift towards collapse (pseudo-labels have %.2f x the labelled share of "
-            "particles, validation F1 %.3f, warm start %.3f); going back to the best state, with "
-            "fixmatch.weight x %g",
-            self.step,
-            ratio,
-            self.validation.f1,
-            self.start_f1,
-            self.lambda_scale,
-        )
-        self.drifting = 0
-        self.student.load_state_dict(self.best)
-        self._take(self.student)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "student": self.student.state_dict(),
-            "ema": self.ema.network.state_dict(),
-            "ema_updates": self.ema.updates,
-            "optimiser": self.optimiser.state_dict(),
-            "consistency": self.consistency.state() if self.consistency else None,
-            "rng": self.rng.bit_generator.state,
-            "generator": self.generator.get_state(),
-            "best": self.best,
-            "validation": list(dataclasses.astuple(self.validation)),
-            "recent": self.recent,
-            "history": self.history,
-            "counters": {name: getattr(self, name) for name in COUNTERS},
-        }
-
-    def save(self, path: Path, key: str) -> None:
-        with atomic_path(path) as temporary:
-            torch.save({"key": key, "state": self._state()}, temporary)
-
-    def resume(self, path: Path, key: str) -> None:
-        """Go on from a checkpoint, if it has the same key and can be read."""
-        try:
-            content = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception as error:  # whatever a damaged file raises, starting over is right
-            logger.warning("%s cannot be read (%s); training starts over", path, error)
-            return
-        if content["key"] != key:
-            return
-        state = content["state"]
-        self.student.load_state_dict(state["student"])
-        self.ema.network.load_state_dict(state["ema"])
-        self.ema.updates = state["ema_updates"]
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.consistency is not None:
-            self.consistency.restore(state["consistency"])
-        self.rng.bit_generator.state = state["rng"]
-        self.generator.set_state(state["generator"].cpu())
-        self.best = state["best"]
-        self.validation = Validation(*state["validation"])
-        self.recent, self.history = state["recent"], state["history"]
-        for name, value in state["counters"].items():
-            setattr(self, name, value)
-        logger.info("resumed at step %d of %d from %s", self.step, self.steps, path)
+    def _check(self, rate: float, begin: float) -> None:
+        """Validate, keep the best weights, and go back to them if the training drifts."""
+        step = self.schedule.step
+        validation = self.validator.check(self.ema.network)
+        self.best.offer(self.ema.network, validation, self.steps_before + step)
+        self.recorder.seconds += time.monotonic() - begin
+        row = self.recorder.write(step, rate, validation, self.labelled.prevalence)
+        positive_rate = row.get("pseudo_positive_rate", math.nan)
+        if self.guard.drifts(step, self.schedule.progress(), positive_rate, validation.f1):
+            self._take(self.best_network())

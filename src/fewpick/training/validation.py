@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from fewpick.data.masks import PARTICLE
 from fewpick.evaluation.matching import average_precision, choose_threshold, is_true_by_score
 from fewpick.network.device import failures_told
 from fewpick.network.inference import find_peaks, predict
-from fewpick.training.training_set import Micrograph, in_windows
+from fewpick.sampling.training_set import Micrograph, in_windows
 
 logger = logging.getLogger(__name__)
 
@@ -114,3 +115,31 @@ def validate(
     precision = average_precision(np.concatenate(scores), np.concatenate(true), n_truth)
     recall = found / particle if particle else math.nan
     return Validation(float(f1), precision, float(threshold), recall)
+
+
+class Validator:
+    """Scores networks on the same labelled micrographs.
+
+    Attributes
+    ----------
+    latest : Validation
+        The last score; all NaN where there is nothing to score on.
+    """
+
+    def __init__(self, micrographs: Sequence[Micrograph], device: torch.device, views: int) -> None:
+        self.micrographs, self.device, self.views = micrographs, device, views
+        self.latest = UNKNOWN_SCORE
+
+    def check(self, network: nn.Module) -> Validation:
+        """Score a network."""
+        if self.micrographs:
+            self.latest = validate(network, self.micrographs, self.device, self.views)
+        return self.latest
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint has to hold."""
+        return {"latest": list(astuple(self.latest))}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of a checkpoint."""
+        self.latest = Validation(*state["latest"])

@@ -9,7 +9,7 @@ import torch
 from fewpick.geometry import frame_for
 from fewpick.network.unet import UNet
 from fewpick.picking.candidates import candidate_table, find
-from fewpick.training.training_set import Micrograph
+from fewpick.sampling.training_set import Micrograph
 
 EDGES = (64, 64, 64, 96, 64, 96, 96)
 

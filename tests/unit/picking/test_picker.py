@@ -23,8 +23,8 @@ from fewpick.network.model_file import load_model, save_model
 from fewpick.network.unet import UNet
 from fewpick.picking.candidates import candidate_table, find
 from fewpick.picking.picker import Picker, describe_use, kept, resolve
+from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table, write_table
-from fewpick.training.training_set import load_training_set
 
 SPEC = {"particle_radius": 12.0, "border": 20.0}
 PICKING: dict[str, Any] = {"views": 2, "nms_radius": 1.2}

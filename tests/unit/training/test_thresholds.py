@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fewpick.geometry import frame_for
+from fewpick.sampling.training_set import Micrograph, Window
 from fewpick.training.thresholds import final_threshold, without_validation
-from fewpick.training.training_set import Micrograph, Window
 from fewpick.training.validation import ENOUGH_PARTICLES, validation_micrographs
 
 T = 100

@@ -11,18 +11,25 @@ import pandas as pd
 import pytest
 import torch
 
+from fewpick.config.complete import complete
+from fewpick.config.hyperparameters import resolve_arm
+from fewpick.config.labelling_rules import LABELLING_RULES, LabellingRule
+from fewpick.config.schema import load_schema
 from fewpick.data.masks import draw_mask
 from fewpick.errors import InputError
 from fewpick.geometry import frame_for
 from fewpick.network import model_file as model_file
 from fewpick.network.unet import UNet
+from fewpick.sampling.training_set import Micrograph
+from fewpick.training import labelling as labelling_functions
+from fewpick.training.checkpoint import Checkpoint
 from fewpick.training.cuda_graphs import forward_passes
 from fewpick.training.ema import Ema
 from fewpick.training.schedule import check_steps, learning_rate, round_of
-from fewpick.training.train import Stopped, _Run, train
-from fewpick.training.training_set import Micrograph
+from fewpick.training.train import Stopped, Trainer, train
 from fewpick.training.validation import peaks_of, validate
 
+ROOT = Path(__file__).parents[3]
 T = 128
 
 HYPERPARAMETERS: dict[str, Any] = {
@@ -62,7 +69,7 @@ HYPERPARAMETERS: dict[str, Any] = {
         "guard": True,
     },
 }
-LABELLINGS = ["objects", "prevalence", "two_thresholds", "unmasked"]
+LABELLINGS = list(LABELLING_RULES)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="NO GPU: not tested on one")
 
 
@@ -188,25 +195,25 @@ def test_resumed_training_ends_in_the_same_bits(
     class Killed(Exception):
         pass
 
-    advance = _Run.advance
+    advance = Trainer.advance
 
-    def dying(run: _Run) -> None:
-        if run.step == stop:
+    def dying(run: Trainer) -> None:
+        if run.schedule.step == stop:
             raise Killed
         advance(run)
 
     checkpoint = tmp_path / "state.pt"
-    monkeypatch.setattr(_Run, "advance", dying)
+    monkeypatch.setattr(Trainer, "advance", dying)
     with pytest.raises(Killed):
         train(hyperparameters, sheets, warm_start=begin, checkpoint=checkpoint)
     assert checkpoint.exists()
     steps: list[int] = []
 
-    def counted(run: _Run) -> None:
-        steps.append(run.step)
+    def counted(run: Trainer) -> None:
+        steps.append(run.schedule.step)
         advance(run)
 
-    monkeypatch.setattr(_Run, "advance", counted)
+    monkeypatch.setattr(Trainer, "advance", counted)
     resumed, history_resumed = train(
         hyperparameters, sheets, warm_start=begin, checkpoint=checkpoint
     )
@@ -224,14 +231,50 @@ def test_checkpoint_of_other_hyperparameters_or_damaged_is_not_used(tmp_path: Pa
     whole, _ = train(HYPERPARAMETERS, sheets, warm_start=begin)
     checkpoint = tmp_path / "state.pt"
     other = with_fixmatch(weight=0.3)
-    run = _Run(other, sheets, begin, torch.device("cpu"))
+    run = Trainer(other, sheets, begin, torch.device("cpu"))
     run.advance()
-    run.save(checkpoint, "another key")
+    Checkpoint(checkpoint, "another key").save(run.parts())
     again, _ = train(HYPERPARAMETERS, sheets, warm_start=begin, checkpoint=checkpoint)
     assert same(whole, again)
     checkpoint.write_bytes(b"half a file")
     again, _ = train(HYPERPARAMETERS, sheets, warm_start=begin, checkpoint=checkpoint)
     assert same(whole, again)
+
+
+def test_a_new_rule_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/extending.md, from the configuration to a trained network."""
+    document = (ROOT / "docs/extending.md").read_text()
+    function, line = re.findall(r"```python\n(.*?)```", document, re.DOTALL)[:2]
+    assert len(line.splitlines()) == 1
+    space: dict[str, Any] = {"Tensor": torch.Tensor}
+    exec(function, space)
+    (new,) = eval(f"{{{line.strip()}}}", {"LabellingRule": LabellingRule}).items()
+    name, rule = new
+    config = {
+        "datasets": {"d": {"simulate": {"n_micrographs": 9}, "particle_radius": 20}},
+        "arms": {
+            "supervised": {"method": "supervised"},
+            "mine": {"method": "fixmatch", "labelling": name},
+        },
+    }
+    with pytest.raises(InputError, match="labelling is 'entropy'; give one of objects, prev"):
+        complete(config, load_schema())
+    with pytest.raises(InputError, match=r"unknown rule 'entropy' \(choose from objects, prev"):
+        train(with_fixmatch(labelling=name), micrographs(), warm_start=warm(micrographs()))
+
+    monkeypatch.setattr(labelling_functions, name, space[name], raising=False)
+    monkeypatch.setitem(LABELLING_RULES, name, rule)
+    resolved = resolve_arm(complete(config, load_schema()), "mine", 0.1, 3)
+    own = {"pseudo_label_threshold", "confidence_threshold", "doubt", "keep_fraction", "views"}
+    assert own & set(resolved["fixmatch"]) == {"pseudo_label_threshold", "views"}
+    sheets = micrographs()
+    begin = warm(sheets)
+    settings = resolved["fixmatch"] | {"unlabeled_batch_size": 2}
+    network, history = train(HYPERPARAMETERS | {"fixmatch": settings}, sheets, warm_start=begin)
+    assert history["pseudo_positive_rate"].notna().all()
+    assert not same(
+        network, train(with_fixmatch(labelling="unmasked"), sheets, warm_start=begin)[0]
+    )
 
 
 def test_one_and_two_thresholds_train_the_same_network() -> None:
@@ -270,7 +313,7 @@ def test_each_round_starts_a_new_network_from_labels_of_the_best(
 ) -> None:
     sheets = micrographs()
     begin = warm(sheets)
-    run = _Run(with_fixmatch(rounds=2), sheets, begin, torch.device("cpu"))
+    run = Trainer(with_fixmatch(rounds=2), sheets, begin, torch.device("cpu"))
     teachers, students = [], []
     assert run.consistency is not None
     draw = run.consistency.draw
@@ -278,14 +321,14 @@ def test_each_round_starts_a_new_network_from_labels_of_the_best(
     def watched(teacher: torch.nn.Module, rng: np.random.Generator) -> None:
         assert isinstance(teacher, UNet)
         teachers.append(copy.deepcopy(teacher))
-        assert same(teacher, with_weights(begin, run.best))
+        assert same(teacher, with_weights(begin, run.best.weights))
         draw(teacher, rng)
 
     monkeypatch.setattr(run.consistency, "draw", watched)
-    for step in range(run.steps):
+    for step in range(run.schedule.steps):
         run.advance()
-        if step in (0, run.steps // 2):
-            students.append(copy.deepcopy(run.student))
+        if step in (0, run.schedule.steps // 2):
+            students.append(copy.deepcopy(run.learner.network))
     assert len(teachers) == 2
     assert same(teachers[0], begin)
     assert not same(students[0], students[1])
@@ -303,8 +346,8 @@ def test_last_state_is_kept_on_demand() -> None:
     begin = warm(sheets)
     hyperparameters = with_fixmatch(labelling="unmasked", pseudo_label_threshold=0.999, guard=False)
     hyperparameters["training"]["keep"] = "last"
-    run = _Run(hyperparameters, sheets, begin, torch.device("cpu"))
-    while run.step < run.steps:
+    run = Trainer(hyperparameters, sheets, begin, torch.device("cpu"))
+    while run.schedule.step < run.schedule.steps:
         run.advance()
     network, _ = train(hyperparameters, sheets, warm_start=begin)
     assert same(network, run.ema.network)
@@ -327,8 +370,8 @@ def test_supervised_training_ends_in_time_without_validation(
         return train(hyperparameters, sheets)[0]
 
     def state_at(step: int) -> UNet:
-        run = _Run(hyperparameters, sheets, None, torch.device("cpu"))
-        while run.step < step:
+        run = Trainer(hyperparameters, sheets, None, torch.device("cpu"))
+        while run.schedule.step < step:
             run.advance()
         return run.ema.network
 
@@ -393,7 +436,9 @@ def test_negatives_and_clicks_beside_an_area() -> None:
         clicked=True,
     )
     alone = replace(sheet, windows=(), negatives=np.empty((0, 2)))
-    np.testing.assert_array_equal(sheet.labels()[:20], sheet.mask[:20])
+    # Particles of the area that are not among the points are left open.
+    in_area = np.where(sheet.mask[:20] == 1, -1, sheet.mask[:20])
+    np.testing.assert_array_equal(sheet.labels()[:20], in_area)
     expected = alone.labels()[20:]
     y, x = np.mgrid[20:128, :128]
     for cx, cy in sheet.negatives:
@@ -469,10 +514,10 @@ def test_classic_network_is_available() -> None:
 def test_failing_gpu_is_told_in_one_line(
     error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(run: _Run) -> None:
+    def failing(run: Trainer) -> None:
         raise error
 
-    monkeypatch.setattr(_Run, "advance", failing)
+    monkeypatch.setattr(Trainer, "advance", failing)
     with pytest.raises(InputError, match=re.escape(message)) as told:
         train(HYPERPARAMETERS, micrographs())
     assert "\n" not in str(told.value)
@@ -487,7 +532,7 @@ def test_checkpoint_of_another_device_is_not_used(tmp_path: Path) -> None:
         train(HYPERPARAMETERS, sheets, checkpoint=checkpoint, stop=lambda: True)
     content = torch.load(checkpoint, weights_only=True)
     content["key"] = content["key"].replace('"cpu"', '"cuda"')
-    content["state"]["generator"] = torch.zeros(16, dtype=torch.uint8)
+    content["state"]["streams"]["generator"] = torch.zeros(16, dtype=torch.uint8)
     torch.save(content, checkpoint)
     again, _ = train(HYPERPARAMETERS, sheets, checkpoint=checkpoint)
     assert same(whole, again)

@@ -14,8 +14,8 @@ from torch import Tensor
 from fewpick.data.masks import PARTICLE, UNKNOWN
 from fewpick.errors import InputError
 from fewpick.geometry import GRAIN
-from fewpick.training.training_set import CPU, Micrograph
-from fewpick.training.views import View, random_view, sample
+from fewpick.sampling.training_set import CPU, Micrograph
+from fewpick.sampling.views import View, random_view, sample
 
 # A crop around a small labelled window is this much wider, so that a turned window still fits.
 MARGIN = 32

@@ -10,7 +10,7 @@ from scipy import ndimage
 from fewpick.data.masks import BACKGROUND, PARTICLE, UNKNOWN, draw_mask
 from fewpick.data.splits import label_subset
 from fewpick.geometry import frame_for
-from fewpick.training.training_set import Micrograph
+from fewpick.sampling.training_set import Micrograph
 
 SIZE, RADIUS, TILE = 240, 9.0, 80
 FRAME = frame_for(SIZE, SIZE, SIZE)

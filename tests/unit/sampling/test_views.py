@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewpick.data.masks import draw_discs
-from fewpick.training.crops import _crop_together, crop, unlabelled_views
-from fewpick.training.views import View, random_view, strong
+from fewpick.sampling.crops import _crop_together, crop, unlabelled_views
+from fewpick.sampling.views import View, random_view, strong
 
 SIZE = 96
 
