@@ -12,8 +12,8 @@ from fewpick.network.device import select_device
 from fewpick.network.model_file import load_model
 from fewpick.picking.candidates import candidate_table, find
 from fewpick.progress import Progress
+from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table, write_table
-from fewpick.training.training_set import load_training_set
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -13,8 +13,8 @@ from fewpick.final.outcome import conclude, threshold_of
 from fewpick.network.model_file import load_model, save_model
 from fewpick.picking.export import export_picks
 from fewpick.picking.picker import describe_use
+from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table
-from fewpick.training.training_set import load_training_set
 from fewpick.versions import versions
 
 if TYPE_CHECKING:

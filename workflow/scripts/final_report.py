@@ -8,8 +8,8 @@ from _stage import stage
 
 from fewpick.data import shards
 from fewpick.report.final import build_final
+from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table
-from fewpick.training.training_set import load_training_set
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -26,7 +26,7 @@ from fewpick.coordinates.picks import Points
 from fewpick.data.masks import Window, area_windows, rows_of, valid_area
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, inside, particle_radii
-from fewpick.training.training_set import in_windows
+from fewpick.sampling.training_set import in_windows
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from fewpick.figures.grey import grey
 from fewpick.figures.palette import FALSE, FOUND, MISSED
 from fewpick.final.quality import ENOUGH, MATCH_RADIUS
 from fewpick.report.gallery import data_uri
-from fewpick.training.training_set import Micrograph
+from fewpick.sampling.training_set import Micrograph
 
 HERE = Path(__file__).parent
 # Pictures of micrographs with labels, and of others.
