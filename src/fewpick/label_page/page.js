@@ -818,8 +818,8 @@ async function start() {
   const {session} = state;
   state.version = session.version;
   state.number = Date.now();
-  document.title = `${session.file} – fewpick label`;
   $("#file").textContent = session.file.split("/").at(-1);
+  document.title = `${$("#file").textContent} – fewpick label`;
   $("#file").title = session.file;
   $("#commands").textContent = session.commands.join("\n");
   session.micrographs.forEach((held, index) => {

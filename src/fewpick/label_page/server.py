@@ -185,7 +185,7 @@ class Application:
             )
         return JSONResponse(
             {
-                "file": str(self.session.files.path),
+                "file": str(self.session.files.path.absolute()),
                 "micrographs": micrographs,
                 "tile": TILE,
                 "ranks": self.guide.ranks,
@@ -314,7 +314,9 @@ class Application:
         """Version, counts over all micrographs, and what they are worth."""
         labels = self.session.labels
         marks = sum(len(of.marks) for of in labels.of.values())
-        inside = sum(int(inside_any(of.marks, of.areas).sum()) for of in labels.of.values())
+        inside = sum(
+            int(inside_any(of.marks, of.areas).sum()) for of in labels.of.values() if of.areas
+        )
         return {
             "version": self.session.version,
             "diameter": labels.diameter,
