@@ -18,6 +18,7 @@ from fewpick.commands.shared import add_device, positive, run
 if TYPE_CHECKING:
     from fewpick.label_page.guide import Ranker
     from fewpick.label_page.proposals import Proposer
+    from fewpick.label_page.session import Session
     from fewpick.picking.picker import Picker
 
 EPILOG = """\
@@ -129,8 +130,7 @@ def _label(arguments: argparse.Namespace) -> int:
     with contextlib.closing(listen(arguments.port)) as taken:
         session = Session(files, arguments.diameter)
         if session.labels.diameter is None and trained is not None:
-            seen = trained.see(sound[0])
-            session.set_diameter(round(2 * seen.radius / seen.frame.scale, 1))
+            _take_diameter(session, trained, sound)
         guide = Guide(sound, shapes, propose, rank)
         application = Application(session, paths, broken, guide, _commands(arguments))
         port = taken.getsockname()[1]
@@ -190,6 +190,17 @@ def _helpers(
         file = FileProposer(arguments.picks, shapes, arguments.y_axis)
         return (lambda diameter: file), rank, trained
     return propose, rank, trained
+
+
+def _take_diameter(session: Session, trained: Picker, paths: Sequence[Path]) -> None:
+    """Take the particle diameter of a model, on the first micrograph that can be read."""
+    from fewpick.errors import InputError
+
+    for path in paths:
+        with contextlib.suppress(InputError):
+            seen = trained.see(path)
+            session.set_diameter(round(2 * seen.radius / seen.frame.scale, 1))
+            return
 
 
 def _commands(arguments: argparse.Namespace) -> list[str]:

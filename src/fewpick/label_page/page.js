@@ -206,7 +206,7 @@ function at(x, y) {
   };
   look("marks", current().marks);
   look("negatives", current().negatives);
-  if ($("#show").checked) look("proposal", visible());
+  look("proposal", visible());
   return best;
 }
 
@@ -273,7 +273,7 @@ function threshold() {
 // Proposals that are neither labelled nor in a finished area, above the threshold.
 function visible() {
   const held = state.proposals.get(state.current);
-  if (!held) return [];
+  if (!held || !$("#show").checked) return [];
   const {marks, negatives, areas} = current();
   const reach = Math.max(radius(), 2), cell = 2 * reach, grid = new Map();
   for (const point of [...marks, ...negatives]) {
@@ -515,7 +515,7 @@ function draw() {
   $("#accept").disabled = $("#reject").disabled = !shown.length;
   if (!state.hidden) {
     drawAreas(labelled);
-    if ($("#show").checked) drawCircles(labelled, shown, COLOURS.proposal, [4, 3]);
+    drawCircles(labelled, shown, COLOURS.proposal, [4, 3]);
     drawCircles(labelled, current().marks, COLOURS.marks, []);
     drawCrosses(labelled, current().negatives);
   }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import urllib.request
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from label_server import command, make_micrographs
+from relion_project import random_picker
 
 from fewpick import cli
 from fewpick.coordinates import Picks, read_picks, write_picks
@@ -105,3 +107,20 @@ def test_without_a_browser_the_address_is_printed(micrographs: Path, tmp_path: P
     assert "No browser was found here: copy the address into one." in text
     assert "2 particles, 0 non-particles and 0 finished areas on 1 of 4 micrographs" in text
     assert len(read_picks(labels)["b.mrc"]) == 2
+
+
+def test_a_model_proposes_and_brings_its_particle_size(micrographs: Path, tmp_path: Path) -> None:
+    model = random_picker(tmp_path / "picker.safetensors")
+    labels = tmp_path / "labels.star"
+    with command(micrographs, labels, "--model", str(model)) as (_, address):
+        with urllib.request.urlopen(f"{address}api/micrographs/0/proposals") as answer:
+            proposals = json.load(answer)
+        request = urllib.request.Request(
+            f"{address}api/next", b"{}", {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request) as answer:
+            tile = json.load(answer)
+    assert proposals["name"] == "picker.safetensors"
+    assert len(proposals["proposals"]) > 20
+    assert tile["doubt"] is not None
+    assert (tmp_path / "labels.settings.yaml").read_text().endswith("diameter: 32\n")
