@@ -22,8 +22,8 @@ def of(script: str | Path, source: str | Path) -> str:
 
     Parameters
     ----------
-    script: path of a Python file
-    source: folder that holds the packages to follow (`src`); modules beside the script are followed
+    script : path of a Python file
+    source : folder of the packages to follow (`src`); modules beside the script are followed
         too, other packages are left out
 
     Returns
@@ -45,8 +45,8 @@ def closure(script: str | Path, source: str | Path) -> set[Path]:
 
     Parameters
     ----------
-    script: path of a Python file, which is not listed itself
-    source: folder that holds the packages to follow; modules beside the script are followed too
+    script : path of a Python file, which is not listed itself
+    source : folder that holds the packages to follow; modules beside the script are followed too
     """
     script, source = Path(script), Path(source)
     found: set[Path] = set()

@@ -180,8 +180,8 @@ def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
 
     Returns
     -------
-    image: (ny, nx) float32 array
-    pixel_size: float or None
+    image : (ny, nx) float32 array
+    pixel_size : float or None
         Angstrom; None when the file does not say.
 
     Raises
@@ -217,15 +217,15 @@ def sort_out(paths: Sequence[Path], on_bad: str = "stop") -> tuple[list[Path], d
 
     Parameters
     ----------
-    paths: list of paths
-    on_bad: str
+    paths : list of paths
+    on_bad : str
         "skip" reads every image to find those that cannot be used; "stop" passes all on, and the
         first reading of a broken one ends the stage.
 
     Returns
     -------
-    good: list of paths
-    left_out: dict
+    good : list of paths
+    left_out : dict
         Path to the reason, a message as `read_micrograph` gives it.
     """
     left_out = {}

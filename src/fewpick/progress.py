@@ -22,9 +22,9 @@ class Progress:
 
     Parameters
     ----------
-    total: number of steps
-    title: what is being done, the start of each line
-    interval: seconds between two lines in the log; the last step is always told
+    total : number of steps
+    title : what is being done, the start of each line
+    interval : seconds between two lines in the log; the last step is always told
     """
 
     def __init__(self, total: int, title: str, interval: float = INTERVAL) -> None:
@@ -35,6 +35,7 @@ class Progress:
         self._bar = tqdm(total=total, desc=title, disable=not sys.stderr.isatty(), leave=False)
 
     def __enter__(self) -> Self:
+        """Begin to count."""
         self._begin = self._told = time.monotonic()
         return self
 
@@ -44,6 +45,7 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """End the bar."""
         self._bar.close()
 
     def update(self, n: int = 1, **values: float | str) -> None:
@@ -59,7 +61,7 @@ class Progress:
             logger.info("%s", self.line(now - self._begin))
 
     def line(self, elapsed: float) -> str:
-        """The line for the log after `elapsed` seconds."""
+        """Return the line for the log after `elapsed` seconds."""
         rate = self.done / elapsed if elapsed > 0 else 0.0
         left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "time left unknown"
         said = f"{self.title}: {self.done}/{self.total}, {rate:.3g}/s, {left}"

@@ -74,6 +74,7 @@ class Stack:
             )
 
     def __len__(self) -> int:
+        """Return the number of images."""
         return len(self.table)
 
 
@@ -136,7 +137,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def _common(sizes: Sequence[float]) -> float:
-    """The one size if all agree, else 0, which means unknown."""
+    """Return the one size if all agree, else 0, which means unknown."""
     if len(sizes) and np.allclose(sizes, sizes[0], rtol=1e-4, atol=0):
         return float(sizes[0])
     return 0.0

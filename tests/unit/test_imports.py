@@ -20,7 +20,7 @@ LEVELS = (
     ("training",),
     ("picking",),
     ("figures", "final"),
-    ("report", "label_page"),
+    ("report", "label_page", "inspection"),
     ("commands",),
 )
 ROOT_LEVEL = -1

@@ -158,7 +158,7 @@ def _without_contradictions(
     marks: Mapping[str, Points],
     radii: Mapping[str, float],
 ) -> dict[str, Points]:
-    """The negatives that are not marked as particles as well."""
+    """Return the negatives that are not marked as particles as well."""
     kept, dropped = {}, []
     for name, xy in negatives.items():
         clear = np.ones(len(xy), bool)
@@ -208,7 +208,7 @@ def _size(areas: Areas) -> int:
 
 
 def _counted(n: int, noun: str, one: str = "", many: str = "") -> str:
-    """ "1 mark lies", "3 marks lie"."""
+    """Say "1 mark lies", "3 marks lie"."""
     verb = one if n == 1 else many
     return f"{n} {noun}{'' if n == 1 else 's'}{' ' if verb else ''}{verb}"
 

@@ -65,9 +65,11 @@ class Findings(logging.Handler):
         self.warnings: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning as a finding."""
         self.warn(record.getMessage())
 
     def warn(self, line: str) -> None:
+        """Add a finding."""
         self.warnings.append(line)
         print(f"  warning: {line}")
 
@@ -228,7 +230,7 @@ def _check_scales(
 
 
 def _check_external(config: Mapping[str, Any], manifests: Mapping[str, pd.DataFrame]) -> None:
-    """Picks of other programs can be read and match."""
+    """Check that picks of other programs can be read and match."""
     from fewpick.external.external_picks import read_external
 
     for name, spec in config["external_picks"].items():
@@ -347,7 +349,7 @@ def _say_plan(
     """Numbers of jobs, and their time on this machine."""
     import os
 
-    from fewpick.commands import estimate
+    from fewpick.inspection import estimate
 
     n_images = sum(len(files.micrographs) for files in plan.datasets.values())
     print(
@@ -382,7 +384,7 @@ def _say_plan(
 
 
 def _words(seconds: float) -> str:
-    """A time as one would say it."""
+    """Return a time as one would say it."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     if seconds < 5400:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from fewpick.commands.shared import add_diameter, positive, run
-from fewpick.commands.survey import Survey
+from fewpick.inspection.survey import Survey
 
 EPILOG = """\
 example:
@@ -99,10 +99,10 @@ def _init(arguments: argparse.Namespace) -> int:
     import yaml
 
     from fewpick.atomic import atomic_path
-    from fewpick.commands.survey import look
     from fewpick.config.complete import complete
     from fewpick.config.schema import load_schema
     from fewpick.errors import InputError
+    from fewpick.inspection.survey import look
 
     files, coordinates = _told_apart(arguments.paths)
     micrographs = _one_source(files or [_ask("folder or glob of micrographs")])
@@ -149,15 +149,15 @@ def compose(
     scale: float = 1.0,
     fmt: str | None = None,
 ) -> str:
-    """The configuration as YAML text with comments.
+    """Return the configuration as YAML text with comments.
 
     Parameters
     ----------
-    survey: what was seen
-    name: of the data set
-    micrographs, coordinates: as given
-    pixel_size: as given; None leaves it to the headers
-    scale, fmt: as given
+    survey : what was seen
+    name : of the data set
+    micrographs, coordinates : as given
+    pixel_size : as given; None leaves it to the headers
+    scale, fmt : as given
     """
     splits = survey.splits
     extra = ""
@@ -247,7 +247,7 @@ def _one_source(files: list[str]) -> str:
 
 
 def _name(micrographs: str) -> str:
-    """A name for the data set: of the folder, or of the one above `micrographs`."""
+    """Return a name for the data set: of the folder, or of the one above `micrographs`."""
     parts = [p for p in Path(micrographs).absolute().parts if not set(p) & set("*?[")]
     parts = [p for p in parts if p.lower() not in ("micrographs", "images", "mrc", "raw", "/")]
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", parts[-1]).strip("_.-") if parts else ""

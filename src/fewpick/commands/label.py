@@ -155,7 +155,7 @@ def _helpers(
     Callable[[float | None], Ranker | None] | None,
     Picker | None,
 ]:
-    """What makes proposals and ranks tiles, by the diameter; and a model with a size of its own."""
+    """Return what proposes and ranks by the diameter, and a model with a size of its own."""
     from fewpick.label_page.proposals import BlobProposer, FileProposer, ModelProposer, Unsized
 
     propose: Callable[[float | None], Proposer] = BlobProposer
@@ -204,7 +204,7 @@ def _take_diameter(session: Session, trained: Picker, paths: Sequence[Path]) -> 
 
 
 def _commands(arguments: argparse.Namespace) -> list[str]:
-    """What to type when labels are there."""
+    """Return what to type when labels are there."""
     micrographs, labels = shlex.quote(arguments.micrographs), shlex.quote(str(arguments.output))
     return [
         f"fewpick init {micrographs} {labels} -o mine.yaml",

@@ -52,6 +52,7 @@ def check_writable(path: Path) -> None:
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the device."""
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),
@@ -61,6 +62,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_diameter(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the particle diameter."""
     parser.add_argument(
         "--diameter", type=positive, metavar="PX", help="particle diameter in px of the micrographs"
     )
@@ -86,7 +88,7 @@ def add_model_size(parser: argparse.ArgumentParser) -> None:
 
 
 def model_size(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `add_model_size` was told, as keywords of `Picker`."""
+    """Return what `add_model_size` was told, as keywords of `Picker`."""
     return {
         "dataset": arguments.dataset,
         "radius": None if arguments.diameter is None else arguments.diameter / 2,
@@ -96,7 +98,7 @@ def model_size(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def positive(text: str) -> float:
-    """A number above 0, for argparse."""
+    """Return a number above 0, for argparse."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")

@@ -29,13 +29,13 @@ def complete(config: Mapping[str, Any], schema: Config, source: str = "config.ya
 
     Parameters
     ----------
-    config: as read from YAML; is not changed
-    schema: JSON schema whose `default`s are to be filled in
-    source: name of the file, for messages
+    config : as read from YAML; is not changed
+    schema : JSON schema whose `default`s are to be filled in
+    source : name of the file, for messages
 
     Raises
     ------
-    InputError: an unknown key, a missing one, or a value that cannot be used
+    InputError : an unknown key, a missing one, or a value that cannot be used
     """
     for path, value in _numbers(config):
         # Infinity is above, and NaN not below, whatever limit the schema sets. YAML's integers

@@ -34,7 +34,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """Number of values, with those of an alias counted wherever it stands."""
+    """Return the number of values, with those of an alias counted wherever it stands."""
     if id(node) not in known:
         held = node.value if isinstance(node, yaml.CollectionNode) else []
         parts = [part for item in held for part in (item if isinstance(item, tuple) else (item,))]

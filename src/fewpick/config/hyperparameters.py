@@ -22,9 +22,9 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
 
     Parameters
     ----------
-    config: complete configuration
-    arm: key of `arms`
-    ratio, seed: labelled ratio and seed of the training
+    config : complete configuration
+    arm : key of `arms`
+    ratio, seed : labelled ratio and seed of the training
 
     Returns
     -------

@@ -202,7 +202,7 @@ def _dataset(name: str, config: dict[str, Any]) -> DatasetFiles:
 
 
 def _files(path: str, key: str) -> list[str]:
-    """The file at `path`, or the files in that folder; `key` of the configuration names it."""
+    """List the file at `path`, or the files in that folder, which the key `key` names."""
     where = Path(path)
     if where.is_dir():
         files = sorted(

@@ -40,11 +40,11 @@ NAMED = {
 
 
 def render(schema: Schema) -> str:
-    """The reference as Markdown.
+    """Return the reference as Markdown.
 
     Parameters
     ----------
-    schema: the configuration's schema, as read from YAML
+    schema : the configuration's schema, as read from YAML
     """
     lines = [HEAD]
     for name, section in schema["properties"].items():

@@ -94,18 +94,18 @@ def read_picks(
 
     Parameters
     ----------
-    path: path
+    path : path
         File or folder; a folder must hold files of one format.
-    fmt: str, optional
+    fmt : str, optional
         A key of `FORMATS`; recognised by content and suffix when left out.
-    shapes: dict, optional
+    shapes : dict, optional
         (ny, nx) per micrograph; cryoSPARC files are measured by them.
-    scale: float
+    scale : float
         Multiplies the coordinates and sizes, such as the factor Topaz downsampled by.
 
     Returns
     -------
-    picks: dict
+    picks : dict
         Name as the file gives it (its stem, where it gives none) to `Picks`.
 
     Raises
@@ -199,16 +199,16 @@ def write_picks(
 
     Parameters
     ----------
-    path: path
+    path : path
         File for json, topaz; folder for box, cbox (a file for one micrograph); either for csv and
         star: a file holds all micrographs, a folder one file each.
-    picks: dict
+    picks : dict
         Micrograph to its `Picks`.
-    fmt: str, optional
+    fmt : str, optional
         A key of `FORMATS`; by the suffix of `path` when left out.
-    scale: float
+    scale : float
         The reader's factor: coordinates are divided by it.
-    options:
+    options
         `box_size` (px of the original frame: box, cbox, csv), `names` (name to write per
         micrograph: star), `pixel_size` (Angstrom: star). Formats without room ignore them.
 

@@ -31,13 +31,13 @@ def read_areas(
 
     Parameters
     ----------
-    path: file, delimited by tabs, commas or spaces
-    shapes: micrograph name -> (ny, nx), px
+    path : file, delimited by tabs, commas or spaces
+    shapes : micrograph name -> (ny, nx), px
 
     Returns
     -------
-    areas: micrograph name -> (n, 4) int64 array of x0, y0, x1, y1; empty for a header alone
-    match: which names of the file mean which micrograph, and which mean none
+    areas : micrograph name -> (n, 4) int64 array of x0, y0, x1, y1; empty for a header alone
+    match : which names of the file mean which micrograph, and which mean none
 
     Raises
     ------
@@ -94,7 +94,7 @@ def write_areas(path: str | Path, areas: Mapping[str, ArrayLike]) -> None:
 
 
 def overlapping(areas: ArrayLike, area: ArrayLike) -> NDArray[np.intp]:
-    """Indices of those of `areas`, (n, 4), that share a pixel with `area`, (4,)."""
+    """Find those of `areas`, (n, 4), that share a pixel with `area`, (4,)."""
     held, one = np.asarray(areas).reshape(-1, 4), np.asarray(area)
     return np.flatnonzero((held[:, :2] < one[2:]).all(1) & (one[:2] < held[:, 2:]).all(1))
 

@@ -19,6 +19,7 @@ from fewpick.micrographs import stem
 
 
 def sniff(head: str) -> bool:
+    """Tell whether a file that begins so is an EMAN box file."""
     first = next((line.split() for line in head.splitlines() if line.strip()), [])
     return len(first) in (4, 5) and all(NUMBER.fullmatch(word) for word in first)
 

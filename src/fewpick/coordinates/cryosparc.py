@@ -23,6 +23,7 @@ COMPRESSED = b"\x95CSDAT"  # how the other form of the files begins, a stream of
 
 
 def sniff(head: str) -> bool:
+    """Tell whether a file that begins so is a cryoSPARC .cs file."""
     return head[1:6] == "NUMPY"
 
 

@@ -26,6 +26,7 @@ XS, YS, NAMES = (X, "x", "x_coord"), (Y, "y", "y_coord"), (NAME, "micrograph", "
 
 
 def sniff(head: str) -> bool:
+    """Tell whether a file that begins so is a CSV table of picks."""
     first = next((line.lower() for line in head.splitlines() if line.strip()), "")
     columns = {column.strip(' "') for column in re.split(r"[,;\s]", first)}
     return any({x.lower(), y.lower()} <= columns for x, y in zip(XS[:2], YS[:2], strict=True))

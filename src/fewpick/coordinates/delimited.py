@@ -27,12 +27,12 @@ def read_columns(
 
     Parameters
     ----------
-    path: path
+    path : path
         The table.
-    x, y, name: list of str
+    x, y, name : list of str
         Names that the column may have, the usual one first. Without a column of names the stem of
         the file is the key.
-    score, diameter: str
+    score, diameter : str
         Names of columns that may be missing.
 
     Raises
@@ -106,6 +106,7 @@ class Table:
         return held[0]
 
     def strings(self, column: str) -> list[str]:
+        """Return a column as text, without surrounding blanks."""
         at = self.columns.index(column.lower())
         return [fields[at].strip() for _, fields in self.rows]
 

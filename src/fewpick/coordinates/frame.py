@@ -36,23 +36,23 @@ def read_in_frame(
 
     Parameters
     ----------
-    path: path
+    path : path
         File or folder.
-    shapes: dict
+    shapes : dict
         Micrograph name to (ny, nx), px.
-    fmt: str, optional
+    fmt : str, optional
         Format; recognised when left out.
-    y_axis: str
+    y_axis : str
         "down": y counts rows from the first of the array; "up": from the last.
-    scale: float
+    scale : float
         Pixels of the micrograph per unit of the coordinates.
-    left_out: names
+    left_out : names
         Further micrographs, whose points are dropped. They take part in the matching of names, so
         that no point of theirs goes to another micrograph.
 
     Returns
     -------
-    picks: dict
+    picks : dict
         Micrograph name to `Picks` inside the image, each point once; micrographs that the file
         does not name are absent.
 

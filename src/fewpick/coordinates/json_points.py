@@ -17,6 +17,7 @@ from fewpick.errors import InputError
 
 
 def sniff(head: str) -> bool:
+    """Tell whether a file that begins so is a JSON file of points."""
     return head.lstrip().startswith("{")
 
 

@@ -68,11 +68,11 @@ class Match:
 
     Attributes
     ----------
-    matched: dict
+    matched : dict
         Key in the coordinate file to micrograph.
-    unmatched_keys: dict
+    unmatched_keys : dict
         Key to the reason why it matches none, with the nearest micrographs.
-    unmatched_micrographs: list
+    unmatched_micrographs : list
         Micrographs that no key names: not annotated.
     """
 

@@ -25,13 +25,13 @@ class Picks:
 
     Attributes
     ----------
-    xy: (n, 2) float64 array
+    xy : (n, 2) float64 array
         x = column, y = row, 0-based pixel centres, as the file gives them.
-    score: (n,) float64 array or None
+    score : (n,) float64 array or None
         The picker's figure of merit; higher is better.
-    diameter: float or None
+    diameter : float or None
         Box size or particle diameter in px, when the file gives one.
-    pixel_size: float or None
+    pixel_size : float or None
         Angstrom per px of `xy`, when the file gives it.
     """
 
@@ -41,6 +41,7 @@ class Picks:
     pixel_size: float | None = None
 
     def __len__(self) -> int:
+        """Return the number of picks."""
         return len(self.xy)
 
     def scaled(self, factor: float) -> Picks:

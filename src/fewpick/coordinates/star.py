@@ -28,6 +28,7 @@ NO_SCORE = -999.0  # RELION's own mark, as manual picks carry it
 
 
 def sniff(head: str) -> bool:
+    """Tell whether a file that begins so is a STAR file."""
     return any(line.startswith("data_") for line in head.splitlines())
 
 

@@ -19,6 +19,7 @@ NAME, X, Y, SCORE = "image_name", "x_coord", "y_coord", "score"
 
 
 def sniff(head: str) -> bool:
+    """Tell whether a file that begins so is Topaz's table."""
     first = next((line for line in head.splitlines() if line.strip()), "").lower()
     return all(column in first for column in (X, Y))
 

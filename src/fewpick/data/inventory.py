@@ -29,8 +29,8 @@ def inventory_table(
 
     Parameters
     ----------
-    micrographs, coordinates: paths
-    on_bad: what becomes of broken micrographs, as in `fewpick.micrographs.sort_out`
+    micrographs, coordinates : paths
+    on_bad : what becomes of broken micrographs, as in `fewpick.micrographs.sort_out`
 
     Returns
     -------

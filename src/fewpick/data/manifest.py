@@ -38,23 +38,23 @@ def build_manifest(
 
     Parameters
     ----------
-    spec: dict
+    spec : dict
         The data set's block of the configuration: `coordinates` (none: nothing is annotated),
         `format`, `y_axis`, `scale`, `pixel_size`, and `particle_radius` or
         `particle_diameter_angstrom`.
-    micrographs: dict
+    micrographs : dict
         Path to header, in the order wanted (`fewpick.micrographs.read_headers`).
-    left_out: dict, optional
+    left_out : dict, optional
         Micrographs that are not to be used, to the reason (`fewpick.micrographs.sort_out`). They
         and their coordinates count nowhere.
 
     Returns
     -------
-    manifest: DataFrame
+    manifest : DataFrame
         One row per micrograph: micrograph, path, ny, nx (px), pixel_size (Angstrom, NaN when
         unknown), annotated ("true" or "false"), n_particles; and, the same in each row, orientation
         (the verdict) and left_out (number of micrographs).
-    coordinates: DataFrame
+    coordinates : DataFrame
         micrograph, x, y (px, internal frame).
 
     Raises

@@ -291,7 +291,7 @@ def _prevalence(
 
 
 def _run(flags: NDArray[np.bool_]) -> slice:
-    """The slice that covers a single run of true values."""
+    """Return the slice that covers a single run of true values."""
     indices = np.flatnonzero(flags)
     return slice(int(indices[0]), int(indices[-1]) + 1) if len(indices) else slice(0, 0)
 

@@ -50,7 +50,7 @@ def mixture_location_and_scale(values: NDArray[np.floating]) -> tuple[float, flo
 
 
 def _fit(x: Floats, weights: Floats, belongs: Floats, n_values: int) -> tuple[float, float, float]:
-    """Expectation maximisation from a first guess of what belongs to the larger part.
+    """Maximise the expectation from a first guess of what belongs to the larger part.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Do the coordinates fit the images, or an image flipped, transposed or shifted against them?
+"""Test whether coordinates fit the images, or rather a flipped, transposed or shifted one.
 
 Averaging the image patches at the true centres leaves the average particle, bright, dark or
 ring-shaped; in any other frame it leaves noise. So the evidence for a frame is the energy of that
@@ -50,11 +50,11 @@ class Orientation:
 
     Attributes
     ----------
-    verdict: str
+    verdict : str
         "ok", "unclear", "<frame> suspected" or "shift by ... suspected".
-    evidence: dict
+    evidence : dict
         Energy of the average patch per frame, relative to what noise may have.
-    inverted: tuple of paths
+    inverted : tuple of paths
         Micrographs whose particles have the opposite contrast of those of the others.
     """
 
@@ -79,9 +79,9 @@ def measure_orientation(points: Mapping[Path, Points], radius: float) -> Orienta
 
     Parameters
     ----------
-    points: dict
+    points : dict
         Micrograph to its (n, 2) points x, y in the declared frame, px.
-    radius: float
+    radius : float
         Particle radius in px of the micrograph.
     """
     peopled = sorted(path for path, xy in points.items() if len(xy))
@@ -137,10 +137,10 @@ def flatten(image: Image32, binning: int, radius: float) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    image: (ny, nx) float32 array
-    binning: int
+    image : (ny, nx) float32 array
+    binning : int
         Pixels per side averaged into one.
-    radius: float
+    radius : float
         Particle radius in binned px.
     """
     ny, nx = (side // binning * binning for side in image.shape)

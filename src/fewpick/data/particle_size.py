@@ -36,7 +36,7 @@ def measure_radius(points: Mapping[Path, Points]) -> float | None:
 
     Parameters
     ----------
-    points: micrograph -> (n, 2) centres x, y in the frame of its array, px
+    points : micrograph -> (n, 2) centres x, y in the frame of its array, px
     """
     peopled = [path for path in sorted(points) if len(points[path])][:SAMPLED]
     distance = neighbour_distance(points)

@@ -273,7 +273,7 @@ def low_pass(image: Image, resolution: float) -> Image:
 
 
 def in_pixels(angstrom: float | None, pixel_size: float | None, name: str) -> float | None:
-    """A resolution in pixels of the micrograph; None for none.
+    """Return a resolution in pixels of the micrograph; None for none.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def _fingerprint(path: Path) -> str:
 
 
 def by_dataset(paths: Iterable[str | Path]) -> dict[str, list[Path]]:
-    """Data set -> its shards, from paths `.../{dataset}/{shard}.mrcs`."""
+    """Group paths `.../{dataset}/{shard}.mrcs` by data set."""
     grouped: dict[str, list[Path]] = {}
     for path in map(Path, paths):
         grouped.setdefault(path.parent.name, []).append(path)

@@ -230,7 +230,7 @@ def label_counts(
     unit: str = "micrograph",
     tile_size: int = 96,
 ) -> dict[str, int | None]:
-    """Number of training units to label in each data set; None leaves it to the ratio.
+    """Return the number of training units to label in each data set; None leaves it to the ratio.
 
     Parameters
     ----------
@@ -434,7 +434,7 @@ def _units(m: _Annotation, unit: str = "micrograph", tile_size: int = 0) -> Iter
 def _total(
     micrographs: Sequence[_Annotation], units: Sequence[_Unit], unit: str, tile_size: int
 ) -> int:
-    """What a labelled ratio is a share of: all units, also tiles that do not qualify."""
+    """Return what a labelled ratio is a share of: all units, also tiles that do not qualify."""
     return sum(_n_tiles(m, tile_size) for m in micrographs) if unit == "tile" else len(units)
 
 
@@ -453,11 +453,11 @@ def _ranked(units: Sequence[_Unit], seed: int, dataset: str) -> list[_Unit]:
 
 
 def _round(value: float) -> int:
-    """The nearest whole number; a half goes up, unlike in `round`."""
+    """Return the nearest whole number; a half goes up, unlike in `round`."""
     return math.floor(value + 0.5)
 
 
 def _score(*key: str | int) -> float:
-    """A number in [0, 1) that depends on the key alone, on every machine."""
+    """Return a number in [0, 1) that depends on the key alone, on every machine."""
     digest = hashlib.sha256(json.dumps(key).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -57,14 +57,14 @@ def score_baselines(
 
     Parameters
     ----------
-    datasets: mapping of name to TruthFiles
-    split: Path
+    datasets : mapping of name to TruthFiles
+    split : Path
         `split.tsv` of the seed.
-    stacks, masks: mapping of data set name to paths of its shards
+    stacks, masks : mapping of data set name to paths of its shards
         The preprocessed stacks (float16) and the masks (int8); images are read one at a time.
-    seed: int
+    seed : int
         Of the splits; it also seeds the random picks.
-    radii: sequence of float
+    radii : sequence of float
         `evaluation.match_radii`, in particle diameters; the first is the headline.
 
     Returns
@@ -132,14 +132,14 @@ def difference_of_gaussians(
 
     Parameters
     ----------
-    image: (t, t) array
+    image : (t, t) array
         Preprocessed micrograph, target frame.
-    frame: Frame
-    truth: Truth
+    frame : Frame
+    truth : Truth
         Only its area, particle diameter and number of particles are used.
-    polarity: float
+    polarity : float
         -1 for dark particles, 1 for bright ones.
-    width: float
+    width : float
         Inner Gaussian's standard deviation in particle radii.
 
     Returns
@@ -168,10 +168,10 @@ def choose_filter(
 
     Parameters
     ----------
-    validation: sequence of Truth
+    validation : sequence of Truth
         Of one data set. Without any, dark particles and half a radius are assumed.
-    stacks: sequence of Path
-    radius: float
+    stacks : sequence of Path
+    radius : float
         Match radius in particle diameters.
     """
     settings = list(product(POLARITIES, WIDTHS))

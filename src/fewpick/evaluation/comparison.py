@@ -96,9 +96,9 @@ def build_table(
 
     Parameters
     ----------
-    scores, micrographs: paths of `scores.tsv` and `micrographs.tsv` of every run and baseline
+    scores, micrographs : paths of `scores.tsv` and `micrographs.tsv` of every run and baseline
         Data sets and arms keep the order in which they first appear.
-    reference: str
+    reference : str
         Arm that differences are taken against, `evaluation.reference_arm`.
 
     Returns
@@ -152,7 +152,7 @@ def read_counts(paths: Iterable[Path]) -> pd.DataFrame:
 
 
 def _select(counts: pd.DataFrame, dataset: Any, arm: Any, ratio: Any) -> pd.DataFrame:
-    """Counts of an arm at one ratio, all seeds: columns of `KEYS` and counts."""
+    """Return the counts of an arm at one ratio, all seeds: columns of `KEYS` and counts."""
     rows = counts[(counts["arm"] == arm) & (counts["labeled_ratio"] == ratio)]
     rows = rows if dataset == "all" else rows[rows["dataset"] == dataset]
     return rows[[*intervals.KEYS, *PICKS, *PIXELS]]
@@ -194,7 +194,7 @@ def _with_differences(group: pd.DataFrame, pairs: pd.DataFrame, headline: str) -
 
 
 def headline_column(columns: Iterable[str]) -> str:
-    """The first F1 column: `pick_f1_0.3` with the default radii."""
+    """Return the first F1 column: `pick_f1_0.3` with the default radii."""
     return next(c for c in columns if c.startswith("pick_f1_"))
 
 

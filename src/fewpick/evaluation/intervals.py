@@ -200,7 +200,7 @@ def _half_width(by_seed: FloatArray, variance: float, freedom: float) -> float:
 
 
 def _t(freedom: float) -> float:
-    """The two-sided 95 % quantile."""
+    """Return the two-sided 95 % quantile."""
     return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 

@@ -17,10 +17,10 @@ def write_markdown(table: pd.DataFrame, path: Path, reference: str = "supervised
 
     Parameters
     ----------
-    table: DataFrame
+    table : DataFrame
         From `build_table`.
-    path: Path
-    reference: str
+    path : Path
+    reference : str
         As in `build_table`.
     """
     headline = headline_column(table.columns)
@@ -97,7 +97,7 @@ def validation_use(part: pd.DataFrame) -> list[str]:
 
 
 def _rows(part: pd.DataFrame, headline: str, gain: str) -> list[str]:
-    """A markdown table, one line per arm."""
+    """Return a markdown table, one line per arm."""
     radius = headline.removeprefix("pick_f1_")
     lenient = [c for c in part.columns if c.startswith("pick_f1_") and c != headline][:1]
     columns = {
@@ -153,6 +153,6 @@ def seeds_above(mean: Any) -> str:
 
 
 def _count(value: float, noun: str) -> str:
-    """A number of things, with one decimal where seeds differ."""
+    """Return a number of things, with one decimal where seeds differ."""
     number = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
     return f"{number} {noun}" if value == 1 else f"{number} {noun}s"

@@ -30,16 +30,16 @@ def match(
 
     Parameters
     ----------
-    picks_xy: (n, 2) array
-    truth_xy: (m, 2) array
-    radius: float
+    picks_xy : (n, 2) array
+    truth_xy : (m, 2) array
+    radius : float
         Largest distance of a pair, in the unit of the points.
 
     Returns
     -------
-    pick_index, truth_index: (k,) int64 arrays
+    pick_index, truth_index : (k,) int64 arrays
         The pairs, by increasing pick index.
-    distance: (k,) float64 array
+    distance : (k,) float64 array
 
     Raises
     ------
@@ -109,8 +109,8 @@ def grow_matching(
 
     Returns
     -------
-    adds: (n,) bool array
-    found_with: (m,) int64 array
+    adds : (n,) bool array
+    found_with : (m,) int64 array
         Index of a pick, -1 for a true centre that no pick finds.
     """
     scores = np.asarray(scores, dtype=np.float64)
@@ -137,15 +137,15 @@ def precision_recall_curve(
 
     Parameters
     ----------
-    scores: (n,) array
-    is_true: (n,) bool array
-    n_truth: int
+    scores : (n,) array
+    is_true : (n,) bool array
+    n_truth : int
         Number of true centres, found or not.
 
     Returns
     -------
-    threshold: (k,) float64 array, falling
-    precision, recall: (k,) float64 arrays
+    threshold : (k,) float64 array, falling
+    precision, recall : (k,) float64 arrays
         Recall is NaN without true centres.
     """
     scores = np.asarray(scores, dtype=np.float64)
@@ -180,16 +180,16 @@ def choose_threshold(
 
     Parameters
     ----------
-    micrographs: iterable of (picks_xy, scores, truth_xy)
+    micrographs : iterable of (picks_xy, scores, truth_xy)
         One entry per micrograph, also those without picks or without truth.
-    radius: float
+    radius : float
         Largest distance of a pair, in the unit of the points.
 
     Returns
     -------
-    threshold: float
+    threshold : float
         0.5 if there is not a single pick.
-    f1: float
+    f1 : float
         In 0..1.
     """
     pooled_scores, pooled_adds, n_truth = [np.empty(0)], [np.empty(0, dtype=bool)], 0

@@ -16,7 +16,7 @@ def pixel_scores(pixels: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    pixels: DataFrame
+    pixels : DataFrame
         dataset micrograph split bin n_particle n_background: annotated pixels per bin (of 100) of
         probability, of test micrographs and the labelled part of validation micrographs.
 

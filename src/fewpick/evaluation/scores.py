@@ -76,11 +76,12 @@ class Scores:
     curve: pd.DataFrame
 
     def labelled(self, key: Key) -> Scores:
+        """Put the columns of a key before those of all tables."""
         return Scores(*(key.label(t) for t in (self.scores, self.micrographs, self.curve)))
 
     @classmethod
     def stack(cls, parts: Sequence[Scores]) -> Scores:
-        """The rows of several evaluations, one under the other."""
+        """Return the rows of several evaluations, one under the other."""
         return cls(
             *(
                 pd.concat([getattr(part, name) for part in parts], ignore_index=True)
@@ -105,11 +106,11 @@ def score_picks(
 
     Parameters
     ----------
-    truths: sequence of Truth
+    truths : sequence of Truth
         The test micrographs; all of them count.
-    picks: mapping of (dataset, micrograph) to Candidates
+    picks : mapping of (dataset, micrograph) to Candidates
         Those of micrographs not in `truths` are not looked at.
-    radii: sequence of float
+    radii : sequence of float
         Match radii in particle diameters; the first is the headline.
 
     Returns
@@ -168,9 +169,9 @@ def labelled_budget(ratio: pd.DataFrame, dataset: str) -> dict[str, int]:
 
     Parameters
     ----------
-    ratio: DataFrame
+    ratio : DataFrame
         `ratio-{r}.tsv`: dataset micrograph split labelled n_labeled_particles ...
-    dataset: str
+    dataset : str
         A data set, or "all".
     """
     rows = ratio if dataset == "all" else ratio[ratio["dataset"] == dataset]
@@ -202,22 +203,22 @@ def score_run(
 
     Parameters
     ----------
-    key: Key
+    key : Key
         Arm, labelled ratio and seed of the run.
-    datasets: mapping of name to TruthFiles
-    split, ratio: Path
+    datasets : mapping of name to TruthFiles
+    split, ratio : Path
         `split.tsv` and `ratio-{r}.tsv` of the seed.
-    candidates, pixels: Path
+    candidates, pixels : Path
         `candidates.tsv` and `pixels.tsv` of the run; None for a program that gives no mask.
-    threshold: Path
+    threshold : Path
         `threshold.json`; its `threshold` makes picks of candidates.
-    history: Path
+    history : Path
         `history.tsv`; its last `seconds` is the training time.
-    radii: sequence of float
+    radii : sequence of float
         `evaluation.match_radii`, in particle diameters; the first is the headline.
-    warm_start: Path, optional
+    warm_start : Path, optional
         `history.tsv` of the training that the run went on from; its time counts too.
-    flipped_row: bool
+    flipped_row : bool
         Add the y-flipped picks as rows of the arm `y_flipped` (done for the reference arm).
 
     Returns
@@ -284,20 +285,20 @@ def score_external(
 
     Parameters
     ----------
-    key: Key
+    key : Key
         `labeled_ratio` NaN: another program's labels are its own affair.
-    dataset: str
+    dataset : str
         Data set that the picks belong to.
-    files: TruthFiles
-    split: Path
+    files : TruthFiles
+    split : Path
         `split.tsv` of the seed.
-    candidates: DataFrame
+    candidates : DataFrame
         micrograph x y [score], px of the original micrograph, internal y axis.
-    source: str
+    source : str
         File or folder of the picks, for messages.
-    radii: sequence of float
+    radii : sequence of float
         As in `score_run`.
-    covered: iterable of str, optional
+    covered : iterable of str, optional
         Micrographs the program was run on, if not all; others are left out of its rows.
 
     Raises
@@ -354,7 +355,7 @@ def _test_truths(datasets: Mapping[str, TruthFiles], split: Path) -> list[Truth]
 def _pick_scores(
     part: pd.DataFrame, ranking: pd.DataFrame, pairs: pd.DataFrame, radii: Sequence[float]
 ) -> dict[str, Any]:
-    """The pick columns of one row of the table."""
+    """Return the pick columns of one row of the table."""
     first = part[part["radius"] == radii[0]]
     n_truth, n_picks = int(first["n_truth"].sum()), int(first["n_picks"].sum())
     row: dict[str, Any] = {

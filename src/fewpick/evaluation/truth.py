@@ -31,9 +31,9 @@ class TruthFiles:
 
     Attributes
     ----------
-    spec: mapping
+    spec : mapping
         The data set's block of the configuration (particle radius or diameter, border).
-    manifest, coordinates: Path
+    manifest, coordinates : Path
         `results/data/{dataset}/manifest.tsv` and `coordinates.tsv`.
     """
 
@@ -56,6 +56,7 @@ class Truth:
 
     @property
     def key(self) -> tuple[str, str]:
+        """Return data set and micrograph."""
         return self.dataset, self.micrograph
 
     def inside(self, xy: FloatArray) -> BoolArray:
@@ -69,11 +70,11 @@ class Candidates:
 
     Attributes
     ----------
-    xy: (n, 2) float64 array
+    xy : (n, 2) float64 array
         px of the original micrograph.
-    score: (n,) float64 array
+    score : (n,) float64 array
         Ranks the candidates for precision-recall and average precision.
-    kept: (n,) bool array
+    kept : (n,) bool array
         The picks proper, which precision, recall and F1 are about.
     """
 
@@ -83,6 +84,7 @@ class Candidates:
 
     @classmethod
     def none(cls) -> Candidates:
+        """Make candidates of a micrograph that has none."""
         return cls(np.empty((0, 2)), np.empty(0), np.empty(0, dtype=bool))
 
     def within(self, truth: Truth) -> Candidates:
@@ -91,20 +93,20 @@ class Candidates:
         return Candidates(self.xy[where], self.score[where], self.kept[where])
 
     def flipped(self, ny: int) -> Candidates:
-        """The same with rows counted from the other end of the micrograph."""
+        """Return the same with rows counted from the other end of the micrograph."""
         xy = np.column_stack([self.xy[:, 0], ny - 1 - self.xy[:, 1]])
         return Candidates(xy, self.score, self.kept)
 
 
 def read_truths(datasets: Mapping[str, TruthFiles], split: Path, part: str) -> list[Truth]:
-    """The annotated micrographs of one part of the split.
+    """Return the annotated micrographs of one part of the split.
 
     Parameters
     ----------
-    datasets: mapping of name to TruthFiles
-    split: Path
+    datasets : mapping of name to TruthFiles
+    split : Path
         `results/splits/seed-{s}/split.tsv`; rows of other data sets are passed over.
-    part: "train", "val" or "test"
+    part : "train", "val" or "test"
 
     Raises
     ------
@@ -179,10 +181,10 @@ def validation_threshold(
 
     Parameters
     ----------
-    candidates: mapping of (dataset, micrograph) to Candidates
-    truths: sequence of Truth
+    candidates : mapping of (dataset, micrograph) to Candidates
+    truths : sequence of Truth
         The validation micrographs.
-    radius: float
+    radius : float
         Match radius in particle diameters.
     """
     # In units of each micrograph's particle diameter, so that data sets can be pooled.

@@ -21,7 +21,7 @@ def read_external(
     y_axis: str = "down",
     scale: float = 1.0,
 ) -> pd.DataFrame:
-    """Picks as a table of micrograph, x, y, score in pixels of the original micrographs.
+    """Return picks as a table of micrograph, x, y, score in pixels of the original micrographs.
 
     Parameters
     ----------

@@ -299,7 +299,7 @@ def extract(
 
 
 def _image_name(dataset: str, micrograph: str) -> str:
-    """A name that no other micrograph has, that is no number and holds no space."""
+    """Return a name that no other micrograph has, that is no number and holds no space."""
     return "m" + hashlib.sha256(f"{dataset}/{micrograph}".encode()).hexdigest()[:16]
 
 

@@ -45,6 +45,7 @@ class Remote:
 
     @property
     def name(self) -> str:
+        """Return the name of the file."""
         return urllib.parse.unquote(urllib.parse.urlsplit(self.url).path.rsplit("/", 1)[-1])
 
 
@@ -134,7 +135,7 @@ def check_room(folder: Path, n_bytes: int) -> None:
 
 
 def in_words(n_bytes: float) -> str:
-    """A number of bytes as people say it: 12.3 GB."""
+    """Return a number of bytes as people say it: 12.3 GB."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if n_bytes < 1000:
             return f"{n_bytes:.3g} {unit}" if unit != "bytes" else f"{n_bytes:.0f} bytes"

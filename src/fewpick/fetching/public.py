@@ -79,14 +79,17 @@ class Wanted:
 
     @property
     def name(self) -> str:
+        """Return the name of the data set."""
         return f"{self.source}-{self.entry}"
 
     @property
     def target(self) -> Path:
+        """Return the folder that the data set gets."""
         return self.folder / self.name
 
     @property
     def base(self) -> str:
+        """Return the address of the source or its mirror."""
         return (self.mirror or SOURCES[self.source]).rstrip("/")
 
 

@@ -26,13 +26,13 @@ def smooth_levels(
 
     Parameters
     ----------
-    image: (h, w) array
-    radius: particle radius, px of the image
+    image : (h, w) array
+    radius : particle radius, px of the image
 
     Returns
     -------
-    smooth: (h, w) float32 array
-    black, white: levels for the ice and the particles; carbon and contamination may saturate
+    smooth : (h, w) float32 array
+    black, white : levels for the ice and the particles; carbon and contamination may saturate
     """
     smooth = gaussian_filter(np.asarray(image, np.float32), max(PICTURE_SIGMA * radius, 0.7))
     side = max(3, round(BACKGROUND * radius))
@@ -43,20 +43,20 @@ def smooth_levels(
 
 
 def grey(image: NDArray[np.generic], radius: float) -> NDArray[np.uint8]:
-    """The picture of an image, (h, w) uint8; see `smooth_levels`."""
+    """Return the picture of an image, (h, w) uint8; see `smooth_levels`."""
     smooth, black, white = smooth_levels(image, radius)
     scaled = (smooth - black) * (255 / (white - black))
     return np.asarray(scaled.clip(0, 255) + 0.5, np.uint8)
 
 
 def choose_micrographs(micrographs: Path, n: int = 3) -> list[tuple[str, str]]:
-    """The worst, the best and evenly between: (dataset, micrograph), by F1, at most n per set.
+    """Choose (dataset, micrograph) by F1: the worst, the best and evenly between, n per set.
 
     Parameters
     ----------
-    micrographs: Path
+    micrographs : Path
         `micrographs.tsv` of a run.
-    n: int
+    n : int
     """
     table = read_table(micrographs)
     table = table[(table["radius"] == table["radius"].iloc[0]) & (table["arm"] != FLIPPED_ARM)]

@@ -25,10 +25,10 @@ def draw_circles(
 
     Parameters
     ----------
-    image: (h, w) array
-    groups: (n, 2) centres x, y in px of the image, and the colour of their circles
-    radius: px, of the particles, which also sets how much the picture is smoothed
-    path: file
+    image : (h, w) array
+    groups : (n, 2) centres x, y in px of the image, and the colour of their circles
+    radius : px, of the particles, which also sets how much the picture is smoothed
+    path : file
     """
     picture = Image.fromarray(grey(image, radius)).convert("RGB")
     draw = ImageDraw.Draw(picture)

@@ -48,9 +48,9 @@ def draw_scores(table: pd.DataFrame, path: Path) -> None:
 
     Parameters
     ----------
-    table: DataFrame
+    table : DataFrame
         From `table.build_table`.
-    path: Path
+    path : Path
     """
     headline = next(c for c in table.columns if c.startswith("pick_f1_"))
     styles = arm_styles(table)
@@ -74,10 +74,10 @@ def draw_precision_recall(table: pd.DataFrame, curves: Iterable[Path], path: Pat
 
     Parameters
     ----------
-    table: DataFrame
+    table : DataFrame
         From `table.build_table`.
-    curves: paths of `curve.tsv` of all runs and baselines
-    path: Path
+    curves : paths of `curve.tsv` of all runs and baselines
+    path : Path
     """
     headline = next(c for c in table.columns if c.startswith("pick_f1_"))
     radius = headline.removeprefix("pick_f1_")
@@ -122,15 +122,15 @@ def draw_precision_recall(table: pd.DataFrame, curves: Iterable[Path], path: Pat
 
 
 def draw_training(runs: Mapping[str, Sequence[Path]], title: str, path: Path) -> None:
-    """What happened during trainings, one colour per run.
+    """Draw what happened during trainings, one colour per run.
 
     Parameters
     ----------
-    runs: mapping of label to the run's `history.tsv` files
+    runs : mapping of label to the run's `history.tsv` files
         The files of one run follow each other (the warm start, then the arm); their steps are
         counted on. Columns that no run has are left out.
-    title: str
-    path: Path
+    title : str
+    path : Path
     """
     histories = {label: join_phases(paths) for label, paths in runs.items()}
     last = max((float(h["step"].max()) for h in histories.values() if len(h)), default=1.0)
@@ -177,16 +177,16 @@ def draw_micrographs(
 
     Parameters
     ----------
-    truths: sequence of Truth
+    truths : sequence of Truth
         The micrographs to draw, see `pictures.choose_micrographs`.
-    picks: mapping of (dataset, micrograph) to Candidates
+    picks : mapping of (dataset, micrograph) to Candidates
         From `truth.read_candidates`.
-    stacks: mapping of data set name to paths of its preprocessed shards
+    stacks : mapping of data set name to paths of its preprocessed shards
         One image at a time is read.
-    radius: float
+    radius : float
         Match radius in particle diameters.
-    title: str
-    path: Path
+    title : str
+    path : Path
     """
     figure, axes = _grid(len(truths), min(len(truths), 3), (6.0, 6.3))
     place = {t.key: axis for t, axis in zip(truths, axes, strict=True)}
@@ -307,7 +307,7 @@ def _title(dataset: str) -> str:
 
 
 def _grid(n: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """A figure with n panels of the given size in inches."""
+    """Make a figure with n panels of the given size in inches."""
     columns = max(columns, 1)
     rows = max(-(-n // columns), 1)
     figure = Figure(

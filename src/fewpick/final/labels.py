@@ -51,6 +51,7 @@ class Piece:
 
     @property
     def key(self) -> tuple[str, str]:
+        """Return data set and micrograph."""
         return self.dataset, self.micrograph
 
 
@@ -67,6 +68,7 @@ class Sheet:
 
     @property
     def key(self) -> tuple[str, str]:
+        """Return data set and micrograph."""
         return self.dataset, self.micrograph
 
 
@@ -131,7 +133,7 @@ def collect(
 
 
 def join(parts: Iterable[Labelled], folds: int) -> Labelled:
-    """The labels of several data sets together.
+    """Return the labels of several data sets together.
 
     Raises
     ------
@@ -155,7 +157,7 @@ def join(parts: Iterable[Labelled], folds: int) -> Labelled:
 
 
 def label_table(labels: Labelled, held: Sequence[Piece] = ()) -> pd.DataFrame:
-    """The table that a training reads, as `splits.label_subset` writes one.
+    """Return the table that a training reads, as `splits.label_subset` writes one.
 
     Parameters
     ----------
@@ -190,7 +192,7 @@ def label_table(labels: Labelled, held: Sequence[Piece] = ()) -> pd.DataFrame:
 
 
 def folds_of(labels: Labelled, n: int) -> list[tuple[Labelled, list[Piece]]]:
-    """What each of `n` folds trains on, and what it leaves out.
+    """Return what each of `n` folds trains on, and what it leaves out.
 
     Every label is left out once. A fold that would be left with nothing to train on leaves nothing
     out.
@@ -259,7 +261,7 @@ def _grouped(xy: Points, n: int) -> list[Points]:
 
 
 def _original(sheet: Sheet, held: Sequence[Piece]) -> dict[str, Any]:
-    """What is left out of one micrograph, in px of the original."""
+    """Return what is left out of one micrograph, in px of the original."""
     corners = [
         sheet.frame.to_original([[x0 - 0.5, y0 - 0.5], [x1 - 0.5, y1 - 0.5]]).ravel().tolist()
         for y0, x0, y1, x1 in (piece.window for piece in held if piece.window)

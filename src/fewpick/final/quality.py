@@ -77,6 +77,7 @@ class Candidates:
         )
 
     def places(self, micrograph: str) -> Points:
+        """Return the candidates of a micrograph, (n, 2) px."""
         return self.xy.get(micrograph, np.empty((0, 2)))
 
     def rates(self, micrograph: str) -> Floats:
@@ -87,7 +88,7 @@ class Candidates:
         return np.asarray(reached / max(len(self.sample), 1), np.float64)
 
     def rate_of_all(self) -> float:
-        """Number of candidates per micrograph."""
+        """Return the number of candidates per micrograph."""
         return len(self._sampled()) / max(len(self.sample), 1)
 
     def score_at(self, rate: float) -> float:
@@ -111,7 +112,7 @@ class Fold:
 
 
 def read_held(labels: pd.DataFrame) -> list[Held]:
-    """What a table of labels leaves out (`labels.label_table`), of one data set."""
+    """Return what a table of labels leaves out (`labels.label_table`), of one data set."""
     found = []
     for row in labels[labels["held"].notna()].to_dict("records"):
         held = json.loads(row["held"])
@@ -125,7 +126,7 @@ def read_held(labels: pd.DataFrame) -> list[Held]:
 
 
 def choose_rate(folds: Sequence[Fold], expected: float | None) -> tuple[float | None, str]:
-    """Picks per micrograph, and what they rest on.
+    """Return the picks per micrograph, and what they rest on.
 
     `areas`: the rate of the best F1 on areas left out, if these hold `ENOUGH` particles.
     `expected`: the number that the user expects. `marks`: the rate at which the share `KEPT_MARKS`
@@ -199,7 +200,7 @@ def judge(folds: Sequence[Fold], rate: float) -> dict[str, Any]:
 
 
 def verdict(quality: Mapping[str, Any]) -> list[str]:
-    """What that means, in sentences."""
+    """Return what that means, in sentences."""
     areas, marks, negatives = quality["areas"], quality["marks"], quality["negatives"]
     lines = []
     if areas["true"] >= ENOUGH:

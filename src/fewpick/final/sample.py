@@ -13,7 +13,7 @@ ENOUGH_UNLABELLED = 3
 
 
 def sample(labels: pd.DataFrame) -> list[tuple[str, str]]:
-    """Data set and name of the micrographs on which rates are measured, for each data set.
+    """Choose the micrographs on which rates are measured, for each data set.
 
     Those that no label touches, if there are enough; else all. The same for every fold.
 
@@ -31,7 +31,7 @@ def sample(labels: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def looked_at(labels: pd.DataFrame) -> set[tuple[str, str]]:
-    """The sample and the micrographs with labels left out; all when nothing is left out."""
+    """Return the sample and the micrographs with labels left out; all when nothing is left out."""
     held = labels[labels["held"].notna()]
     if held.empty:
         held = labels

@@ -25,10 +25,10 @@ class Tile:
 
     Attributes
     ----------
-    micrograph: name
-    area: px of the original
-    doubt: particles in dispute; None where there is no model to ask
-    particles: particles that the model sees there
+    micrograph : name
+    area : px of the original
+    doubt : particles in dispute; None where there is no model to ask
+    particles : particles that the model sees there
     """
 
     micrograph: str
@@ -41,7 +41,7 @@ class Ranker(Protocol):
     """Something that knows which tile helps most; see `ranking.Ranking`."""
 
     def best(self, finished: Mapping[str, Sequence[Area]], shown: Sequence[Tile]) -> Tile | None:
-        """The tile to label next; None when there is none left."""
+        """Return the tile to label next; None when there is none left."""
 
     def progress(self) -> tuple[int, int]:
         """Micrographs that were looked at, and all."""
@@ -68,15 +68,15 @@ def spread_out(
     diameter: float | None,
     seed: int = 0,
 ) -> Tile | None:
-    """A tile on the micrograph with the fewest labels, where no model can be asked.
+    """Return a tile on the micrograph with the fewest labels, where no model can be asked.
 
     Parameters
     ----------
-    shapes: micrograph name -> (ny, nx), px
-    labelled: micrograph name -> number of labels
-    finished, shown: as in `Ranking.best`
-    diameter: of particles, px
-    seed: of the choice between equals
+    shapes : micrograph name -> (ny, nx), px
+    labelled : micrograph name -> number of labels
+    finished, shown : as in `Ranking.best`
+    diameter : of particles, px
+    seed : of the choice between equals
     """
     rng = random.Random(f"{seed} {len(shown)}")
     visits = {name: sum(tile.micrograph == name for tile in shown) for name in shapes}
@@ -102,10 +102,10 @@ class Guide:
 
     Parameters
     ----------
-    paths: micrographs that can be read
-    shapes: micrograph name -> (ny, nx), px
-    propose: diameter (px or None) -> proposer
-    rank: diameter -> what ranks tiles by a model, or None when it needs a diameter; None without
+    paths : micrographs that can be read
+    shapes : micrograph name -> (ny, nx), px
+    propose : diameter (px or None) -> proposer
+    rank : diameter -> what ranks tiles by a model, or None when it needs a diameter; None without
         a model
     """
 
@@ -151,13 +151,13 @@ class Guide:
         labelled: Mapping[str, int],
         finished: Mapping[str, Sequence[Area]],
     ) -> Tile | None:
-        """The tile to label next, which counts as shown then; None when there is none left.
+        """Return the tile to label next, which counts as shown then; None when there is none left.
 
         Parameters
         ----------
-        diameter: of particles, px
-        labelled: micrograph name -> number of labels
-        finished: micrograph name -> finished areas
+        diameter : of particles, px
+        labelled : micrograph name -> number of labels
+        finished : micrograph name -> finished areas
         """
         with self._lock:
             self._current(diameter)
@@ -177,6 +177,7 @@ class Guide:
         return self._ranking.progress() if self._ranking is not None else (0, 0)
 
     def stop(self) -> None:
+        """Stop looking at micrographs."""
         if self._ranking is not None:
             self._ranking.stop()
 

@@ -46,6 +46,7 @@ class OfMicrograph:
     areas: list[Area] = field(default_factory=list)
 
     def copy(self) -> OfMicrograph:
+        """Return a copy that can be changed."""
         return OfMicrograph(list(self.marks), list(self.negatives), list(self.areas))
 
 
@@ -55,10 +56,10 @@ class Labels:
 
     Attributes
     ----------
-    of: micrograph name -> its labels
-    names: kind -> micrograph name -> the name that the file gives it
-    strangers: kind -> name -> points or areas of micrographs that are not at hand, (n, 2) or (n, 4)
-    diameter: of the particles, px; None when it is not known
+    of : micrograph name -> its labels
+    names : kind -> micrograph name -> the name that the file gives it
+    strangers : kind -> name -> points (n, 2) or areas (n, 4) of micrographs that are not at hand
+    diameter : of the particles, px; None when it is not known
     """
 
     of: dict[str, OfMicrograph]
@@ -72,9 +73,9 @@ class LabelFiles:
 
     Parameters
     ----------
-    path: of the marked particles; its suffix says the format
-    shapes: micrograph name -> (ny, nx), px, or `ANY_SIZE`
-    written: micrograph name -> the name to write for it
+    path : of the marked particles; its suffix says the format
+    shapes : micrograph name -> (ny, nx), px, or `ANY_SIZE`
+    written : micrograph name -> the name to write for it
 
     Raises
     ------
@@ -103,7 +104,7 @@ class LabelFiles:
         self.settings = path.with_name(f"{path.stem}.settings.yaml")
 
     def signature(self) -> dict[Path, tuple[int, int, int] | None]:
-        """What changes when a file is written: inode, size and time; None for a missing one."""
+        """Return inode, size and time, which change with a file; None for a missing one."""
         found: dict[Path, tuple[int, int, int] | None] = {}
         for path in (*self.paths.values(), self.settings):
             try:
@@ -161,6 +162,7 @@ class LabelFiles:
             write_picks(self.paths[kind], picks, fmt=self.format)
 
     def write_diameter(self, diameter: float) -> None:
+        """Write the particle diameter beside the labels."""
         text = f"# Particle diameter, px of the micrographs.\ndiameter: {diameter:g}\n"
         with atomic_path(self.settings) as temporary:
             temporary.write_text(text, encoding="utf-8")

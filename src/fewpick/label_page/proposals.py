@@ -32,15 +32,17 @@ class Proposer(Protocol):
 
     Attributes
     ----------
-    name: shown on the page
-    threshold: score from which proposals are shown at first; None when `propose` has to say
+    name : shown on the page
+    threshold : score from which proposals are shown at first; None when `propose` has to say
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return what the proposals are called on the page."""
 
     @property
-    def threshold(self) -> float | None: ...
+    def threshold(self) -> float | None:
+        """Return the score from which on candidates are shown."""
 
     def propose(self, path: Path) -> Picks:
         """Candidates of a micrograph with scores, px of the original."""
@@ -54,6 +56,7 @@ class ModelProposer:
         self.threshold: float | None = picker.threshold
 
     def propose(self, path: Path) -> Picks:
+        """Propose candidates of a micrograph."""
         return self.picker.find(self.picker.see(path))
 
 
@@ -66,6 +69,7 @@ class Unsized:
         self.name = name
 
     def propose(self, path: Path) -> Picks:
+        """Propose candidates of a micrograph."""
         return Picks(np.empty((0, 2)), np.empty(0))
 
 
@@ -79,6 +83,7 @@ class FileProposer:
         self.threshold: float | None = float(min(map(np.min, scores))) if scores else 1.0
 
     def propose(self, path: Path) -> Picks:
+        """Propose candidates of a micrograph."""
         picks = self._picks.get(path.name)
         if picks is None:
             return Picks(np.empty((0, 2)), np.empty(0))
@@ -92,7 +97,7 @@ class BlobProposer:
 
     Parameters
     ----------
-    diameter: of particles, px, or None while nobody has said it: nothing is proposed then
+    diameter : of particles, px, or None while nobody has said it: nothing is proposed then
     """
 
     name = "blob filter"

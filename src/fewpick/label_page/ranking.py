@@ -31,9 +31,9 @@ class Ranking:
 
     Parameters
     ----------
-    pickers: models, which vote
-    paths: micrographs to choose from
-    seed: of the order in which they are looked at
+    pickers : models, which vote
+    paths : micrographs to choose from
+    seed : of the order in which they are looked at
     """
 
     def __init__(self, pickers: Sequence[Picker], paths: Sequence[Path], seed: int = 0) -> None:
@@ -55,6 +55,7 @@ class Ranking:
                 self._thread.start()
 
     def stop(self) -> None:
+        """Stop looking at micrographs."""
         self._stop.set()
 
     def progress(self) -> tuple[int, int]:
@@ -64,13 +65,13 @@ class Ranking:
     def best(
         self, finished: Mapping[str, Sequence[Area]], shown: Sequence[Tile], patience: float = 60.0
     ) -> Tile | None:
-        """The tile to label next; None when there is none left.
+        """Return the tile to label next; None when there is none left.
 
         Parameters
         ----------
-        finished: micrograph name -> finished areas, whose tiles are done
-        shown: tiles that were shown already
-        patience: seconds to wait for a micrograph that has one
+        finished : micrograph name -> finished areas, whose tiles are done
+        shown : tiles that were shown already
+        patience : seconds to wait for a micrograph that has one
         """
         self.start()
         found: Tile | None = None
@@ -85,7 +86,7 @@ class Ranking:
         return found
 
     def _choose(self, finished: Mapping[str, Sequence[Area]], shown: Sequence[Tile]) -> Tile | None:
-        """The best tile of the micrographs that are ready."""
+        """Return the best tile of the micrographs that are ready."""
         held = [
             (area, window)
             for path, areas in self._areas.items()

@@ -67,6 +67,7 @@ class OnlyOurs:
         self.app, self.token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -118,11 +119,11 @@ class Application:
 
     Parameters
     ----------
-    session: the labels
-    paths: all micrographs, in the order in which they are shown
-    broken: those of them whose header cannot be read -> why
-    guide: proposals and the next tile
-    commands: what to type when the labels are there, a line each
+    session : the labels
+    paths : all micrographs, in the order in which they are shown
+    broken : those of them whose header cannot be read -> why
+    guide : proposals and the next tile
+    commands : what to type when the labels are there, a line each
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class Application:
         self.token = secrets.token_urlsafe(24)
 
     def asgi(self) -> ASGIApp:
-        """The application, with its guard."""
+        """Return the application, with its guard."""
         routes = [
             *(Route(f"/{name}", self._file) for name in FILES),
             Route("/api/session", self.get_session),
@@ -169,6 +170,7 @@ class Application:
         return Response(content, media_type=kind)
 
     def get_session(self, request: Request) -> Response:
+        """Answer with all micrographs and settings."""
         shapes, counts = self.session.files.shapes, self.session.counts()
         micrographs = []
         for path in self.paths:
@@ -195,6 +197,7 @@ class Application:
         )
 
     def get_changes(self, request: Request) -> Response:
+        """Answer with what changed since the page last asked."""
         version, names, notices = self.session.news(_number(request.query_params.get("since")))
         changed = {self.numbers[name]: self._labels(name) for name in names}
         return JSONResponse(
@@ -214,6 +217,7 @@ class Application:
         )
 
     def get_proposals(self, request: Request) -> Response:
+        """Answer with the candidates of a micrograph."""
         path = self._sound(request)
         name, picks, threshold = self.guide.proposals(path, self.session.labels.diameter)
         assert picks.score is not None
@@ -223,6 +227,7 @@ class Application:
         )
 
     def get_tile(self, request: Request) -> Response:
+        """Answer with a tile as JPEG."""
         path = self._sound(request)
         values = request.path_params
         if not 0 <= values["sigma"] <= LARGEST_SIGMA:
@@ -237,6 +242,7 @@ class Application:
         return Response(content, media_type="image/jpeg", headers=kept)
 
     async def post_change(self, request: Request) -> Response:
+        """Add or remove marks."""
         message = await _message(request)
         change = parse_change(message)
         client = str(message.get("client", ""))
@@ -244,9 +250,11 @@ class Application:
         return JSONResponse(self._answer(change.micrograph))
 
     async def post_undo(self, request: Request) -> Response:
+        """Undo the last change."""
         return await self._undo(request, self.session.undo)
 
     async def post_redo(self, request: Request) -> Response:
+        """Redo what was undone last."""
         return await self._undo(request, self.session.redo)
 
     async def _undo(self, request: Request, step: Any) -> Response:
@@ -257,6 +265,7 @@ class Application:
         return JSONResponse({"nothing": False, **self._answer(done.micrograph)})
 
     async def post_diameter(self, request: Request) -> Response:
+        """Set the particle diameter."""
         message = await _message(request)
         try:
             diameter = float(message["diameter"])
@@ -266,6 +275,7 @@ class Application:
         return JSONResponse(self._totals())
 
     async def post_next(self, request: Request) -> Response:
+        """Choose the tile to label next."""
         await _message(request)
         labels = self.session.labels
         counts = {name: marks + bad for name, (marks, bad, _) in self.session.counts().items()}
@@ -347,7 +357,7 @@ def _number(value: Any) -> int:
 
 
 async def _message(request: Request) -> dict[str, Any]:
-    """The JSON object that a request carries."""
+    """Return the JSON object that a request carries."""
     # Pages of other sites cannot send this type without asking first, and are not allowed to.
     if request.headers.get("content-type", "").split(";")[0] != "application/json":
         raise HTTPException(415)

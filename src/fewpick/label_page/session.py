@@ -45,6 +45,7 @@ class Change:
     remove: OfMicrograph = field(default_factory=OfMicrograph)
 
     def inverse(self) -> Change:
+        """Return the change that undoes this one."""
         return Change(self.micrograph, add=self.remove, remove=self.add)
 
     def kinds(self) -> list[str]:
@@ -58,13 +59,13 @@ class Session:
 
     Parameters
     ----------
-    files: LabelFiles
-    diameter: px, in place of the one that the files hold
+    files : LabelFiles
+    diameter : px, in place of the one that the files hold
 
     Attributes
     ----------
-    labels: Labels
-    version: int, grows with every change
+    labels : Labels
+    version : int, grows with every change
     """
 
     def __init__(self, files: LabelFiles, diameter: float | None = None) -> None:
@@ -115,9 +116,9 @@ class Session:
 
         Parameters
         ----------
-        client: the window that asks, whose undo takes the change back
-        change: Change
-        sent: page and number of the message; one that was done before is not done again, so that
+        client : the window that asks, whose undo takes the change back
+        change : Change
+        sent : page and number of the message; one that was done before is not done again, so that
             a page may send it anew when the answer was lost
 
         Returns

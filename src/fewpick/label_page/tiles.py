@@ -43,8 +43,8 @@ class Pyramid:
 
     Attributes
     ----------
-    levels: (ny / 2^k, nx / 2^k) float16 arrays
-    ground: (h, w) float32 array, the slowly varying part, of the last level's size
+    levels : (ny / 2^k, nx / 2^k) float16 arrays
+    ground : (h, w) float32 array, the slowly varying part, of the last level's size
     """
 
     levels: list[Half]
@@ -53,6 +53,7 @@ class Pyramid:
 
     @property
     def nbytes(self) -> int:
+        """Return the memory that is held, bytes."""
         return sum(level.nbytes for level in self.levels)
 
     def tile(self, level: int, row: int, column: int, sigma: float = 0.0) -> NDArray[np.uint8]:
@@ -60,8 +61,8 @@ class Pyramid:
 
         Parameters
         ----------
-        level, row, column: of the tile; tiles at the far edges are smaller
-        sigma: low-pass, standard deviation in px of the micrograph
+        level, row, column : of the tile; tiles at the far edges are smaller
+        sigma : low-pass, standard deviation in px of the micrograph
 
         Returns
         -------
@@ -83,7 +84,7 @@ class Pyramid:
         return np.asarray(scaled.clip(0, 255) + 0.5, np.uint8)
 
     def jpeg(self, level: int, row: int, column: int, sigma: float = 0.0) -> bytes:
-        """The same as a JPEG file."""
+        """Return the same as a JPEG file."""
         file = io.BytesIO()
         picture = Image.fromarray(self.tile(level, row, column, sigma))
         picture.save(file, format="JPEG", quality=QUALITY)
@@ -111,7 +112,7 @@ class Pyramid:
         return part[y0 - top : y1 - top, x0 - left : x1 - left]
 
     def _spread(self, level: int, sigma: float) -> float:
-        """Standard deviation of the ice at a level, robustly, from its middle."""
+        """Return the standard deviation of the ice at a level, robustly, from its middle."""
         key = (level, sigma)
         if key not in self.spreads:
             ny, nx = self.levels[level].shape
@@ -122,7 +123,7 @@ class Pyramid:
 
 
 def build_pyramid(image: NDArray[np.float32]) -> Pyramid:
-    """The pyramid of a micrograph, (ny, nx)."""
+    """Return the pyramid of a micrograph, (ny, nx)."""
     step = max(1, int(np.sqrt(image.size / 2**18)))
     middle, mad = location_and_mad(image[::step, ::step])
     spread = SIGMA_PER_MAD * mad or 1.0
@@ -151,7 +152,7 @@ class Pyramids:
 
     Parameters
     ----------
-    memory: bytes that the kept ones may take; the one in use always stays
+    memory : bytes that the kept ones may take; the one in use always stays
     """
 
     def __init__(self, memory: int = MEMORY) -> None:
@@ -161,7 +162,7 @@ class Pyramids:
         self._reading = threading.Lock()
 
     def get(self, path: Path) -> Pyramid:
-        """The pyramid of a micrograph, read when it is not there.
+        """Return the pyramid of a micrograph, read when it is not there.
 
         Raises
         ------
@@ -183,9 +184,11 @@ class Pyramids:
 
     @property
     def nbytes(self) -> int:
+        """Return the memory that is held, bytes."""
         return sum(pyramid.nbytes for pyramid in self._held.values())
 
     def __contains__(self, path: Path) -> bool:
+        """Tell whether the pyramid of a micrograph is held."""
         return path in self._held
 
     def _known(self, path: Path) -> Pyramid | None:
@@ -204,7 +207,7 @@ def n_levels(ny: int, nx: int) -> int:
 
 
 def _remaining(sigma: float, level: int) -> float:
-    """Standard deviation, px of a level, that is left of a low-pass after halving.
+    """Return the standard deviation, px of a level, that is left of a low-pass after halving.
 
     The mean of 2^k x 2^k pixels has the spread of a Gaussian with a variance of (4^k - 1) / 12.
     """

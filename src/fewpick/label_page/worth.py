@@ -9,12 +9,12 @@ AREAS = ((6, 0.85), (23, 0.85), (107, 0.87))
 
 
 def worth(n_marks: int, n_inside: int) -> str:
-    """A line about labels: how many, and what so many gave on a public data set.
+    """Return a line about labels: how many, and what so many gave on a public data set.
 
     Parameters
     ----------
-    n_marks: marked particles
-    n_inside: those of them in finished areas
+    n_marks : marked particles
+    n_inside : those of them in finished areas
     """
     if n_marks == 0:
         return "No particle is marked yet. A dozen, spread over micrographs, is a good beginning."

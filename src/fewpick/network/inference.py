@@ -33,9 +33,9 @@ def predict(network: nn.Module, images: Tensor, views: int = 4) -> Tensor:
 
     Parameters
     ----------
-    network: maps (n, 1, h, w) images to logits of that shape
-    images: (n, 1, h, w) float tensor on the network's device; h = w when views > 1
-    views: 1 to 8 elements of the dihedral group D4: first the four rotations, then those of the
+    network : maps (n, 1, h, w) images to logits of that shape
+    images : (n, 1, h, w) float tensor on the network's device; h = w when views > 1
+    views : 1 to 8 elements of the dihedral group D4: first the four rotations, then those of the
         mirrored image
 
     Returns
@@ -50,13 +50,13 @@ def predict(network: nn.Module, images: Tensor, views: int = 4) -> Tensor:
 
 
 def turned(images: Tensor, k: int) -> Tensor:
-    """The k-th of the eight rotations and flips of (..., h, w) images; the first is the image."""
+    """Return the k-th of the eight rotations and flips of (..., h, w) images; 0 is the image."""
     images = torch.rot90(images, k % 4, (-2, -1))
     return images.flip(-1) if k >= 4 else images
 
 
 def turned_back(images: Tensor, k: int) -> Tensor:
-    """The inverse of `turned`."""
+    """Return the inverse of `turned`."""
     images = images.flip(-1) if k >= 4 else images
     return torch.rot90(images, -(k % 4), (-2, -1))
 
@@ -77,15 +77,15 @@ def find_peaks(
 
     Parameters
     ----------
-    probability: (h, w) float array
-    radius: particle radius, px
-    area: y0, x0, y1, x1, half open; peaks elsewhere are left out
-    nms_radius: in particle radii
+    probability : (h, w) float array
+    radius : particle radius, px
+    area : y0, x0, y1, x1, half open; peaks elsewhere are left out
+    nms_radius : in particle radii
 
     Returns
     -------
-    xy: (n, 2) float64 array of x, y
-    score: (n,) float64 array, descending
+    xy : (n, 2) float64 array of x, y
+    score : (n,) float64 array, descending
     """
     smooth = gaussian_filter(np.asarray(probability, np.float32), SMOOTHING * radius)
     y0, x0, y1, x1 = area

@@ -36,10 +36,10 @@ def save_model(
 
     Parameters
     ----------
-    path: file
-    network: the weights
-    hyperparameters: as it was trained with
-    use: how to pick with it, see `picker.describe_use`
+    path : file
+    network : the weights
+    hyperparameters : as it was trained with
+    use : how to pick with it, see `picker.describe_use`
     """
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()

@@ -42,13 +42,13 @@ class UNet(nn.Module):
 
     Parameters
     ----------
-    stem_stride: int
+    stem_stride : int
         1, 2 or 4: reduction by the first layer.
-    widths: sequence of int
+    widths : sequence of int
         Channels per level; each further level halves the resolution.
-    norm: str
+    norm : str
         "group" (default; unaffected by what else is in the batch) or "batch".
-    dropout: float
+    dropout : float
         Channel dropout probability before the head.
     """
 

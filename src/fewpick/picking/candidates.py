@@ -97,7 +97,7 @@ def _batches(micrographs: Iterable[Micrograph], size: int) -> Iterator[list[Micr
 
 
 def _loaded(batch: list[Micrograph]) -> tuple[list[Micrograph], torch.Tensor]:
-    """The micrographs and their images, (n, 1, h, w) float32 on the host."""
+    """Return the micrographs and their images, (n, 1, h, w) float32 on the host."""
     images = np.stack([np.asarray(m.image, np.float32) for m in batch])
     return batch, torch.from_numpy(images)[:, None]
 

@@ -41,11 +41,11 @@ class Area:
 
     Attributes
     ----------
-    path: the micrograph
-    window: y0, x0, y1, x1, half open, px of the network's input
-    doubt: number of particles in dispute
-    particles: number of particles that most votes see
-    features: (d,) float64 array
+    path : the micrograph
+    window : y0, x0, y1, x1, half open, px of the network's input
+    doubt : number of particles in dispute
+    particles : number of particles that most votes see
+    features : (d,) float64 array
     """
 
     path: Path
@@ -66,13 +66,13 @@ def vote(
 
     Parameters
     ----------
-    pickers: models; a single one votes with its views
-    seen: the preprocessed micrograph
+    pickers : models; a single one votes with its views
+    seen : the preprocessed micrograph
 
     Returns
     -------
-    votes: (k, T, T) float64 array
-    features: (d, h, w) float64 array, T a multiple of h and w
+    votes : (k, T, T) float64 array
+    features : (d, h, w) float64 array, T a multiple of h and w
     """
     votes, features = [], []
     for picker in pickers:
@@ -105,9 +105,9 @@ def areas(pickers: Sequence[Picker], path: Path, tile_size: int | None) -> list[
 
     Parameters
     ----------
-    pickers: models
-    path: of the micrograph
-    tile_size: edge of a tile, px of the network's input; None takes the micrograph as one
+    pickers : models
+    path : of the micrograph
+    tile_size : edge of a tile, px of the network's input; None takes the micrograph as one
     """
     seen = pickers[0].see(path)
     votes, features = vote(pickers, seen)
@@ -137,7 +137,7 @@ def areas(pickers: Sequence[Picker], path: Path, tile_size: int | None) -> list[
 
 
 def choose_areas(candidates: Sequence[Area], n: int) -> list[Area]:
-    """The most disputed area first, then in turn the one that is disputed and unlike the others.
+    """Choose the most disputed area, then in turn one that is disputed and unlike the others.
 
     An area's worth is its doubt times its distance to the nearest one taken, which counts no more
     than the median distance of areas does.
@@ -180,7 +180,7 @@ def _entropy(p: FloatArray) -> FloatArray:
 def _windows(
     area: tuple[int, int, int, int], tile_size: int | None
 ) -> Iterator[tuple[int, int, int, int]]:
-    """The annotated area, or the whole tiles that fit into it, centred."""
+    """Return the annotated area, or the whole tiles that fit into it, centred."""
     y0, x0, y1, x1 = area
     if tile_size is None:
         yield area

@@ -46,12 +46,12 @@ def describe_use(
 
     Parameters
     ----------
-    micrographs: those that the model has picked
-    manifests: data set -> its manifest
-    specs: data set -> its particle size and border, as configured
-    threshold: as `thresholds.final_threshold` gives it
-    picking: the section of the configuration
-    particle_px, normalise, lowpass_angstrom: how the micrographs were preprocessed, as configured
+    micrographs : those that the model has picked
+    manifests : data set -> its manifest
+    specs : data set -> its particle size and border, as configured
+    threshold : as `thresholds.final_threshold` gives it
+    picking : the section of the configuration
+    particle_px, normalise, lowpass_angstrom : how the micrographs were preprocessed, as configured
 
     Returns
     -------
@@ -85,10 +85,10 @@ class Particle:
 
     Attributes
     ----------
-    radius, border: px of the original micrograph
-    longest: px of its longer side
-    pixel_size: angstrom per px, None when unknown
-    others: the same of micrographs of the set that differ in longer side or pixel size
+    radius, border : px of the original micrograph
+    longest : px of its longer side
+    pixel_size : angstrom per px, None when unknown
+    others : the same of micrographs of the set that differ in longer side or pixel size
     """
 
     radius: float
@@ -119,11 +119,11 @@ class PreparedMicrograph:
 
     Attributes
     ----------
-    image: (T, T) float16 array
-    frame: Frame
-    radius: particle radius, px of `image`
-    area: y0, x0, y1, x1, half open: where picks may lie
-    pixel_size: angstrom per px of the micrograph, None when unknown
+    image : (T, T) float16 array
+    frame : Frame
+    radius : particle radius, px of `image`
+    area : y0, x0, y1, x1, half open: where picks may lie
+    pixel_size : angstrom per px of the micrograph, None when unknown
     """
 
     image: NDArray[np.float16]
@@ -138,12 +138,12 @@ class Picker:
 
     Parameters
     ----------
-    path: `picker.safetensors`, or the folder or `model.safetensors` beside it
-    device: where to run
-    dataset: whose particle size is taken, for a model that was trained on several data sets
-    radius, diameter_angstrom: particle size, if not that of the training
-    border: margin without picks, px of the micrograph, if not that of the training
-    pixel_size: angstrom per px; None takes it from the micrographs
+    path : `picker.safetensors`, or the folder or `model.safetensors` beside it
+    device : where to run
+    dataset : whose particle size is taken, for a model that was trained on several data sets
+    radius, diameter_angstrom : particle size, if not that of the training
+    border : margin without picks, px of the micrograph, if not that of the training
+    pixel_size : angstrom per px; None takes it from the micrographs
 
     Raises
     ------
@@ -277,7 +277,7 @@ def is_model(path: str | Path) -> bool:
 
 
 def resolve(path: str | Path) -> Path:
-    """The file that says how to pick: the one given, or the one beside it.
+    """Return the file that says how to pick: the one given, or the one beside it.
 
     Raises
     ------
@@ -297,7 +297,7 @@ def resolve(path: str | Path) -> Path:
 
 
 def kept(picks: Picks, threshold: float) -> Picks:
-    """The picks with score >= threshold."""
+    """Return the picks with score >= threshold."""
     assert picks.score is not None
     chosen = picks.score >= threshold
     return Picks(picks.xy[chosen], picks.score[chosen], picks.diameter)
@@ -315,7 +315,7 @@ def _choose(path: Path, particles: Mapping[str, Any], dataset: str | None) -> Pa
 
 
 def _particles(spec: Mapping[str, Any], manifest: pd.DataFrame) -> dict[str, Any]:
-    """The first micrograph's particle, and those of micrographs of another size or pixel size."""
+    """Return the first micrograph's particle, and those of another size or pixel size."""
     kinds: list[dict[str, Any]] = []
     for row in manifest.to_dict("records"):
         pixel_size = None if pd.isna(row["pixel_size"]) else float(row["pixel_size"])

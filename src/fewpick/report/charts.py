@@ -155,5 +155,5 @@ def _interval(counts: pd.DataFrame, dataset: Any, arm: Any, ratio: Any) -> tuple
 
 
 def _number(value: Any) -> float | None:
-    """Rounded, and None where there is no value: JSON has no NaN."""
+    """Round a value; None where there is none, as JSON has no NaN."""
     return None if value is None or pd.isna(value) else round(float(value), DIGITS)

@@ -21,10 +21,10 @@ def describe(name: str, dataset: TruthFiles, masks: Iterable[Path], split: Path)
 
     Parameters
     ----------
-    name: of the data set
-    dataset: where its manifest is, and its particle size
-    masks: tables of its mask shards
-    split: `split.tsv` of one seed
+    name : of the data set
+    dataset : where its manifest is, and its particle size
+    masks : tables of its mask shards
+    split : `split.tsv` of one seed
 
     Returns
     -------
@@ -61,6 +61,6 @@ def describe(name: str, dataset: TruthFiles, masks: Iterable[Path], split: Path)
 
 
 def _range(values: np.ndarray[Any, np.dtype[np.float64]], unit: str) -> str:
-    """ "70 px", or "68 to 72 px"."""
+    """Say "70 px", or "68 to 72 px"."""
     low, high = (f"{value:.3g}" for value in (np.nanmin(values), np.nanmax(values)))
     return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"

@@ -92,7 +92,7 @@ def choose_shown(
 
 
 def advice(outcome: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What would make the picks, or what is known of them, better."""
+    """Return what would make the picks, or what is known of them, better."""
     lines = ["Look at the pictures below: circles on carbon, ice or gold, particles without one?"]
     if any(held["quality"]["areas"]["true"] < ENOUGH for held in outcome.values()):
         lines.append(

@@ -37,9 +37,9 @@ class Run:
 
     Attributes
     ----------
-    ratio: labelled ratio, None for picks that came from elsewhere
-    threshold: -inf if all candidates are picks
-    dataset, covered: data set and names of the micrographs that the program was run on; None stands
+    ratio : labelled ratio, None for picks that came from elsewhere
+    threshold : -inf if all candidates are picks
+    dataset, covered : data set and names of the micrographs that the program was run on; None is
         for all
     """
 
@@ -54,7 +54,7 @@ class Run:
     def read(
         cls, arm: str, ratio: float | None, candidates: str | Path, threshold: str | Path
     ) -> Self:
-        """A run from its table of candidates and its `threshold.json`."""
+        """Return a run from its table of candidates and its `threshold.json`."""
         use = json.loads(Path(threshold).read_text())
         return cls(
             arm,
@@ -66,6 +66,7 @@ class Run:
         )
 
     def covers(self, truth: Truth) -> bool:
+        """Tell whether the run picked a micrograph."""
         return self.dataset in (None, truth.dataset) and (
             self.covered is None or truth.micrograph in self.covered
         )
@@ -82,13 +83,13 @@ def build_gallery(
 
     Parameters
     ----------
-    truths: sequence of Truth
+    truths : sequence of Truth
         All test micrographs; counts are over them.
-    shown: sequence of (dataset, micrograph)
+    shown : sequence of (dataset, micrograph)
         Those with a picture.
-    runs: sequence of Run
-    stacks: mapping of data set to its preprocessed shards
-    radius: match radius in particle diameters
+    runs : sequence of Run
+    stacks : mapping of data set to its preprocessed shards
+    radius : match radius in particle diameters
 
     Returns
     -------
@@ -194,7 +195,7 @@ def _picture(truth: Truth, image: NDArray[np.generic], frame: Frame) -> dict[str
 
 
 def data_uri(pixels: NDArray[np.uint8]) -> str:
-    """A picture as it is put into a page."""
+    """Return a picture as it is put into a page."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="WEBP", quality=QUALITY, method=6)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -43,20 +43,20 @@ class Comparison:
 
     Attributes
     ----------
-    table: `comparison.tsv`
-    reference: arm that differences are taken against
-    micrographs, curves: tables of every run, control and other picker
-    trainings: sequence of Training
-    datasets: name -> TruthFiles
-    masks: name -> tables of its mask shards
-    stacks: name -> its preprocessed shards
-    split: `split.tsv` of the seed that the gallery shows
-    seed: that seed
-    runs: candidates of that seed; the pictures are chosen by the scores of the first one
-    chosen_by: `micrographs.tsv` of the first run
-    radius: headline match radius, particle diameters
-    config: complete configuration
-    versions: program -> version
+    table : `comparison.tsv`
+    reference : arm that differences are taken against
+    micrographs, curves : tables of every run, control and other picker
+    trainings : sequence of Training
+    datasets : name -> TruthFiles
+    masks : name -> tables of its mask shards
+    stacks : name -> its preprocessed shards
+    split : `split.tsv` of the seed that the gallery shows
+    seed : that seed
+    runs : candidates of that seed; the pictures are chosen by the scores of the first one
+    chosen_by : `micrographs.tsv` of the first run
+    radius : headline match radius, particle diameters
+    config : complete configuration
+    versions : program -> version
     """
 
     table: Path

@@ -23,12 +23,12 @@ NO_LEARNING = "difference_of_gaussians"
 
 
 def share(ratio: float) -> str:
-    """A labelled ratio as people say it: "5 %"."""
+    """Return a labelled ratio as people say it: "5 %"."""
     return f"{100 * ratio:.3g} %"
 
 
 def headline_of(table: pd.DataFrame) -> str:
-    """The first F1 column of a comparison table, `pick_f1_0.3` with the default radii."""
+    """Return the first F1 column of a comparison table, `pick_f1_0.3` with the default radii."""
     return next(c for c in table.columns if c.startswith("pick_f1_"))
 
 
@@ -39,7 +39,7 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def answers(table: pd.DataFrame, reference: str) -> list[str]:
-    """What was found, a sentence per data set and per labelled ratio."""
+    """Return what was found, a sentence per data set and per labelled ratio."""
     headline = headline_of(table)
     said = []
     for dataset, rows in _by_dataset(means(table)):
@@ -77,10 +77,10 @@ def cautions(
 
     Parameters
     ----------
-    table: from `table.build_table`
-    reference: arm that differences are taken against
-    datasets: rows of `datasets.describe`
-    health: rows of `health`
+    table : from `table.build_table`
+    reference : arm that differences are taken against
+    datasets : rows of `datasets.describe`
+    health : rows of `health`
     """
     said = list(_of_datasets(datasets))
     headline, rows = headline_of(table), means(table)
@@ -136,8 +136,8 @@ def health(run: Mapping[str, Any], history: pd.DataFrame) -> dict[str, Any]:
 
     Parameters
     ----------
-    run: arm, ratio, seed
-    history: joined over the phases, see `history.join_phases`
+    run : arm, ratio, seed
+    history : joined over the phases, see `history.join_phases`
 
     Returns
     -------
@@ -172,7 +172,7 @@ def health(run: Mapping[str, Any], history: pd.DataFrame) -> dict[str, Any]:
 
 
 def _fewest(rows: pd.DataFrame, best: Any, least: Any, headline: str) -> str:
-    """What the best picks needed, against what fewer or more labels gave."""
+    """Return what the best picks needed, against what fewer or more labels gave."""
     fewest, most = rows["n_labeled_particles"].min(), rows["n_labeled_particles"].max()
     if round(least["n_labeled_particles"]) < round(best["n_labeled_particles"]):
         return (
@@ -187,7 +187,7 @@ def _fewest(rows: pd.DataFrame, best: Any, least: Any, headline: str) -> str:
 
 
 def _gain(part: pd.DataFrame, headline: str, reference: str) -> Iterator[str]:
-    """The best other arm against the reference, at one labelled ratio."""
+    """Return the best other arm against the reference, at one labelled ratio."""
     base = part[part["arm"] == reference]
     others = part[(part["arm"] != reference) & part[f"delta_{headline}"].notna()]
     if base.empty or others.empty:
@@ -241,7 +241,7 @@ def _of_datasets(datasets: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _of_trainings(health: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line per arm and labelled ratio whose trainings ended far below their best."""
+    """Return a line per arm and labelled ratio whose trainings ended far below their best."""
     for arm, ratio in dict.fromkeys((row["arm"], row["ratio"]) for row in health):
         mine = [row for row in health if (row["arm"], row["ratio"]) == (arm, ratio)]
         fallen = [row for row in mine if row["state"] in ("collapsed", "drifted")]

@@ -47,7 +47,7 @@ HEALTH = {
 
 
 def datasets(rows: Sequence[Row]) -> str:
-    """A column per data set."""
+    """Return a column per data set."""
     lines = [
         "".join([_cell(title, head=True), *(_cell(fact(row)) for row in rows)])
         for title, fact in FACTS.items()
@@ -56,7 +56,7 @@ def datasets(rows: Sequence[Row]) -> str:
 
 
 def health_table(rows: Iterable[Row]) -> str:
-    """A row per training."""
+    """Return a row per training."""
     lines = []
     for row in rows:
         cells = [
@@ -155,7 +155,7 @@ def _table(
 
 
 def _cell(text: str, value: float | None = None, *, head: bool = False, below: str = "") -> str:
-    """A cell; `value` is what sorting goes by, `below` stands under the text, smaller."""
+    """Return a cell; `value` is what sorting goes by, `below` stands under the text, smaller."""
     tag, scope = ("th", ' scope="row"') if head else ("td", "")
     sort = "" if value is None or pd.isna(value) else f' data-value="{float(value)!r}"'
     more = f" <small>{escape(below)}</small>" if below else ""

@@ -51,7 +51,7 @@ class LabelledCrops:
     def draw(
         self, n: int, rng: np.random.Generator, device: torch.device = CPU
     ) -> tuple[Tensor, Tensor]:
-        """n views: images (n, 1, s, s) float32 and labels (n, 1, s, s) of 1, 0, -1."""
+        """N views: images (n, 1, s, s) float32 and labels (n, 1, s, s) of 1, 0, -1."""
         chosen = [self.items[i] for i in rng.choice(len(self.items), n, p=self.probability)]
         views = []
         for _, (y0, x0, y1, x1) in chosen:
@@ -72,7 +72,7 @@ def _freedom(extent: int, size: int) -> float:
 def unlabelled_views(
     micrographs: Sequence[Micrograph], n: int, size: int, rng: np.random.Generator
 ) -> tuple[list[int], list[View]]:
-    """Indices of n micrographs, and a random view within the area of each."""
+    """Draw the indices of n micrographs, and a random view within the area of each."""
     indices = [int(i) for i in rng.integers(len(micrographs), size=n)]
     views = []
     for index in indices:
@@ -104,12 +104,12 @@ def crop(
 
     Parameters
     ----------
-    images: (T, T) arrays; only the neighbourhood of each view is read
-    views: one per image
-    size: edge of the crop, px
-    fill: "reflect" continues an image beyond its edges (bilinear interpolation); a number is put
+    images : (T, T) arrays; only the neighbourhood of each view is read
+    views : one per image
+    size : edge of the crop, px
+    fill : "reflect" continues an image beyond its edges (bilinear interpolation); a number is put
         there instead and turns on nearest-neighbour sampling, as labels need it
-    device: where the crops are made
+    device : where the crops are made
 
     Returns
     -------

@@ -31,26 +31,26 @@ class Micrograph:
 
     Attributes
     ----------
-    dataset, name, split: str
+    dataset, name, split : str
         `split` is train, val, test or unannotated.
-    image: (T, T) float16 array, mapped from disk
-    mask: (T, T) int8 array, mapped from disk
+    image : (T, T) float16 array, mapped from disk
+    mask : (T, T) int8 array, mapped from disk
         The full annotation (1 particle, 0 background, -1 unknown). Training learns from it inside
         `windows` only; elsewhere it serves diagnostics.
-    radius, disc: float
+    radius, disc : float
         Particle radius, and radius of the discs in the mask.
-    area: y0, x0, y1, x1
+    area : y0, x0, y1, x1
         The part that is image, without padding and unannotated border; half open.
-    frame: Frame
+    frame : Frame
         Map to the original micrograph.
-    windows: labelled areas, like `area`
-    points: (n, 2) float64 array
+    windows : labelled areas, like `area`
+    points : (n, 2) float64 array
         Labelled particle centres, x, y.
-    clicked: bool
+    clicked : bool
         Points outside the windows are clicked particles, and nothing is said about the rest.
-    expected: float or None
+    expected : float or None
         About how many particles the user expects in `area`.
-    negatives: (n, 2) float64 array
+    negatives : (n, 2) float64 array
         Places that are no particle, x, y.
     """
 
@@ -119,8 +119,8 @@ def load_training_set(
 
     Parameters
     ----------
-    stacks, masks: paths `.../{dataset}/{shard}.mrcs`, in the same order
-    ratio_table: `results/splits/seed-{s}/ratio-{r}.tsv`
+    stacks, masks : paths `.../{dataset}/{shard}.mrcs`, in the same order
+    ratio_table : `results/splits/seed-{s}/ratio-{r}.tsv`
 
     Raises
     ------

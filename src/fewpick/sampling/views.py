@@ -24,13 +24,13 @@ class View:
 
     Attributes
     ----------
-    y, x: float
+    y, x : float
         Centre in pixels of the source image.
-    angle: float
+    angle : float
         Rotation in radians.
-    mirrored: bool
+    mirrored : bool
         The crop's columns run the other way.
-    zoom: float
+    zoom : float
         Source pixels per crop pixel.
     """
 
@@ -45,13 +45,14 @@ class View:
         return math.ceil(size / 2 * math.sqrt(2) * self.zoom) + 2
 
     def quarter_turns(self, size: int) -> int | None:
-        """Number of quarter turns if pixels of the crop fall on pixels of the source, else None."""
+        """Return the quarter turns if pixels of crop and source coincide, else None."""
         turns = 2 * self.angle / math.pi
         fraction = (size - 1) / 2 % 1
         aligned = (self.y - fraction) % 1 == 0 and (self.x - fraction) % 1 == 0
         return int(turns) % 4 if aligned and turns == int(turns) and self.zoom == 1 else None
 
     def moved(self, dy: float, dx: float) -> View:
+        """Return the view of a source whose origin is elsewhere."""
         return replace(self, y=self.y + dy, x=self.x + dx)
 
     def map(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,10 +86,10 @@ def sample(images: Tensor, views: Sequence[View], size: int, *, nearest: bool = 
 
     Parameters
     ----------
-    images: (n, c, h, w) float tensor
-    views: n views
-    size: edge of the crops, px
-    nearest: take the nearest pixel (labels) instead of interpolating linearly (images)
+    images : (n, c, h, w) float tensor
+    views : n views
+    size : edge of the crops, px
+    nearest : take the nearest pixel (labels) instead of interpolating linearly (images)
 
     Returns
     -------
@@ -128,7 +129,7 @@ def _grid(
 
 
 def strong(images: Tensor, rng: np.random.Generator, generator: torch.Generator) -> Tensor:
-    """The photometric transform A: what another exposure of the same field might look like.
+    """Apply the photometric transform A: what another exposure of the same field might look like.
 
     Each with probability 0.8: contrast (factor e^+-0.4), brightness (+-0.3), a radial envelope or
     its mild inverse (defocus spread and B-factor act as an envelope of the transfer function),
@@ -138,9 +139,9 @@ def strong(images: Tensor, rng: np.random.Generator, generator: torch.Generator)
 
     Parameters
     ----------
-    images: (n, 1, h, w) float tensor, normalised to about unit standard deviation
-    rng: draws the parameters
-    generator: draws the noise, on the device of `images`
+    images : (n, 1, h, w) float tensor, normalised to about unit standard deviation
+    rng : draws the parameters
+    generator : draws the noise, on the device of `images`
     """
     n, _, height, width = images.shape
     device, dtype = images.device, images.dtype

@@ -124,8 +124,7 @@ def broken(
 
 
 def box_size(diameter: float, pixel_size: float) -> int:
-    """Side, in pixels, of an even box that a particle of `diameter` angstrom leaves empty at its
-    edges, blur included."""
+    """Return the side, px, of an even box whose edges a blurred particle leaves empty."""
     return 2 * int(np.ceil((diameter / 2 + 5 * RESIDUE_WIDTH) / pixel_size + 4))
 
 
@@ -172,7 +171,7 @@ def projections(
 
 
 def _chain(domain: Domain, rng: np.random.Generator) -> FloatArray:
-    """A confined walk with stiffness (n, 3), angstrom, that fills an ellipsoid with residues."""
+    """Draw a confined walk with stiffness (n, 3), angstrom, that fills an ellipsoid."""
     centre, semi_axes = np.array(domain.centre), np.array(domain.semi_axes)
     n = int(4 / 3 * np.pi * semi_axes.prod() / RESIDUE_VOLUME)
     walk = np.empty((n, 3))

@@ -89,7 +89,7 @@ class SimulatedMicrograph:
     contents: dict[str, int]
 
     def without_pixels(self) -> SimulatedMicrograph:
-        """What is known about it, in a few kilobytes."""
+        """Return what is known about it, in a few kilobytes."""
         nothing = np.empty((0, 0), np.float32)
         return replace(self, image=nothing, signal=nothing)
 

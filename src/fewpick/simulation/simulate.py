@@ -157,7 +157,7 @@ def _check(
 
 
 def _facts(micrograph: SimulatedMicrograph) -> dict[str, Any]:
-    """What `truth.json` says of one micrograph."""
+    """Return what `truth.json` says of one micrograph."""
     return {
         "n_particles": len(micrograph.particles),
         "snr": micrograph.snr,

@@ -44,14 +44,15 @@ class Consistency(Protocol):
 
     Attributes
     ----------
-    rounds: into how many rounds the steps are divided
-    draws: whether each round begins with labels drawn for a new student
+    rounds : into how many rounds the steps are divided
+    draws : whether each round begins with labels drawn for a new student
     """
 
     rounds: int
     draws: bool
 
-    def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None: ...
+    def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
+        """Draw the labels of a round."""
 
     def loss(
         self,
@@ -59,11 +60,14 @@ class Consistency(Protocol):
         teacher: nn.Module,
         rng: np.random.Generator,
         generator: torch.Generator,
-    ) -> tuple[Tensor, Diagnostics]: ...
+    ) -> tuple[Tensor, Diagnostics]:
+        """Return the loss of an unlabelled batch, and how its pseudo-labels look."""
 
-    def state(self) -> dict[str, Any]: ...
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint has to hold."""
 
-    def restore(self, state: Mapping[str, Any]) -> None: ...
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of a checkpoint."""
 
 
 @dataclass
@@ -72,11 +76,11 @@ class Pool:
 
     Attributes
     ----------
-    micrographs: unlabelled and labelled training micrographs
-    validation: micrographs whose labels choose thresholds, never gradients; may be empty
-    labelled: the labelled crops, for their prevalence
-    annotated: micrographs with labels of any kind, for the density of particles
-    batch_size, crop_size: of the unlabelled batch
+    micrographs : unlabelled and labelled training micrographs
+    validation : micrographs whose labels choose thresholds, never gradients; may be empty
+    labelled : the labelled crops, for their prevalence
+    annotated : micrographs with labels of any kind, for the density of particles
+    batch_size, crop_size : of the unlabelled batch
     """
 
     micrographs: Sequence[Micrograph]
@@ -90,6 +94,7 @@ class Pool:
     def crop(
         self, images: Sequence[NDArray[np.generic]], views: Sequence[View], *, fill: str | int
     ) -> Tensor:
+        """Crop the views of a batch."""
         return crop(images, views, self.crop_size, fill=fill, device=self.device)
 
 
@@ -246,6 +251,7 @@ class ObjectRule:
         rng: np.random.Generator,
         generator: torch.Generator,
     ) -> tuple[Tensor, Diagnostics]:
+        """Return the loss of an unlabelled batch, and how its pseudo-labels look."""
         pool = self.pool
         sheets = [pool.micrographs[i] for i, _ in self.drawn]
         indices, views = unlabelled_views(sheets, pool.batch_size, pool.crop_size, rng)
@@ -271,10 +277,12 @@ class ObjectRule:
         return without_validation([*found, *clicked], pool.annotated)[0]
 
     def state(self) -> dict[str, Any]:
+        """Return what a checkpoint has to hold."""
         drawn = [(index, torch.from_numpy(labels)) for index, labels in self.drawn]
         return {"drawn": drawn, "summary": self.summary}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of a checkpoint."""
         self.summary = dict(state["summary"])
         self.drawn = [(index, labels.cpu().numpy()) for index, labels in state["drawn"]]
 

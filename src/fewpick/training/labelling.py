@@ -49,11 +49,11 @@ def two_thresholds(
 
     Parameters
     ----------
-    probability: float tensor of any shape
+    probability : float tensor of any shape
 
     Returns
     -------
-    labels, weights: tensors like `probability`, of 0 and 1
+    labels, weights : tensors like `probability`, of 0 and 1
     """
     confidence = torch.maximum(probability, 1 - probability)
     labels = (probability >= pseudo_label_threshold).to(probability.dtype)
@@ -133,7 +133,7 @@ def equal_keep(
 
     Returns
     -------
-    labels, weights: tensors like `probability`, of 0 and 1
+    labels, weights : tensors like `probability`, of 0 and 1
     """
     labels = probability >= threshold
     weights = torch.zeros_like(probability)
@@ -167,11 +167,11 @@ def objects(
 
     Parameters
     ----------
-    shape: rows, columns of the image
-    xy: (n, 2) picks, best first, target frame
-    score: (n,) descending
-    threshold, doubt, ring: see above
-    radius, disc: particle radius and radius of the drawn disc, px
+    shape : rows, columns of the image
+    xy : (n, 2) picks, best first, target frame
+    score : (n,) descending
+    threshold, doubt, ring : see above
+    radius, disc : particle radius and radius of the drawn disc, px
 
     Returns
     -------

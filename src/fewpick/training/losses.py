@@ -16,8 +16,8 @@ def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
 
     Parameters
     ----------
-    logits: (n, 1, h, w) float tensor
-    labels: (n, 1, h, w) tensor
+    logits : (n, 1, h, w) float tensor
+    labels : (n, 1, h, w) tensor
         1 particle, 0 background, -1 no label.
 
     Returns
@@ -41,7 +41,7 @@ def masked_bce(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
     Parameters
     ----------
-    logits, labels, weights: (n, 1, h, w) float tensors; labels in [0, 1]
+    logits, labels, weights : (n, 1, h, w) float tensors; labels in [0, 1]
     """
     bce = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     return (weights * bce).mean()
@@ -58,8 +58,8 @@ def class_normalised_bce(
 
     Parameters
     ----------
-    logits, labels, weights: (n, 1, h, w) float tensors; labels 0 or 1
-    prevalence: pi, the share of particle pixels
+    logits, labels, weights : (n, 1, h, w) float tensors; labels 0 or 1
+    prevalence : pi, the share of particle pixels
     """
     bce = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     total = logits.sum() * 0

@@ -23,11 +23,16 @@ class Peaks(Protocol):
     """Candidates of one micrograph: xy (n, 2) in the target frame, and score (n,)."""
 
     @property
-    def micrograph(self) -> Micrograph: ...
+    def micrograph(self) -> Micrograph:
+        """Return the micrograph."""
+
     @property
-    def xy(self) -> NDArray[np.float64]: ...
+    def xy(self) -> NDArray[np.float64]:
+        """Return positions, (n, 2) px of the target frame."""
+
     @property
-    def score(self) -> NDArray[np.float64]: ...
+    def score(self) -> NDArray[np.float64]:
+        """Return scores, (n,)."""
 
 
 def final_threshold(found: Sequence[Peaks]) -> dict[str, object]:
@@ -71,8 +76,8 @@ def without_validation(
 
     Parameters
     ----------
-    training: peaks of training micrographs
-    labelled: further micrographs whose labels tell the density
+    training : peaks of training micrographs
+    labelled : further micrographs whose labels tell the density
     """
     known = {id(m): m for m in [*(f.micrograph for f in training), *labelled]}.values()
     density = {m.dataset: _density([k for k in known if k.dataset == m.dataset]) for m in known}

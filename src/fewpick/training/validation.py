@@ -57,7 +57,7 @@ UNKNOWN_SCORE = Validation(math.nan, math.nan, math.nan, math.nan)
 
 
 def validation_micrographs(micrographs: Iterable[Micrograph]) -> list[Micrograph]:
-    """The labelled ones of the validation part; none, with a warning, if they show too little."""
+    """Select the labelled ones of the validation part; none, with a warning, if too few."""
     labelled = [m for m in micrographs if m.split == "val" and m.windows]
     particles = sum(len(m.points) for m in labelled)
     if labelled and particles < ENOUGH_PARTICLES:
@@ -83,7 +83,7 @@ def probability_of(
 def peaks_of(
     network: nn.Module, micrograph: Micrograph, device: torch.device, views: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Picks of one micrograph in the target frame: xy (n, 2) and score (n,), best first."""
+    """Find the picks of one micrograph, target frame: xy (n, 2) and score (n,), best first."""
     probability = probability_of(network, micrograph, device, views)
     return find_peaks(probability, micrograph.radius, micrograph.area)
 

@@ -31,9 +31,9 @@ def measure(hyperparameters: Mapping[str, Any], target_size: int, device: torch.
 
     Parameters
     ----------
-    hyperparameters: as `config.resolve_arm` gives them
-    target_size: edge of the preprocessed micrographs, px
-    device: where training will run
+    hyperparameters : as `config.resolve_arm` gives them
+    target_size : edge of the preprocessed micrographs, px
+    device : where training will run
     """
     network = UNet(**hyperparameters["model"]).to(device)
     settings = hyperparameters["training"]
@@ -83,7 +83,7 @@ def warm_start_seconds(
 
 
 def _checks(settings: Mapping[str, Any], n_validation: int) -> int:
-    """Looks at micrographs that the checks of one training take, and one before the first step."""
+    """Count the micrographs that a training looks at in its checks, and before its first step."""
     looked_at = min(settings["validation_micrographs"], n_validation)
     return int((settings["checks"] + 1) * looked_at * settings["validation_views"])
 

@@ -39,16 +39,16 @@ class Survey:
 
     Attributes
     ----------
-    n_micrographs, n_annotated, n_particles: int
-    shapes: set of (ny, nx)
-    pixel_size: angstrom, None when the files do not say or disagree
-    y_axis: down or up, as the images show it
-    orientation: the evidence, in a line
-    radius: particle radius
-    radius_source: where it comes from, in words
-    border: margin without particles
-    splits: keys of that section
-    warnings: lines for the user
+    n_micrographs, n_annotated, n_particles : int
+    shapes : set of (ny, nx)
+    pixel_size : angstrom, None when the files do not say or disagree
+    y_axis : down or up, as the images show it
+    orientation : the evidence, in a line
+    radius : particle radius
+    radius_source : where it comes from, in words
+    border : margin without particles
+    splits : keys of that section
+    warnings : lines for the user
     """
 
     n_micrographs: int
@@ -79,13 +79,13 @@ def look(
 
     Parameters
     ----------
-    micrographs: folder or glob
-    coordinates: folder or file of centres
-    radius: particle radius, px; measured when left out
-    pixel_size: angstrom; from the headers when left out
-    diameter_angstrom: instead of `radius`
-    scale: px of the micrographs per unit of the coordinates
-    fmt: format of the coordinates
+    micrographs : folder or glob
+    coordinates : folder or file of centres
+    radius : particle radius, px; measured when left out
+    pixel_size : angstrom; from the headers when left out
+    diameter_angstrom : instead of `radius`
+    scale : px of the micrographs per unit of the coordinates
+    fmt : format of the coordinates
 
     Raises
     ------
@@ -150,7 +150,7 @@ def look(
 
 
 def _guess(points: Mapping[Path, Points], shapes: Mapping[str, tuple[int, int]]) -> float:
-    """A radius to begin with, where the images tell none."""
+    """Guess a radius to begin with, where the images tell none."""
     distance = neighbour_distance(points)
     return distance / 2 if distance else min(map(min, shapes.values())) / 40
 
@@ -183,7 +183,7 @@ def _radius(
 
 
 def _written_diameter(coordinates: str, fmt: str | None, scale: float) -> float | None:
-    """The particle diameter that a file of coordinates gives, px of the micrograph."""
+    """Return the particle diameter that a file of coordinates gives, px of the micrograph."""
     path = Path(coordinates)
     one = next((p for p in sorted(path.iterdir()) if p.is_file()), None) if path.is_dir() else path
     if one is None or (fmt or detect_format(one)) not in SIZED:
@@ -196,7 +196,7 @@ def _written_diameter(coordinates: str, fmt: str | None, scale: float) -> float 
 def _border(
     points: Mapping[Path, Points], shapes: Mapping[Path, tuple[int, int]], radius: float
 ) -> int:
-    """The margin that no point reaches, if it is wider than chance leaves one."""
+    """Return the margin that no point reaches, if it is wider than chance leaves one."""
     margins = [
         np.minimum(xy, np.array(shapes[path][::-1]) - 1 - xy).min()
         for path, xy in points.items()
