@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from fewpick.final.quality import (
-    Candidates,
     Fold,
+    RatedCandidates,
     choose_rate,
     judge,
     read_held,
     verdict,
 )
-from fewpick.final.sample import sample
+from fewpick.final.sample import rate_sample
 
 # Labels and candidates of one network.
 Part = tuple[pd.DataFrame, pd.DataFrame]
@@ -71,11 +71,11 @@ def conclude(
     return outcome
 
 
-def _seen(labels: pd.DataFrame, candidates: pd.DataFrame) -> Candidates:
-    """Candidates of the data set that the labels are of."""
+def _seen(labels: pd.DataFrame, candidates: pd.DataFrame) -> RatedCandidates:
+    """Select the candidates of the data set that the labels are of."""
     (dataset,) = labels["dataset"].unique()
-    names = [micrograph for _, micrograph in sample(labels)]
-    return Candidates.of(_of(candidates, dataset), names)
+    names = [micrograph for _, micrograph in rate_sample(labels)]
+    return RatedCandidates.of(_of(candidates, dataset), names)
 
 
 def _of(table: pd.DataFrame, dataset: str) -> pd.DataFrame:

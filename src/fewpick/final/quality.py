@@ -54,7 +54,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class RatedCandidates:
     """What one network sees of a data set: micrograph -> places (n, 2) and scores (n,).
 
     Attributes
@@ -67,7 +67,7 @@ class Candidates:
     sample: Sequence[str]
 
     @classmethod
-    def of(cls, table: pd.DataFrame, sample: Sequence[str]) -> Candidates:
+    def of(cls, table: pd.DataFrame, sample: Sequence[str]) -> RatedCandidates:
         """From a table micrograph x y score."""
         groups = {str(name): rows for name, rows in table.groupby("micrograph")}
         return cls(
@@ -107,7 +107,7 @@ class Candidates:
 class Fold:
     """One network, and what was left out of its labels."""
 
-    candidates: Candidates
+    candidates: RatedCandidates
     held: Sequence[Held]
 
 
@@ -270,7 +270,7 @@ def _best_rate(folds: Iterable[Fold]) -> tuple[float, float]:
     return max(-float(value), 0.0), float(f1)
 
 
-def _rates_at(candidates: Candidates, held: Held, xy: Points) -> Floats:
+def _rates_at(candidates: RatedCandidates, held: Held, xy: Points) -> Floats:
     """Rate of the best candidate at each place, infinite where there is none."""
     places, rates = candidates.places(held.micrograph), candidates.rates(held.micrograph)
     if not len(places) or not len(xy):

@@ -12,7 +12,7 @@ SAMPLE = 16
 ENOUGH_UNLABELLED = 3
 
 
-def sample(labels: pd.DataFrame) -> list[tuple[str, str]]:
+def rate_sample(labels: pd.DataFrame) -> list[tuple[str, str]]:
     """Choose the micrographs on which rates are measured, for each data set.
 
     Those that no label touches, if there are enough; else all. The same for every fold.
@@ -35,7 +35,7 @@ def looked_at(labels: pd.DataFrame) -> set[tuple[str, str]]:
     held = labels[labels["held"].notna()]
     if held.empty:
         held = labels
-    return {*sample(labels), *zip(held["dataset"], held["micrograph"], strict=True)}
+    return {*rate_sample(labels), *zip(held["dataset"], held["micrograph"], strict=True)}
 
 
 def _hash(name: str) -> bytes:

@@ -12,9 +12,9 @@ import pytest
 from fewpick.final.outcome import conclude, threshold_of
 from fewpick.final.quality import (
     ENOUGH,
-    Candidates,
     Fold,
     Held,
+    RatedCandidates,
     choose_rate,
     judge,
     mark_rates,
@@ -31,11 +31,11 @@ def grid(n: int) -> np.ndarray:
     return np.stack([np.arange(n) % 10 * 30.0 + 15, np.arange(n) // 10 * 30.0 + 15], axis=1)
 
 
-def seen(n: int, scale: float = 1.0, sample: tuple[str, ...] = ("u", "v")) -> Candidates:
+def seen(n: int, scale: float = 1.0, sample: tuple[str, ...] = ("u", "v")) -> RatedCandidates:
     """`n` candidates on each micrograph, on the points of `grid`, with falling scores."""
     scores = scale * (1 - np.arange(n) / 1000)
     names = ("m", *sample)
-    return Candidates(dict.fromkeys(names, grid(n)), dict.fromkeys(names, scores), sample)
+    return RatedCandidates(dict.fromkeys(names, grid(n)), dict.fromkeys(names, scores), sample)
 
 
 def area(n_true: int) -> Held:
