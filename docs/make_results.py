@@ -19,9 +19,9 @@ import pandas as pd
 import yaml
 
 from fewpick.atomic import atomic_path
+from fewpick.comparison.intervals import t_interval
+from fewpick.comparison.markdown import seeds_above, validation_use
 from fewpick.evaluation.baselines import DIFFERENCE_OF_GAUSSIANS, TOLD
-from fewpick.evaluation.intervals import t_interval
-from fewpick.evaluation.markdown import seeds_above, validation_use
 from fewpick.stacks import read_table
 
 DOCS = Path(__file__).resolve().parent

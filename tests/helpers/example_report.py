@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fewpick.evaluation.comparison import build_table
+from fewpick.comparison.result_table import build_table
 from fewpick.evaluation.scores import Key, score_picks
 from fewpick.evaluation.truth import Truth, TruthFiles, flip, read_candidates, read_truths
 from fewpick.geometry import Frame, frame_for

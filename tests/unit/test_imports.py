@@ -15,7 +15,7 @@ PACKAGE = SOURCE / "fewpick"
 LEVELS = (
     ("network", "coordinates", "evaluation"),
     ("annotation",),
-    ("data", "external", "simulation", "fetching"),
+    ("data", "external", "simulation", "fetching", "comparison"),
     ("config", "sampling"),
     ("training",),
     ("picking",),

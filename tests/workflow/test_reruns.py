@@ -219,7 +219,7 @@ EDITS: dict[str, Callable[[Workspace], set[str]]] = {
     "picking/export": lambda workspace: runs("pick") | scored(),
     "evaluation/scores": lambda workspace: scored() | {"baselines seed=0"} | PICTURES,
     "evaluation/baselines": lambda workspace: {"baselines seed=0"} | TABLE,
-    "evaluation/comparison": lambda workspace: TABLE,
+    "comparison/result_table": lambda workspace: TABLE,
     "figures/plots": lambda workspace: PICTURES,
     "picking/picker": lambda workspace: runs("pick") | scored(),
     "report/page": lambda workspace: {"report"},

@@ -1,5 +1,14 @@
 # Picks and pixels against the truth, on test micrographs only.
 
+# What pickers besides the arms may be tuned by: with `matched`, the validation labels of the
+# smallest ratio, which no arm has fewer of. The other two are the same at every ratio.
+VALIDATION = config["splits"]["validation"]
+MATCHED_RATIO = (
+    f"results/splits/seed-{{seed}}/ratio-{PLAN.ratios[0]}.tsv"
+    if VALIDATION == "matched"
+    else []
+)
+
 
 rule evaluate:
     input:
@@ -51,6 +60,7 @@ rule baselines:
         manifests=MANIFESTS,
         coordinates=COORDINATES,
         split="results/splits/seed-{seed}/split.tsv",
+        ratio=MATCHED_RATIO,
     output:
         scores="results/evaluation/baselines/seed-{seed}/scores.tsv",
         micrographs="results/evaluation/baselines/seed-{seed}/micrographs.tsv",
@@ -67,7 +77,13 @@ rule baselines:
         runtime=120,
     params:
         code=code("baselines.py"),
-        settings=canonical({"radii": config["evaluation"]["match_radii"], "datasets": TRUTH}),
+        settings=canonical(
+            {
+                "radii": config["evaluation"]["match_radii"],
+                "datasets": TRUTH,
+                "validation": VALIDATION,
+            }
+        ),
     script:
         "../scripts/baselines.py"
 
@@ -81,6 +97,12 @@ rule external:
             f"results/data/{config['external_picks'][wildcards.picker]['dataset']}/coordinates.tsv"
         ),
         split="results/splits/seed-{seed}/split.tsv",
+        ratio=MATCHED_RATIO,
+        shards=lambda wildcards: (
+            f"results/data/{config['external_picks'][wildcards.picker]['dataset']}/shards.tsv"
+            if VALIDATION == "matched"
+            else []
+        ),
         picks=lambda wildcards: PLAN.external_picks[wildcards.picker],
     output:
         scores="results/evaluation/external/{picker}/seed-{seed}/scores.tsv",
@@ -105,6 +127,7 @@ rule external:
                 "radii": config["evaluation"]["match_radii"],
                 "spec": SPECS[config["external_picks"][wildcards.picker]["dataset"]],
                 "picks": config["external_picks"][wildcards.picker],
+                "validation": VALIDATION,
             }
         ),
     script:

@@ -9,7 +9,7 @@ from _stage import stage
 from fewpick.data import shards
 from fewpick.data.shards import by_dataset
 from fewpick.evaluation.baselines import score_baselines
-from fewpick.evaluation.truth import TruthFiles
+from fewpick.evaluation.truth import TruthFiles, validation_truths
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -19,9 +19,15 @@ def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files = snakemake.input
     stacks, masks = shards.paths(files.shards)
+    datasets = {name: TruthFiles(**source) for name, source in settings["datasets"].items()}
+    split = Path(files.split)
+    ratio = Path(files.ratio) if files.ratio else None
     score_baselines(
-        {name: TruthFiles(**source) for name, source in settings["datasets"].items()},
-        split=Path(files.split),
+        datasets,
+        split=split,
+        validation=validation_truths(
+            datasets, split, settings["validation"], ratio, by_dataset(stacks)
+        ),
         stacks=by_dataset(stacks),
         masks=by_dataset(masks),
         seed=int(snakemake.wildcards.seed),

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from _stage import stage
 
-from fewpick.evaluation.comparison import build_table
-from fewpick.evaluation.markdown import write_markdown
+from fewpick.comparison.markdown import write_markdown
+from fewpick.comparison.result_table import build_table
 from fewpick.stacks import write_table
 
 if TYPE_CHECKING:

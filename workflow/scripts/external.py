@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from _stage import stage
 
 from fewpick.atomic import atomic_path
+from fewpick.data import shards
 from fewpick.evaluation.scores import Key, score_external
-from fewpick.evaluation.truth import TruthFiles
+from fewpick.evaluation.truth import TruthFiles, validation_truths
 from fewpick.external.external_picks import read_external
 from fewpick.stacks import read_table, write_table
 
@@ -31,11 +32,22 @@ def main() -> None:
     # One file per micrograph says which ones were picked; a single list cannot say so of those
     # without picks, and then all of them count.
     covered = set(candidates["micrograph"]) if Path(picks["path"]).is_dir() else None
+    truth = TruthFiles(settings["spec"], Path(files.manifest), Path(files.coordinates))
+    split = Path(files.split)
+    ratio = Path(files.ratio) if files.ratio else None
+    stacks, _ = shards.paths([files.shards] if files.shards else [])
     scored = score_external(
         Key(wildcards.picker, math.nan, int(wildcards.seed)),
         picks["dataset"],
-        TruthFiles(settings["spec"], Path(files.manifest), Path(files.coordinates)),
-        split=Path(files.split),
+        truth,
+        split=split,
+        validation=validation_truths(
+            {picks["dataset"]: truth},
+            split,
+            settings["validation"],
+            ratio,
+            {picks["dataset"]: stacks},
+        ),
         candidates=candidates,
         source=picks["path"],
         radii=settings["radii"],

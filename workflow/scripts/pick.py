@@ -36,6 +36,9 @@ def main() -> None:
             found.append(one)
             progress.update()
     candidates, threshold = candidate_table(found), thresholds.final_threshold(found)
+    threshold["validation_used_for"] = thresholds.validation_uses(
+        threshold["source"], micrographs, trained.hyperparameters
+    )
     write_table(candidates, output.candidates)
     write_table(pd.concat([one.pixels for one in found]), output.pixels)
     with atomic_path(output.threshold) as path:

@@ -24,6 +24,8 @@ def main() -> None:
     candidates = read_table(files.candidates)
     micrographs = load_training_set(*shards.paths(files.shards), Path(files.ratio))
     threshold = thresholds.final_threshold(found_in_table(candidates, micrographs))
+    if threshold["source"] == "validation":
+        threshold["validation_used_for"] = ["checkpoint", "score threshold"]
     with atomic_path(output.threshold) as path:
         path.write_text(json.dumps(threshold, indent=2) + "\n")
     export_picks(

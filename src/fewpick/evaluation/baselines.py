@@ -19,8 +19,10 @@ from scipy.spatial import KDTree
 from skimage import filters
 
 from fewpick.errors import InputError
+from fewpick.evaluation.all_datasets import ALL, append_all
 from fewpick.evaluation.matching import match, precision_recall_f1
 from fewpick.evaluation.scores import Key, Scores, score_picks
+from fewpick.evaluation.threshold_policy import MATCH_RADIUS, datasets_with_enough
 from fewpick.evaluation.truth import Candidates, Truth, TruthFiles, images_of, read_truths
 from fewpick.geometry import Frame
 
@@ -34,6 +36,7 @@ TOLD = (
     "learns nothing; it is told the number of particles on each test micrograph, and takes its "
     "polarity and width from the validation labels where there are any"
 )
+FILTER_USE = "polarity and width of the filter"
 RANDOM_DRAWS = 20
 # Dark particles on bright ground and the reverse, and the width of the inner Gaussian in particle
 # radii; the outer one is 1.6 times wider (Marr and Hildreth 1980). Both chosen on validation.
@@ -48,6 +51,7 @@ def score_baselines(
     datasets: Mapping[str, TruthFiles],
     *,
     split: Path,
+    validation: Sequence[Truth],
     stacks: Mapping[str, Sequence[Path]],
     masks: Mapping[str, Sequence[Path]],
     seed: int,
@@ -60,6 +64,8 @@ def score_baselines(
     datasets : mapping of name to TruthFiles
     split : Path
         `split.tsv` of the seed.
+    validation : sequence of Truth
+        From `truth.validation_truths`: what the filter's polarity and width are chosen by.
     stacks, masks : mapping of data set name to paths of its shards
         The preprocessed stacks (float16) and the masks (int8); images are read one at a time.
     seed : int
@@ -79,7 +85,6 @@ def score_baselines(
         If there is no test micrograph, or a stack lacks one.
     """
     test = read_truths(datasets, split, "test")
-    validation = read_truths(datasets, split, "val")
     if not test:
         raise InputError(
             f"{split}: no annotated test micrograph in data set(s) {', '.join(datasets)}. "
@@ -94,9 +99,7 @@ def score_baselines(
     )
     picks: dict[tuple[str, str], Candidates] = {}
     for name in datasets:
-        polarity, width = choose_filter(
-            [t for t in validation if t.dataset == name], stacks[name], radii[0]
-        )
+        polarity, width = choose_filter([t for t in validation if t.dataset == name], stacks[name])
         here = [t for t in test if t.dataset == name]
         for truth, image, row in images_of(here, stacks[name]):
             picks[truth.key] = difference_of_gaussians(
@@ -113,6 +116,13 @@ def score_baselines(
     result = Scores.stack(parts)
     for column in ("n_labeled_micrographs", "n_labeled_particles", "n_validation_particles"):
         result.scores[column] = 0
+    chosen = datasets_with_enough((t.dataset, len(t.xy)) for t in validation)
+    scores = result.scores
+    for name in [*chosen, *([ALL] if chosen else [])]:
+        n = sum(len(t.xy) for t in validation if name in (ALL, t.dataset))
+        filtered = (scores["arm"] == DIFFERENCE_OF_GAUSSIANS) & (scores["dataset"] == name)
+        scores.loc[filtered, "n_validation_particles"] = n
+        scores.loc[filtered, "validation_used_for"] = FILTER_USE
     return result
 
 
@@ -161,25 +171,26 @@ def difference_of_gaussians(
     return Candidates(xy, score, kept)
 
 
-def choose_filter(
-    validation: Sequence[Truth], stacks: Sequence[Path], radius: float
-) -> tuple[float, float]:
-    """Polarity and width of the band-pass with the most hits on validation micrographs.
+def choose_filter(validation: Sequence[Truth], stacks: Sequence[Path]) -> tuple[float, float]:
+    """Polarity and width of the band-pass with the most hits on validation labels.
+
+    Hits lie within the match radius of `threshold_policy`. Without enough labels, dark particles
+    and half a radius are assumed.
 
     Parameters
     ----------
     validation : sequence of Truth
-        Of one data set. Without any, dark particles and half a radius are assumed.
+        Of one data set.
     stacks : sequence of Path
-    radius : float
-        Match radius in particle diameters.
     """
     settings = list(product(POLARITIES, WIDTHS))
     hits = np.zeros(len(settings), dtype=int)
-    for truth, image, row in images_of(validation, stacks):
+    enough = datasets_with_enough((t.dataset, len(t.xy)) for t in validation)
+    for truth, image, row in images_of(validation if enough else [], stacks):
         for i, (polarity, width) in enumerate(settings):
             picks = difference_of_gaussians(image, Frame.from_row(row), truth, polarity, width)
-            hits[i] += len(match(picks.xy[picks.kept], truth.xy, radius * truth.diameter)[0])
+            reach = MATCH_RADIUS * truth.diameter
+            hits[i] += len(match(picks.xy[picks.kept], truth.xy, reach)[0])
     return settings[int(np.argmax(hits))] if hits.any() else (-1.0, 0.5)
 
 
@@ -189,7 +200,7 @@ def all_positive(truths: Sequence[Truth], masks: Mapping[str, Sequence[Path]]) -
     Returns
     -------
     DataFrame
-        One row per data set, and `all` if there are several.
+        One row per data set, and their mean as `all` if there are several.
     """
     counts: dict[str, NDArray[np.int64]] = {}
     for name in dict.fromkeys(t.dataset for t in truths):
@@ -201,14 +212,12 @@ def all_positive(truths: Sequence[Truth], masks: Mapping[str, Sequence[Path]]) -
             ),
             np.zeros(2, dtype=np.int64),
         )
-    if len(counts) > 1:
-        counts["all"] = np.sum(list(counts.values()), axis=0)
     rows = []
     for name, (particle, background) in counts.items():
         precision, recall, f1 = precision_recall_f1(particle, background, 0)
         pixel = {"pixel_precision": precision, "pixel_recall": recall, "pixel_f1": f1}
         rows.append({"dataset": name, **pixel, "tuned_pixel_f1": f1, "all_positive_pixel_f1": f1})
-    return pd.DataFrame(rows)
+    return append_all(pd.DataFrame(rows))
 
 
 def mean_scores(draws: Sequence[Scores]) -> Scores:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fewpick.evaluation.all_datasets import append_all
 from fewpick.evaluation.matching import precision_recall_f1
 
 PIXEL_THRESHOLD_BIN = 50  # of the 100 bins of pixels.tsv: probability 0.5
@@ -23,8 +24,8 @@ def pixel_scores(pixels: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per data set and, with several, `all`: dataset pixel_precision pixel_recall
-        pixel_f1 (probability >= 0.5) tuned_pixel_f1 (the threshold that is best on validation
+        One row per data set and, with several, their mean as `all`: dataset pixel_precision
+        pixel_recall pixel_f1 (probability >= 0.5) tuned_pixel_f1 (at what is best on validation
         pixels of all data sets; NaN without any) all_positive_pixel_f1 (`2 pi / (1 + pi)`).
     """
     validation = pixels[pixels["split"] == "val"]
@@ -35,10 +36,9 @@ def pixel_scores(pixels: pd.DataFrame) -> pd.DataFrame:
             np.argmax([precision_recall_f1(*_at_threshold(counts, b))[2] for b in range(100)])
         )
     test = pixels[pixels["split"] == "test"]
-    groups = list(dict.fromkeys(test["dataset"]))
     rows = []
-    for name in [*groups, "all"] if len(groups) > 1 else groups:
-        counts = _histogram(test if name == "all" else test[test["dataset"] == name])
+    for name, part in test.groupby("dataset", sort=False):
+        counts = _histogram(part)
         precision, recall, f1 = precision_recall_f1(*_at_threshold(counts, PIXEL_THRESHOLD_BIN))
         tuned = (
             np.nan
@@ -55,7 +55,36 @@ def pixel_scores(pixels: pd.DataFrame) -> pd.DataFrame:
                 "all_positive_pixel_f1": precision_recall_f1(*_at_threshold(counts, 0))[2],
             }
         )
-    return pd.DataFrame(rows)
+    columns = ["dataset", "pixel_precision", "pixel_recall", "pixel_f1", "tuned_pixel_f1"]
+    columns += ["all_positive_pixel_f1"]
+    return append_all(pd.DataFrame(rows, columns=columns))
+
+
+def pixel_counts(pixels: pd.DataFrame) -> pd.DataFrame:
+    """Count the pixels of each test micrograph that are particle at probability 0.5.
+
+    Parameters
+    ----------
+    pixels: DataFrame
+        As in `pixel_scores`.
+
+    Returns
+    -------
+    DataFrame
+        dataset micrograph pixel_tp pixel_fp pixel_fn
+    """
+    test = pixels[pixels["split"] == "test"]
+    above = test["bin"] >= PIXEL_THRESHOLD_BIN
+    counts = pd.DataFrame(
+        {
+            "dataset": test["dataset"],
+            "micrograph": test["micrograph"],
+            "pixel_tp": test["n_particle"].where(above, 0),
+            "pixel_fp": test["n_background"].where(above, 0),
+            "pixel_fn": test["n_particle"].where(~above, 0),
+        }
+    )
+    return counts.groupby(["dataset", "micrograph"], sort=False).sum().reset_index()
 
 
 def _histogram(pixels: pd.DataFrame) -> NDArray[np.float64]:

@@ -9,10 +9,11 @@ without picks or without particles.
 through `score_picks`, and so do the trivial pickers of `baselines`. Each returns `Scores`, three
 tables which `Scores.write` writes:
 
-scores (one row per data set, and `dataset = all` when there are several)
-    The columns of the final table, see `table.COLUMNS`.
+scores (one row per data set, and `dataset = all` when there are several: their mean)
+    The columns of the final table, see `comparison.result_table.NOTES`.
 micrographs (one row per micrograph and match radius)
     arm labeled_ratio seed dataset micrograph radius n_truth n_picks tp fp fn precision recall f1
+    and pixel_tp pixel_fp pixel_fn (probability >= 0.5) of arms that give masks
 curve (precision and recall against the threshold, per data set and match radius)
     arm labeled_ratio seed dataset radius threshold precision recall
 """
@@ -29,6 +30,7 @@ import numpy as np
 import pandas as pd
 
 from fewpick.errors import InputError
+from fewpick.evaluation.all_datasets import ALL, append_all, mean_curve
 from fewpick.evaluation.matching import (
     average_precision,
     is_true_by_score,
@@ -36,7 +38,7 @@ from fewpick.evaluation.matching import (
     precision_recall_curve,
     precision_recall_f1,
 )
-from fewpick.evaluation.pixels import pixel_scores
+from fewpick.evaluation.pixels import pixel_counts, pixel_scores
 from fewpick.evaluation.truth import (
     Candidates,
     Truth,
@@ -50,6 +52,8 @@ from fewpick.evaluation.truth import (
 from fewpick.stacks import read_table, write_table
 
 FLIPPED_ARM = "y_flipped"
+# Uses of validation labels, as tables name them.
+SCORE_THRESHOLD = "score threshold"
 CURVE_POINTS = 400  # per curve kept for the pictures; average precision uses all of them
 
 
@@ -102,7 +106,7 @@ class Scores:
 def score_picks(
     truths: Sequence[Truth], picks: Mapping[tuple[str, str], Candidates], radii: Sequence[float]
 ) -> Scores:
-    """Score picks against the truth of each data set, and of all together if there are several.
+    """Score picks against the truth of each data set, with the mean over several as `all`.
 
     Parameters
     ----------
@@ -153,15 +157,26 @@ def score_picks(
     table[["precision", "recall", "f1"]] = np.where(empty[:, None], 1.0, np.array(measures))
 
     ranked, paired = pd.concat(ranking), pd.concat(pairs)
-    groups = list(dict.fromkeys(table["dataset"]))
-    scores, curves = [], []
-    for name in [*groups, "all"] if len(groups) > 1 else groups:
-        part, rank, pair = (
-            t if name == "all" else t[t["dataset"] == name] for t in (table, ranked, paired)
-        )
+    names = list(dict.fromkeys(table["dataset"]))
+    scores = []
+    curves: dict[tuple[str, float], pd.DataFrame] = {}
+    for name in names:
+        part, rank, pair = (t[t["dataset"] == name] for t in (table, ranked, paired))
         scores.append({"dataset": name, **_pick_scores(part, rank, pair, radii)})
-        curves += [_curve(name, r, part, rank) for r in radii]
-    return Scores(pd.DataFrame(scores), table, pd.concat(curves, ignore_index=True))
+        curves |= {(name, radius): _curve(part, rank, radius) for radius in radii}
+    if len(names) > 1:
+        for radius in radii:
+            parts = [curves[name, radius] for name in names]
+            curves[ALL, radius] = mean_curve(parts, CURVE_POINTS)
+    curve = pd.concat(
+        [
+            _thinned(curve).assign(dataset=name, radius=radius)
+            for (name, radius), curve in curves.items()
+        ],
+        ignore_index=True,
+    )
+    columns = ["dataset", "radius", "threshold", "precision", "recall"]
+    return Scores(append_all(pd.DataFrame(scores)), table, curve[columns])
 
 
 def labelled_budget(ratio: pd.DataFrame, dataset: str) -> dict[str, int]:
@@ -174,7 +189,7 @@ def labelled_budget(ratio: pd.DataFrame, dataset: str) -> dict[str, int]:
     dataset : str
         A data set, or "all".
     """
-    rows = ratio if dataset == "all" else ratio[ratio["dataset"] == dataset]
+    rows = ratio if dataset == ALL else ratio[ratio["dataset"] == dataset]
     rows = rows[rows["labelled"] != "none"]
     train = rows[rows["split"] == "train"]
     validation = rows[rows["split"] == "val"]
@@ -230,7 +245,8 @@ def score_run(
     InputError
         If an input holds no test micrograph or a value that cannot be used.
     """
-    least = float(json.loads(Path(threshold).read_text())["threshold"])
+    chosen = json.loads(Path(threshold).read_text())
+    least = float(chosen["threshold"])
     truths = _test_truths(datasets, split)
     picks = read_candidates(candidates, least)
     result = score_picks(truths, picks, radii)
@@ -238,13 +254,19 @@ def score_run(
     budget_rows = read_table(ratio)
     budget = pd.DataFrame([labelled_budget(budget_rows, d) for d in result.scores["dataset"]])
     scores = pd.concat([budget, result.scores], axis=1)
+    micrographs = result.micrographs
     if pixels is not None:
-        scores = scores.merge(pixel_scores(read_table(pixels)), on="dataset", how="left")
+        histograms = read_table(pixels)
+        scores = scores.merge(pixel_scores(histograms), on="dataset", how="left")
+        micrographs = micrographs.merge(
+            pixel_counts(histograms), on=["dataset", "micrograph"], how="left"
+        )
     scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
     scores["threshold"] = least
+    scores["validation_used_for"] = ", ".join(chosen.get("validation_used_for", [])) or np.nan
     histories = [read_table(path) for path in (warm_start, history) if path is not None]
     scores["train_seconds"] = sum(float(h["seconds"].max()) for h in histories if len(h))
-    parts = [Scores(scores, result.micrographs, result.curve).labelled(key)]
+    parts = [Scores(scores, micrographs, result.curve).labelled(key)]
     if flipped_row:
         control = pd.concat([budget, upside_down.scores], axis=1).assign(threshold=least)
         control_key = Key(FLIPPED_ARM, key.labeled_ratio, key.seed)
@@ -273,6 +295,7 @@ def score_external(
     files: TruthFiles,
     *,
     split: Path,
+    validation: Sequence[Truth],
     candidates: pd.DataFrame,
     source: str,
     radii: Sequence[float],
@@ -280,8 +303,8 @@ def score_external(
 ) -> External:
     """Score the picks of another program with the same scorer.
 
-    Its threshold is chosen as ours: the best micro F1 at the headline radius on the validation
-    micrographs of the seed. Without scores, or without validation micrographs, all picks are kept.
+    Its threshold is chosen as that of the arms (`threshold_policy`). Without scores, or without
+    enough validation labels, all picks are kept. Without scores there is no average precision.
 
     Parameters
     ----------
@@ -292,6 +315,8 @@ def score_external(
     files : TruthFiles
     split : Path
         `split.tsv` of the seed.
+    validation : sequence of Truth
+        From `truth.validation_truths`.
     candidates : DataFrame
         micrograph x y [score], px of the original micrograph, internal y axis.
     source : str
@@ -314,7 +339,7 @@ def score_external(
             f"{example}). Name the files or rows after the micrographs."
         )
     named = {dataset: files}
-    validation, test = read_truths(named, split, "val"), read_truths(named, split, "test")
+    test = read_truths(named, split, "test")
     if covered is not None:
         ran_on = set(covered)
         validation = [t for t in validation if t.micrograph in ran_on]
@@ -326,18 +351,22 @@ def score_external(
         )
     table = candidates.assign(dataset=dataset)
     has_scores = "score" in table and bool(table["score"].notna().any())
-    if not has_scores:
+    chosen = None
+    if has_scores:
+        chosen = validation_threshold(group_candidates(table, -np.inf, source), validation)
+    else:
         table["score"] = 1.0
-    threshold = -np.inf
-    if has_scores and validation:
-        everything = group_candidates(table, -np.inf, source)
-        threshold, _ = validation_threshold(everything, validation, radii[0])
+    threshold = -np.inf if chosen is None else chosen.threshold
     picks = group_candidates(table, threshold, source)
     result = score_picks(test, picks, radii)
     upside_down = score_picks(test, flip(picks, test), radii)
     scores = result.scores.copy()
+    if not has_scores:
+        scores["average_precision"] = np.nan
     scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
-    scores["threshold"] = threshold if np.isfinite(threshold) else np.nan
+    scores["threshold"] = np.nan if chosen is None else chosen.threshold
+    scores["n_validation_particles"] = sum(len(t.xy) for t in validation) if has_scores else 0
+    scores["validation_used_for"] = np.nan if chosen is None else SCORE_THRESHOLD
     found = Scores(scores, result.micrographs, result.curve).labelled(key)
     return External(found, table[["dataset", "micrograph", "x", "y", "score"]], threshold)
 
@@ -379,21 +408,18 @@ def _pick_scores(
     return row
 
 
-def _curve(name: str, radius: float, part: pd.DataFrame, ranking: pd.DataFrame) -> pd.DataFrame:
+def _curve(part: pd.DataFrame, ranking: pd.DataFrame, radius: float) -> pd.DataFrame:
+    """All points of a precision-recall curve."""
     n_truth = int(part.loc[part["radius"] == radius, "n_truth"].sum())
     ranked = ranking[ranking["radius"] == radius]
     threshold, precision, recall = precision_recall_curve(ranked["score"], ranked["true"], n_truth)
-    n = len(threshold)
+    return pd.DataFrame({"threshold": threshold, "precision": precision, "recall": recall})
+
+
+def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
+    n = len(curve)
     kept = np.unique(np.linspace(0, n - 1, min(n, CURVE_POINTS)).round().astype(int))
-    return pd.DataFrame(
-        {
-            "dataset": name,
-            "radius": radius,
-            "threshold": threshold[kept],
-            "precision": precision[kept],
-            "recall": recall[kept],
-        }
-    )
+    return curve.iloc[kept]
 
 
 def _column(measure: str, radius: float) -> str:

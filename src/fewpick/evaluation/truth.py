@@ -6,8 +6,9 @@ annotation is left out on both sides, picks and truth, by one test (`geometry.in
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fewpick.errors import InputError
-from fewpick.evaluation.matching import choose_threshold
-from fewpick.geometry import inside, particle_radius
+from fewpick.evaluation.threshold_policy import BestThreshold, Case, best_threshold
+from fewpick.geometry import Frame, inside, particle_radius
 from fewpick.stacks import Stack
 from fewpick.stacks import read_table as read_table
 
@@ -44,7 +45,11 @@ class TruthFiles:
 
 @dataclass(frozen=True)
 class Truth:
-    """True centres of one annotated micrograph: (n, 2) px of the original, border left out."""
+    """True centres of one annotated micrograph: (n, 2) px of the original, border left out.
+
+    Where only windows of it are labelled, `frame` and `windows` (y0, x0, y1, x1, half open, target
+    frame) say which, and the centres are those inside.
+    """
 
     dataset: str
     micrograph: str
@@ -53,6 +58,8 @@ class Truth:
     border: float
     diameter: float
     xy: FloatArray
+    frame: Frame | None = None
+    windows: tuple[tuple[int, int, int, int], ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -61,7 +68,14 @@ class Truth:
 
     def inside(self, xy: FloatArray) -> BoolArray:
         """Which of the points (n, 2) lie within the annotated area."""
-        return np.asarray(inside(xy, self.ny, self.nx, self.border), dtype=bool)
+        within = np.asarray(inside(xy, self.ny, self.nx, self.border), dtype=bool)
+        if self.frame is None:
+            return within
+        x, y = self.frame.to_target(xy).T
+        labelled = np.zeros(len(within), dtype=bool)
+        for y0, x0, y1, x1 in self.windows:
+            labelled |= (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+        return within & labelled
 
 
 @dataclass(frozen=True)
@@ -174,27 +188,66 @@ def group_candidates(
     }
 
 
+def validation_truths(
+    datasets: Mapping[str, TruthFiles],
+    split: Path,
+    validation: str,
+    ratio: Path | None = None,
+    stacks: Mapping[str, Sequence[Path]] | None = None,
+) -> list[Truth]:
+    """Read what is labelled of the validation part, by which pickers besides the arms are tuned.
+
+    Parameters
+    ----------
+    datasets : mapping of name to TruthFiles
+    split : Path
+        `split.tsv` of the seed.
+    validation : "full", "matched" or "none"
+        `splits.validation`: whole micrographs, as many labels as the training has, or none.
+    ratio : Path, optional
+        `ratio-{r}.tsv`, which says what `matched` labels.
+    stacks : mapping of data set name to paths of its preprocessed stacks
+        Their tables hold the frames of the micrographs; for `matched` only.
+    """
+    if validation == "none":
+        return []
+    whole = read_truths(datasets, split, "val")
+    if validation == "full":
+        return whole
+    if ratio is None or stacks is None:
+        raise ValueError("matched validation labels need a table of labels and the stacks")
+    labels = read_table(ratio).set_index(["dataset", "micrograph"])["windows"]
+    frames = {
+        (name, row["micrograph"]): Frame.from_row(row)
+        for name in datasets
+        for path in stacks[name]
+        for row in read_table(Path(path).with_suffix(".tsv")).to_dict("records")
+    }
+    matched = []
+    for truth in whole:
+        windows = tuple(tuple(window) for window in json.loads(labels[truth.key]))
+        if windows:
+            part = replace(truth, frame=frames[truth.key], windows=windows)
+            matched.append(replace(part, xy=truth.xy[part.inside(truth.xy)]))
+    return matched
+
+
 def validation_threshold(
-    candidates: Mapping[tuple[str, str], Candidates], truths: Sequence[Truth], radius: float
-) -> tuple[float, float]:
-    """Score threshold of the best micro F1 on the micrographs `truths`, and that F1.
+    candidates: Mapping[tuple[str, str], Candidates], truths: Sequence[Truth]
+) -> BestThreshold | None:
+    """Score threshold of the best F1 on the labels `truths`, by the policy of every picker.
 
     Parameters
     ----------
     candidates : mapping of (dataset, micrograph) to Candidates
     truths : sequence of Truth
-        The validation micrographs.
-    radius : float
-        Match radius in particle diameters.
+        From `validation_truths`.
     """
-    # In units of each micrograph's particle diameter, so that data sets can be pooled.
     picks = [candidates.get(t.key, Candidates.none()).within(t) for t in truths]
-    return choose_threshold(
-        (
-            (p.xy / t.diameter, p.score, t.xy / t.diameter)
-            for p, t in zip(picks, truths, strict=True)
-        ),
-        radius,
+    # In units of each micrograph's particle diameter, so that data sets can be pooled.
+    return best_threshold(
+        Case(t.dataset, p.xy / t.diameter, p.score, t.xy / t.diameter)
+        for p, t in zip(picks, truths, strict=True)
     )
 
 

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from fewpick.atomic import atomic_path
 from fewpick.coordinates import Picks, read_picks, write_picks
 from fewpick.errors import InputError
+from fewpick.evaluation.threshold_policy import datasets_with_enough
 from fewpick.geometry import Frame
 from fewpick.progress import Progress
 from fewpick.stacks import Stack, read_table, write_table
@@ -202,6 +203,8 @@ def train_topaz(
     images["points"] = pd.Series([_points(row) for row in images.to_dict("records")])
     training = images[images["split"].isin(["train", "unannotated"])]
     validation = images[(images["split"] == "val") & (images["labelled"] != "none")]
+    particles = zip(validation["dataset"], validation["points"].map(len), strict=True)
+    validation = validation[validation["dataset"].isin(datasets_with_enough(particles))]
     expected, observed = positive_shares(training)
     share = expected + (program.planes() - 1) * observed
     options = ["--pi", f"{share:.6g}", "--radius", RADIUS, "--num-epochs", settings["epochs"]]

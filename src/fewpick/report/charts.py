@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fewpick.evaluation import intervals
-from fewpick.evaluation.comparison import PICKS, read_counts
+from fewpick.comparison import intervals
+from fewpick.comparison.result_table import PICKS, read_counts
 from fewpick.evaluation.scores import FLIPPED_ARM
 from fewpick.figures.palette import arm_styles
 from fewpick.report.summary import headline_of

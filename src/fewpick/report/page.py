@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from fewpick.atomic import atomic_path
-from fewpick.evaluation.comparison import NOTES
+from fewpick.comparison.result_table import NOTES
 from fewpick.evaluation.truth import TruthFiles, read_truths
 from fewpick.figures.grey import choose_micrographs
 from fewpick.figures.palette import FALSE, FOUND, MISSED

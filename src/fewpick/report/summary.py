@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from fewpick.comparison.markdown import seeds_above, validation_use
 from fewpick.data.masks import HIGH_PREVALENCE
-from fewpick.evaluation.markdown import seeds_above, validation_use
 from fewpick.evaluation.scores import FLIPPED_ARM
 
 # Differences in F1 that are called equal when the fewest sufficient labels are sought.

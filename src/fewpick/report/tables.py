@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from fewpick.evaluation.markdown import gain_title, seeds_above
+from fewpick.comparison.markdown import gain_title, seeds_above
 from fewpick.evaluation.scores import FLIPPED_ARM
 from fewpick.report.datasets import PARTS
 from fewpick.report.summary import headline_of, share

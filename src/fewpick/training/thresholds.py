@@ -5,15 +5,15 @@ The final picks of every arm and the pseudo-labels that a teacher draws follow t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewpick.evaluation.matching import choose_threshold
-from fewpick.sampling.training_set import Micrograph, in_windows
-from fewpick.training.validation import MATCH_RADIUS, validation_micrographs
+from fewpick.evaluation.threshold_policy import MATCH_RADIUS, best_threshold
+from fewpick.sampling.training_set import Micrograph
+from fewpick.training.validation import case_of, validation_micrographs
 
 # Without labelled areas, the threshold keeps this share of the clicked particles.
 CLICKED_RECALL = 0.9
@@ -46,22 +46,41 @@ def final_threshold(found: Sequence[Peaks]) -> dict[str, object]:
     threshold, source, and for validation the F1 reached there and the number of labels
     """
     chosen = {id(m) for m in validation_micrographs(f.micrograph for f in found)}
-    validation = [f for f in found if id(f.micrograph) in chosen]
-    if not validation:
+    best = best_threshold(
+        case_of(f.micrograph, f.xy, f.score) for f in found if id(f.micrograph) in chosen
+    )
+    if best is None:
         training = [f for f in found if f.micrograph.split == "train"]
         others = [f.micrograph for f in found if f.micrograph.split == "val"]
         value, source = without_validation(training, others)
         return {"threshold": value, "source": source}
-    cases = []
-    for f in validation:
-        m, diameter = f.micrograph, 2 * f.micrograph.radius
-        inside = in_windows(f.xy, m.windows)
-        truth = m.points[in_windows(m.points, m.windows)]
-        cases.append((f.xy[inside] / diameter, f.score[inside], truth / diameter))
-    value, f1 = choose_threshold(cases, MATCH_RADIUS)
-    labels = sum(len(truth) for *_, truth in cases)
-    reached = {"pick_f1": float(f1), "n_labeled_particles": labels}
-    return {"threshold": float(value), "source": "validation", "validation": reached}
+    reached = {"pick_f1": best.f1, "n_labeled_particles": best.n_particles}
+    return {"threshold": best.threshold, "source": "validation", "validation": reached}
+
+
+def validation_uses(
+    source: object, micrographs: Iterable[Micrograph], hyperparameters: Mapping[str, Any]
+) -> list[str]:
+    """Name what the validation labels of a training chose, for the table.
+
+    Parameters
+    ----------
+    source : str
+        What the threshold rests on, from `final_threshold`.
+    micrographs : iterable of Micrograph
+    hyperparameters : mapping
+        Of the arm, with method, training and perhaps labelling.
+    """
+    if source != "validation":
+        # Few labels choose nothing, but are counted where the density of particles is estimated.
+        labelled = any(m.split == "val" and m.windows for m in micrographs)
+        return ["particle density"] if labelled and source == "prevalence" else []
+    keeps_best = hyperparameters["training"]["keep"] == "best"
+    uses = ["checkpoint" if keeps_best else "warm-start checkpoint", "score threshold"]
+    fixmatch = hyperparameters.get("fixmatch") or {}
+    if hyperparameters["method"] == "fixmatch" and fixmatch.get("labelling") == "objects":
+        uses.append("pseudo-label threshold")
+    return uses
 
 
 def without_validation(

@@ -154,7 +154,7 @@ class Trainer:
         self.fixmatch = hyperparameters.get("fixmatch") if warm_start is not None else None
         self.streams = Streams(hyperparameters["seed"], int(warm_start is not None), device)
         self.labelled = LabelledCrops(micrographs, settings["crop_size"])
-        validation = validation_micrographs(micrographs)[: settings["validation_micrographs"]]
+        validation = validation_micrographs(micrographs, settings["validation_micrographs"])
         self.validator = Validator(validation, device, settings["validation_views"])
         self.consistency = self._consistency(micrographs, validation)
         self.passes = ForwardPasses(self._shapes(), device)

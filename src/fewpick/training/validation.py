@@ -15,18 +15,17 @@ from torch import nn
 
 from fewpick.data.masks import PARTICLE
 from fewpick.evaluation.matching import average_precision, choose_threshold, is_true_by_score
+from fewpick.evaluation.threshold_policy import (
+    ENOUGH_PARTICLES,
+    MATCH_RADIUS,
+    Case,
+    datasets_with_enough,
+)
 from fewpick.network.device import failures_told
 from fewpick.network.inference import find_peaks, predict
 from fewpick.sampling.training_set import Micrograph, in_windows
 
 logger = logging.getLogger(__name__)
-
-# Fewer validation particles than this say less than the rules that do without them: the best of ten
-# states or thresholds by n particles is a matter of luck while their scores differ by less than
-# sqrt(f (1 - f) / n), which at an F1 of f = 0.8 and n = 20 is 0.09.
-ENOUGH_PARTICLES = 20
-# Match radius of the headline score, in particle diameters.
-MATCH_RADIUS = 0.3
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,51 @@ class Validation:
 UNKNOWN_SCORE = Validation(math.nan, math.nan, math.nan, math.nan)
 
 
-def validation_micrographs(micrographs: Iterable[Micrograph]) -> list[Micrograph]:
-    """Select the labelled ones of the validation part; none, with a warning, if too few."""
+def validation_micrographs(
+    micrographs: Iterable[Micrograph], limit: int | None = None
+) -> list[Micrograph]:
+    """Choose the validation micrographs that are used: labelled ones of which there are enough.
+
+    A data set with fewer than `ENOUGH_PARTICLES` labelled particles in them is left out, with a
+    warning.
+
+    Parameters
+    ----------
+    limit : int, optional
+        How many at most; data sets take turns.
+    """
     labelled = [m for m in micrographs if m.split == "val" and m.windows]
-    particles = sum(len(m.points) for m in labelled)
-    if labelled and particles < ENOUGH_PARTICLES:
+    turns: dict[str, int] = {}
+    order = []
+    for position, micrograph in enumerate(labelled):
+        turns[micrograph.dataset] = turns.get(micrograph.dataset, 0) + 1
+        order.append((turns[micrograph.dataset], position))
+    used = sorted(position for _, position in sorted(order)[:limit])
+    chosen = [labelled[position] for position in used]
+    enough = datasets_with_enough((m.dataset, len(labelled_points(m))) for m in chosen)
+    for dataset in dict.fromkeys(m.dataset for m in chosen if m.dataset not in enough):
+        particles = sum(len(labelled_points(m)) for m in chosen if m.dataset == dataset)
         logger.warning(
-            "%d labelled validation particles are too few to choose by, %d would do; states and "
-            "thresholds are chosen as without validation",
+            "%s: %d labelled validation particles are too few to choose by (%d are enough); "
+            "falling back to selection without validation",
+            dataset,
             particles,
             ENOUGH_PARTICLES,
         )
-        return []
-    return labelled
+    return [m for m in chosen if m.dataset in enough]
+
+
+def labelled_points(micrograph: Micrograph) -> NDArray[np.float64]:
+    """Labelled centres inside the labelled windows, target frame, (n, 2)."""
+    return micrograph.points[in_windows(micrograph.points, micrograph.windows)]
+
+
+def case_of(micrograph: Micrograph, xy: NDArray[np.float64], score: NDArray[np.float64]) -> Case:
+    """Keep the candidates and true centres inside the labelled windows, in particle diameters."""
+    diameter = 2 * micrograph.radius
+    inside = in_windows(xy, micrograph.windows)
+    truth = labelled_points(micrograph)
+    return Case(micrograph.dataset, xy[inside] / diameter, score[inside], truth / diameter)
 
 
 @failures_told()
@@ -81,19 +112,28 @@ def probability_of(
 
 
 def peaks_of(
-    network: nn.Module, micrograph: Micrograph, device: torch.device, views: int
+    network: nn.Module,
+    micrograph: Micrograph,
+    device: torch.device,
+    views: int,
+    nms_radius: float = 1.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find the picks of one micrograph, target frame: xy (n, 2) and score (n,), best first."""
     probability = probability_of(network, micrograph, device, views)
-    return find_peaks(probability, micrograph.radius, micrograph.area)
+    return find_peaks(probability, micrograph.radius, micrograph.area, nms_radius=nms_radius)
 
 
 def validate(
-    network: nn.Module, micrographs: Sequence[Micrograph], device: torch.device, views: int
+    network: nn.Module,
+    micrographs: Sequence[Micrograph],
+    device: torch.device,
+    views: int,
+    nms_radius: float = 1.0,
 ) -> Validation:
     """Pooled picks at 0.3 diameters against the labelled windows of `micrographs`.
 
-    Picks and centres outside the windows are left out on both sides.
+    Picks and centres outside the windows are left out on both sides. Two picks are at least
+    `nms_radius` particle radii apart.
     """
     cases = []
     true = []
@@ -103,15 +143,14 @@ def validate(
         labelled = micrograph.labels() == PARTICLE
         found += int((probability[labelled] >= 0.5).sum())
         particle += int(labelled.sum())
-        xy, score = find_peaks(probability, micrograph.radius, micrograph.area)
-        diameter = 2 * micrograph.radius
-        inside = in_windows(xy, micrograph.windows)
-        truth = micrograph.points[in_windows(micrograph.points, micrograph.windows)]
-        case = xy[inside] / diameter, score[inside], truth / diameter
+        xy, score = find_peaks(
+            probability, micrograph.radius, micrograph.area, nms_radius=nms_radius
+        )
+        case = case_of(micrograph, xy, score)
         cases.append(case)
-        true.append(is_true_by_score(*case, MATCH_RADIUS))
-    threshold, f1 = choose_threshold(cases, MATCH_RADIUS)
-    scores, n_truth = [case[1] for case in cases], sum(len(case[2]) for case in cases)
+        true.append(is_true_by_score(case.xy, case.score, case.truth, MATCH_RADIUS))
+    threshold, f1 = choose_threshold(((c.xy, c.score, c.truth) for c in cases), MATCH_RADIUS)
+    scores, n_truth = [case.score for case in cases], sum(len(case.truth) for case in cases)
     precision = average_precision(np.concatenate(scores), np.concatenate(true), n_truth)
     recall = found / particle if particle else math.nan
     return Validation(float(f1), precision, float(threshold), recall)

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from fewpick.errors import InputError
 from fewpick.evaluation.baselines import (
     DIFFERENCE_OF_GAUSSIANS,
+    FILTER_USE,
     choose_filter,
     difference_of_gaussians,
     random_picks,
     score_baselines,
 )
 from fewpick.evaluation.scores import score_picks
-from fewpick.evaluation.truth import Truth, TruthFiles, images_of
+from fewpick.evaluation.truth import Truth, TruthFiles, images_of, validation_truths
 from fewpick.geometry import Frame
 from fewpick.stacks import write_stack, write_table
 
@@ -44,9 +45,9 @@ def picture(xy: NDArray[np.float64], sign: float, rng: np.random.Generator) -> N
 
 @pytest.fixture
 def project(tmp_path: Path) -> dict[str, Path]:
-    """A data set of four micrographs with bright particles, preprocessed and masked."""
+    """A data set of six micrographs with bright particles, preprocessed and masked."""
     rng = np.random.default_rng(3)
-    names = ["a", "b", "c", "d"]
+    names = ["a", "b", "c", "d", "e", "f"]
     points = {name: centres(rng) for name in names}
     manifest = pd.DataFrame(
         {"micrograph": names, "ny": 200, "nx": 256, "pixel_size": np.nan, "annotated": "true"}
@@ -55,10 +56,10 @@ def project(tmp_path: Path) -> dict[str, Path]:
     rows = [(name, *point) for name in names for point in points[name]]
     write_table(pd.DataFrame(rows, columns=["micrograph", "x", "y"]), tmp_path / "coordinates.tsv")
     split = pd.DataFrame(
-        {"dataset": "set", "micrograph": names, "split": ["val", "test", "test", "train"]}
+        {"dataset": "set", "micrograph": names, "split": ["val"] * 3 + ["test"] * 2 + ["train"]}
     )
     write_table(split, tmp_path / "split.tsv")
-    for i, part in enumerate((names[:2], names[2:])):
+    for i, part in enumerate((names[:3], names[3:])):
         table = pd.DataFrame(
             [{"micrograph": n, "index": k, **asdict(FRAME)} for k, n in enumerate(part)]
         )
@@ -117,10 +118,12 @@ def test_score_baselines(project: dict[str, Path]) -> None:
         project["coordinates.tsv"],
     )
 
-    def run(seed: int) -> pd.DataFrame:
+    def run(seed: int, validation: str = "full") -> pd.DataFrame:
+        datasets, split = {"set": dataset}, project["split.tsv"]
         return score_baselines(
-            {"set": dataset},
-            split=project["split.tsv"],
+            datasets,
+            split=split,
+            validation=validation_truths(datasets, split, validation),
             stacks={"set": sorted((root / "images").glob("*.mrcs"))},
             masks={"set": sorted((root / "masks").glob("*.mrcs"))},
             seed=seed,
@@ -140,6 +143,13 @@ def test_score_baselines(project: dict[str, Path]) -> None:
     assert np.isnan(value["all_positive"]["pick_f1_0.3"])
     pd.testing.assert_frame_equal(scores, run(0))
     assert not run(1).loc[["random"]].equals(scores.loc[["random"]])
+    assert value[DIFFERENCE_OF_GAUSSIANS]["n_validation_particles"] == 27
+    assert value[DIFFERENCE_OF_GAUSSIANS]["validation_used_for"] == FILTER_USE
+    assert value["random"]["n_validation_particles"] == 0
+    # Without validation labels it takes them for dark, as particles in ice are.
+    blind: dict[Any, dict[Any, Any]] = run(0, "none").to_dict("index")
+    assert blind[DIFFERENCE_OF_GAUSSIANS]["pick_f1_0.3"] < 0.2
+    assert blind[DIFFERENCE_OF_GAUSSIANS]["n_validation_particles"] == 0
 
 
 def test_random_picks_hit_as_often_as_geometry_says() -> None:
@@ -160,7 +170,9 @@ def test_random_picks_hit_as_often_as_geometry_says() -> None:
 
 
 def test_without_validation_the_filter_has_a_default() -> None:
-    assert choose_filter([], [], 0.3) == (-1.0, 0.5)
+    assert choose_filter([], []) == (-1.0, 0.5)
+    few = Truth("set", "a", 200, 256, 0.0, 24.0, np.full((19, 2), 50.0))
+    assert choose_filter([few], []) == (-1.0, 0.5)
 
 
 def test_a_micrograph_in_no_stack_is_named(project: dict[str, Path]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,14 @@ import pandas as pd
 import pytest
 
 from fewpick.errors import InputError
-from fewpick.evaluation.pixels import pixel_scores
+from fewpick.evaluation.pixels import pixel_counts, pixel_scores
 from fewpick.evaluation.scores import Key, labelled_budget, score_external, score_picks, score_run
+from fewpick.evaluation.threshold_policy import (
+    ENOUGH_PARTICLES,
+    BestThreshold,
+    Case,
+    best_threshold,
+)
 from fewpick.evaluation.truth import (
     Candidates,
     Truth,
@@ -20,7 +27,9 @@ from fewpick.evaluation.truth import (
     read_candidates,
     read_truths,
     validation_threshold,
+    validation_truths,
 )
+from fewpick.geometry import Frame
 from fewpick.stacks import read_table, write_table
 
 RADII = (0.3, 0.5)
@@ -146,15 +155,19 @@ def test_average_precision_ranks_candidates_below_the_threshold_too() -> None:
     assert row["average_precision"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
 
 
-def test_all_pools_data_sets_of_different_particle_size() -> None:
+def test_all_is_the_mean_over_data_sets_of_different_particle_size() -> None:
     truths = [truth("a", [[20, 20]]), truth("a", [[20, 20], [120, 50]], "e", diameter=40.0)]
     found = {("d", "a"): picks([[24, 20]]), ("e", "a"): picks([[30, 20]])}
     scores = score_picks(truths, found, RADII).scores.set_index("dataset")
     assert list(scores.index) == ["d", "e", "all"]
     assert scores.at["d", "pick_f1_0.3"] == 0.0  # 4 px of 10
     assert scores.at["e", "pick_f1_0.3"] == pytest.approx(2 / 3)  # 10 px of 40
-    assert scores.at["all", "pick_f1_0.3"] == pytest.approx(2 / 5)
+    # The larger set does not weigh more; counts are summed.
+    assert scores.at["all", "pick_f1_0.3"] == pytest.approx(1 / 3)
+    assert scores.at["all", "pick_recall_0.3"] == pytest.approx(1 / 4)
     assert scores.at["all", "localisation_error_diameters"] == pytest.approx(0.25)
+    assert scores.at["all", "n_test_particles"] == 3
+    assert scores["n_test_particles"].dtype.kind == "i"
 
 
 def test_curve_passes_through_the_scored_operating_point() -> None:
@@ -171,6 +184,50 @@ def test_curve_passes_through_the_scored_operating_point() -> None:
     point = curve[curve["threshold"] >= 0.4].iloc[-1]
     assert point["precision"] == pytest.approx(row["pick_precision_0.3"])
     assert point["recall"] == pytest.approx(row["pick_recall_0.3"])
+
+
+def test_curve_of_all_passes_through_the_mean_of_the_operating_points() -> None:
+    rng = np.random.default_rng(4)
+    truths, found = [], {}
+    for name in ("d", "e"):
+        centres = np.array([[20 + 30 * i, 20 + 30 * j] for i in range(5) for j in range(2)])
+        xy = centres + rng.normal(0, 2, centres.shape)
+        score = rng.uniform(size=len(xy))
+        truths.append(truth("a", centres.tolist(), name))
+        found[name, "a"] = Candidates(xy, score, score >= 0.4)
+    result = score_picks(truths, found, RADII)
+    row = result.scores.set_index("dataset").loc["all"]
+    curve = result.curve[(result.curve["radius"] == 0.3) & (result.curve["dataset"] == "all")]
+    assert (curve["threshold"].diff().dropna() < 0).all()
+    point = curve[curve["threshold"] >= 0.4].iloc[-1]
+    assert point["precision"] == pytest.approx(row["pick_precision_0.3"])
+    assert point["recall"] == pytest.approx(row["pick_recall_0.3"])
+
+
+def test_pixel_counts_of_each_test_micrograph_add_up_to_the_scores() -> None:
+    columns = ["dataset", "micrograph", "split", "bin", "n_particle", "n_background"]
+    rows = [
+        ("d", "a", "test", 90, 30, 10),
+        ("d", "a", "test", 49, 20, 5),
+        ("d", "b", "test", 50, 7, 1),
+        ("d", "v", "val", 50, 5, 5),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    counts = pixel_counts(table)
+    assert counts["micrograph"].tolist() == ["a", "b"]
+    assert counts[["pixel_tp", "pixel_fp", "pixel_fn"]].to_numpy().tolist() == [
+        [30, 10, 20],
+        [7, 1, 0],
+    ]
+    tp, fp, fn = counts[["pixel_tp", "pixel_fp", "pixel_fn"]].sum()
+    assert pixel_scores(table).at[0, "pixel_f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
+
+
+def test_pixel_scores_of_all_are_the_mean_over_data_sets() -> None:
+    columns = ["dataset", "micrograph", "split", "bin", "n_particle", "n_background"]
+    rows = [("d", "a", "test", 90, 300, 100), ("e", "a", "test", 90, 2, 0)]
+    scores = pixel_scores(pd.DataFrame(rows, columns=columns)).set_index("dataset")
+    assert scores.at["all", "pixel_precision"] == pytest.approx((0.75 + 1) / 2)
 
 
 def test_pixel_scores() -> None:
@@ -220,6 +277,10 @@ def test_score_run(files: Callable[..., dict[str, Any]]) -> None:
     assert row["pixel_precision"] == 0.8
     assert (row["n_labeled_micrographs"], row["n_labeled_particles"]) == (1, 1)
     assert row["n_validation_particles"] == 1
+    assert np.isnan(row["validation_used_for"])
+    counts = result.micrographs[["pixel_tp", "pixel_fp", "pixel_fn"]]
+    assert counts.iloc[:2].to_numpy().tolist() == [[8, 2, 2]] * 2
+    assert counts.iloc[2:].isna().all(axis=None)  # no pixels of b, and no mask upside down
     assert result.micrographs["micrograph"].tolist() == ["a", "a", "b", "b"] * 2
 
 
@@ -294,22 +355,74 @@ def test_budget_counts_training_labels_only_once() -> None:
     assert labelled_budget(ratio, "all")["n_labeled_particles"] == 48
 
 
+def test_uses_of_validation_labels_are_passed_on(files: Callable[..., dict[str, Any]]) -> None:
+    inputs = files([("a", "test", 51.0, 20.0, 0.9)])
+    datasets = inputs.pop("datasets")
+    chosen = {"threshold": 0.5, "validation_used_for": ["checkpoint", "score threshold"]}
+    inputs["threshold"].write_text(json.dumps(chosen))
+    scores = score_run(Key("supervised", 0.05, 3), datasets, **inputs).scores
+    assert scores["validation_used_for"].tolist() == ["checkpoint, score threshold"]
+
+
+def grid(n: int = ENOUGH_PARTICLES) -> list[list[float]]:
+    """Centres far apart, inside the border."""
+    return [[10.0 + 20 * (i % 9), 10.0 + 25 * (i // 9)] for i in range(n)]
+
+
 def test_validation_threshold_pools_data_sets_and_leaves_the_border_out() -> None:
-    truths = [truth("a", [[20, 20]]), truth("b", [[60, 50]], "e", diameter=40.0)]
-    table = pd.DataFrame(
-        [
-            ("d", "a", 20, 20, 0.9),
-            ("d", "a", 1, 50, 0.8),  # in the border
-            ("e", "b", 70, 50, 0.7),
-            ("e", "b", 150, 50, 0.6),
-        ],
-        columns=["dataset", "micrograph", "x", "y", "score"],
+    truths = [truth("a", grid()), truth("b", grid(), "e", diameter=5.0)]
+    rows = [("d", "a", x, y, 0.9) for x, y in grid()]
+    rows += [("e", "b", x, y, 0.7) for x, y in grid()]
+    rows += [("d", "a", 1, 50, 0.8)]  # in the border
+    rows += [("e", "b", 10 + 20 * i, 22, 0.6) for i in range(5)]
+    table = pd.DataFrame(rows, columns=["dataset", "micrograph", "x", "y", "score"])
+    found = validation_threshold(group_candidates(table, 0.0, "table"), truths)
+    assert found == BestThreshold(0.7, 1.0, 2 * ENOUGH_PARTICLES)
+
+
+def test_matched_validation_labels_are_those_of_the_labelled_windows(tmp_path: Path) -> None:
+    """A window of 50 px of the target, which is half as large as the original."""
+    frame = Frame(0.5, 0.0, 0.0, 100, 200, 50, 100)
+    write_table(
+        pd.DataFrame([{"micrograph": m, **asdict(frame)} for m in "vw"]), tmp_path / "stack.tsv"
     )
-    found = group_candidates(table, 0.0, "table")
-    assert validation_threshold(found, truths, 0.3) == (0.7, 1.0)
+    manifest = pd.DataFrame(
+        {"micrograph": ["v", "w"], "ny": 100, "nx": 200, "pixel_size": np.nan, "annotated": "true"}
+    )
+    write_table(manifest, tmp_path / "manifest.tsv")
+    points = [("v", 30, 30), ("v", 120, 30), ("w", 30, 30)]
+    write_table(
+        pd.DataFrame(points, columns=["micrograph", "x", "y"]), tmp_path / "coordinates.tsv"
+    )
+    ratio = pd.DataFrame({"dataset": "d", "micrograph": ["v", "w"], "split": "val"})
+    write_table(ratio, tmp_path / "split.tsv")
+    write_table(ratio.assign(windows=["[[0, 0, 50, 50]]", "[]"]), tmp_path / "ratio.tsv")
+    files = TruthFiles(
+        {"particle_radius": 5}, tmp_path / "manifest.tsv", tmp_path / "coordinates.tsv"
+    )
+
+    def labelled(validation: str) -> list[tuple[str, list[list[float]]]]:
+        truths = validation_truths(
+            {"d": files},
+            tmp_path / "split.tsv",
+            validation,
+            tmp_path / "ratio.tsv",
+            {"d": [tmp_path / "stack.mrcs"]},
+        )
+        return [(t.micrograph, t.xy.tolist()) for t in truths]
+
+    assert labelled("full") == [("v", [[30, 30], [120, 30]]), ("w", [[30, 30]])]
+    assert labelled("matched") == [("v", [[30, 30]])]
+    assert labelled("none") == []
 
 
-def external(files: Callable[..., dict[str, Any]], rows: list[tuple[Any, ...]], **more: Any) -> Any:
+def external(
+    files: Callable[..., dict[str, Any]],
+    rows: list[tuple[Any, ...]],
+    n_validation: int = ENOUGH_PARTICLES,
+    radii: Sequence[float] = RADII,
+    **more: Any,
+) -> Any:
     inputs = files([])
     candidates = pd.DataFrame(rows, columns=["micrograph", "x", "y", "score"])
     return score_external(
@@ -317,35 +430,88 @@ def external(files: Callable[..., dict[str, Any]], rows: list[tuple[Any, ...]], 
         "d",
         inputs["datasets"]["d"],
         split=inputs["split"],
+        validation=[truth("v", grid(n_validation))],
         candidates=candidates,
         source="topaz/",
-        radii=RADII,
+        radii=radii,
         **more,
     ).scores.scores.to_dict("records")[0]
+
+
+TUNED = [
+    *(("v", x, y, 7.0) for x, y in grid()),
+    ("v", 90, 22, -1.0),
+    ("a", 50, 20, 8.0),
+    ("a", 80, 20, 7.5),
+    ("a", 150, 20, 2.0),
+]
 
 
 def test_external_picks_get_their_threshold_from_validation(
     files: Callable[..., dict[str, Any]],
 ) -> None:
-    row = external(
-        files,
-        [
-            ("v", 30, 30, 7.0),
-            ("v", 90, 30, -1.0),
-            ("a", 50, 20, 8.0),
-            ("a", 80, 20, 7.5),
-            ("a", 150, 20, 2.0),
-        ],
-    )
+    row = external(files, TUNED)
     assert row["threshold"] == 7.0
     assert row["pick_f1_0.3"] == 1.0
     assert np.isnan(row["labeled_ratio"])
+    assert row["n_validation_particles"] == ENOUGH_PARTICLES
+    assert row["validation_used_for"] == "score threshold"
+
+
+@pytest.mark.parametrize("n_validation", [0, ENOUGH_PARTICLES - 1])
+def test_external_picks_are_all_kept_where_validation_labels_are_few(
+    files: Callable[..., dict[str, Any]], n_validation: int
+) -> None:
+    row = external(files, TUNED, n_validation)
+    assert np.isnan(row["threshold"])
+    assert (row["n_picks"], row["pick_recall_0.3"]) == (3, 1.0)
+    assert np.isnan(row["validation_used_for"])
+    assert row["average_precision"] == 1.0
+
+
+def test_external_picks_are_tuned_as_the_arms_are_whatever_the_table_reports(
+    files: Callable[..., dict[str, Any]],
+) -> None:
+    """Candidates 4 px off are true at 0.5 diameters of 10 px, and false at 0.3, which counts."""
+    rows: list[tuple[Any, ...]] = [("v", x, y, 7.0) for x, y in grid()]
+    rows += [("v", x, y + 4, 1.0) for x, y in grid(40)[ENOUGH_PARTICLES:]]
+    validation = truth("v", grid(36))
+    rows += [("a", 50, 20, 8.0)]
+    table = pd.DataFrame(rows, columns=["micrograph", "x", "y", "score"])
+    found = {}
+    for radii in ([0.5, 0.3], [0.3, 0.5]):
+        inputs = files([])
+        found[radii[0]] = score_external(
+            Key("topaz", float("nan"), 0),
+            "d",
+            inputs["datasets"]["d"],
+            split=inputs["split"],
+            validation=[validation],
+            candidates=table,
+            source="topaz/",
+            radii=radii,
+        ).threshold
+    near = table[(table["micrograph"] == "v")]
+    arm = best_threshold(
+        [
+            Case(
+                "d",
+                near[["x", "y"]].to_numpy(float) / 10,
+                near["score"].to_numpy(float),
+                validation.xy / 10,
+            )
+        ]
+    )
+    assert arm is not None
+    assert found == {0.5: arm.threshold, 0.3: arm.threshold} == {0.5: 7.0, 0.3: 7.0}
 
 
 def test_external_picks_without_scores_are_all_kept(files: Callable[..., dict[str, Any]]) -> None:
     row = external(files, [("a", 50, 20, None), ("a", 150, 20, None)])
     assert np.isnan(row["threshold"])
     assert (row["pick_precision_0.3"], row["pick_recall_0.3"]) == (0.5, 0.5)
+    assert np.isnan(row["average_precision"])
+    assert row["n_validation_particles"] == 0
 
 
 def test_external_picks_count_only_where_the_program_was_run(

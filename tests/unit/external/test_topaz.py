@@ -102,6 +102,12 @@ def prepare(tmp_path: Path, topaz: Topaz) -> dict[str, Any]:
     return {"folders": folders, "ratio_table": tmp_path / "ratio.tsv"}
 
 
+@pytest.fixture
+def one_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the single validation particle of these files choose the epoch."""
+    monkeypatch.setattr("fewpick.evaluation.threshold_policy.ENOUGH_PARTICLES", 1)
+
+
 def names_of(files: dict[str, Any]) -> dict[tuple[str, str], str]:
     tables = pd.concat([read_table(folder / "images.tsv") for folder in files["folders"]])
     keys = zip(tables["dataset"], tables["micrograph"], strict=True)
@@ -147,6 +153,7 @@ def test_what_the_program_says_is_told_as_it_says_it(
         logger.removeHandler(listener)
 
 
+@pytest.mark.usefixtures("one_is_enough")
 def test_a_training_tells_how_far_it_is(
     files: dict[str, Any],
     program: Path,
@@ -165,6 +172,7 @@ def test_a_training_tells_how_far_it_is(
     assert line.endswith(", loss 0.3333, val_average_precision 0.5")
 
 
+@pytest.mark.usefixtures("one_is_enough")
 def test_training_sees_the_labelled_particles_and_no_other(
     files: dict[str, Any], program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +207,7 @@ def test_training_sees_the_labelled_particles_and_no_other(
 @pytest.mark.parametrize(
     ("labelled", "windows"), [("none", "[]"), ("part", json.dumps([AREA]))], ids=["none", "empty"]
 )
+@pytest.mark.usefixtures("one_is_enough")
 def test_without_a_particle_for_validation_the_last_epoch_is_kept(
     labelled: str, windows: str, files: dict[str, Any], program: Path, tmp_path: Path
 ) -> None:
@@ -209,6 +218,15 @@ def test_without_a_particle_for_validation_the_last_epoch_is_kept(
     history = train_topaz(Topaz(str(program)), **files, settings=SETTINGS, model=tmp_path / "m")
     assert (tmp_path / "m").read_text() == "epoch 3"
     assert history["val_average_precision"].isna().all()
+    assert "--test-images" not in calls(program, "train")[0]["flags"]
+
+
+def test_too_few_validation_particles_do_not_choose_the_epoch(
+    files: dict[str, Any], program: Path, tmp_path: Path
+) -> None:
+    """As in the arms: one particle is fewer than the policy asks for."""
+    train_topaz(Topaz(str(program)), **files, settings=SETTINGS, model=tmp_path / "m")
+    assert (tmp_path / "m").read_text() == "epoch 3"
     assert "--test-images" not in calls(program, "train")[0]["flags"]
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fewpick.evaluation.threshold_policy import ENOUGH_PARTICLES
 from fewpick.geometry import frame_for
 from fewpick.sampling.training_set import Micrograph, Window
-from fewpick.training.thresholds import final_threshold, without_validation
-from fewpick.training.validation import ENOUGH_PARTICLES, validation_micrographs
+from fewpick.training.thresholds import final_threshold, validation_uses, without_validation
+from fewpick.training.validation import validation_micrographs
 
 T = 100
 
@@ -78,6 +79,59 @@ def test_too_few_validation_labels_tell_the_density_but_not_the_threshold(
     chosen = final_threshold([seen(training, 60), seen(validation, 5)])
     # (19 + 31) / 2 particles in each micrograph.
     assert chosen == {"threshold": approx(1 - 0.01 * 24), "source": "prevalence"}
+
+
+def test_enough_is_asked_of_what_is_used_and_of_each_data_set(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Thirty particles on two micrographs, of which one is looked at, are fifteen."""
+    half = [sheet("val", windows=WHOLE, points=row(15)) for _ in range(2)]
+    assert validation_micrographs(half) == half
+    assert validation_micrographs(half, 1) == []
+    assert "set: 15 labelled validation particles are too few" in caplog.text
+    other = sheet("val", dataset="other", windows=WHOLE, points=row(15))
+    assert validation_micrographs([*half, other]) == half
+    found = [seen(half[0], 15), seen(half[1], 15), seen(other, 60, first=0.999)]
+    assert final_threshold(found)["validation"] == {"pick_f1": 1.0, "n_labeled_particles": 30}
+
+
+def test_data_sets_take_turns_where_few_validation_micrographs_are_used() -> None:
+    a = [sheet("val", dataset="a", windows=WHOLE, points=row(30)) for _ in range(3)]
+    b = [sheet("val", dataset="b", windows=WHOLE, points=row(30)) for _ in range(2)]
+    assert validation_micrographs([*a, *b], 3) == [a[0], a[1], b[0]]
+
+
+def test_only_labels_inside_windows_count_as_enough() -> None:
+    """Clicked particles of a validation micrograph cannot say that a pick is false."""
+    points = row(40)
+    window = (0, 0, 10, 100)
+    validation = sheet("val", windows=(window,), points=points)
+    assert (points[:, 1] < 10).sum() < ENOUGH_PARTICLES
+    assert validation_micrographs([validation]) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "keep", "method", "labelling", "uses"),
+    [
+        ("validation", "best", "supervised", None, ["checkpoint", "score threshold"]),
+        ("validation", "last", "supervised", None, ["warm-start checkpoint", "score threshold"]),
+        (
+            *("validation", "best", "fixmatch", "objects"),
+            ["checkpoint", "score threshold", "pseudo-label threshold"],
+        ),
+        ("validation", "best", "fixmatch", "prevalence", ["checkpoint", "score threshold"]),
+        ("prevalence", "best", "fixmatch", "objects", ["particle density"]),
+        ("expected", "best", "fixmatch", "objects", []),
+    ],
+)
+def test_uses_of_validation_labels_are_named(
+    source: str, keep: str, method: str, labelling: str | None, uses: list[str]
+) -> None:
+    hyperparameters = {"method": method, "training": {"keep": keep}}
+    hyperparameters |= {"fixmatch": {"labelling": labelling}} if labelling else {}
+    validation = sheet("val", windows=WHOLE, points=row(30))
+    assert validation_uses(source, [validation], hyperparameters) == uses
+    assert validation_uses("prevalence", [sheet()], hyperparameters) == []
 
 
 def test_the_labelled_density_gives_the_number_of_picks() -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fewpick.comparison.intervals import t_interval
+from fewpick.comparison.markdown import write_markdown
+from fewpick.comparison.result_table import build_table
 from fewpick.errors import InputError
-from fewpick.evaluation.comparison import build_table
-from fewpick.evaluation.intervals import t_interval
-from fewpick.evaluation.markdown import write_markdown
 from fewpick.stacks import read_table, write_table
 
 DESIGN_COLUMNS = {

@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from fewpick.comparison import intervals
 from fewpick.errors import InputError
-from fewpick.evaluation import intervals
 from fewpick.stacks import read_table
 
 KEYS = ["dataset", "arm", "labeled_ratio", "seed"]

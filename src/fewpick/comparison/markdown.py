@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from fewpick.atomic import atomic_path
+from fewpick.comparison.result_table import NOTES, headline_column
 from fewpick.evaluation.baselines import DIFFERENCE_OF_GAUSSIANS, TOLD
-from fewpick.evaluation.comparison import NOTES, headline_column
 
 
 def write_markdown(table: pd.DataFrame, path: Path, reference: str = "supervised") -> None:

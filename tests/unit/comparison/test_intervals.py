@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from fewpick.evaluation.intervals import (
+from fewpick.comparison.intervals import (
     CountTable,
     _micrograph_variance,
     estimate,

@@ -14,7 +14,7 @@ The interval is the mean plus and minus the largest of three half-widths: `t sqr
 degrees of freedom, `t sqrt(V)` with those of V (U - 1 if all seeds share the same U micrographs),
 and `t sqrt(A + V)` with the degrees of freedom of Satterthwaite (1946, Biometrics Bulletin 2,
 110). The first two hold where one source dominates, where the third is too narrow because few
-degrees of freedom make the weights uncertain. tests/unit/evaluation/test_intervals.py measures the
+degrees of freedom make the weights uncertain. tests/unit/comparison/test_intervals.py measures the
 coverage.
 
 One seed says nothing about other seeds: its interval is the spread over test micrographs of this
