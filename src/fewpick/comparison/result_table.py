@@ -171,9 +171,9 @@ def _with_differences(group: pd.DataFrame, pairs: pd.DataFrame, headline: str) -
             intervals.estimate(known[known["seed"] == seed], intervals.f1_difference)
             for seed in group["seed"]
         ]
-        group[[delta, low, high]] = [[e.mean, e.low, e.high] for e in each]
+        group[[delta, low, high]] = [[e.mean, *_bounded(e)] for e in each]
         found = intervals.estimate(known, intervals.f1_difference)
-        over_seeds |= {low: found.low, high: found.high}
+        over_seeds |= dict(zip((low, high), _bounded(found), strict=True))
         if counted is PICKS and found.by_seed:
             over_seeds |= {
                 "n_seeds": len(found.by_seed),
@@ -191,6 +191,11 @@ def _with_differences(group: pd.DataFrame, pairs: pd.DataFrame, headline: str) -
     return pd.concat(
         [group.assign(seed=group["seed"].astype(str)), pd.DataFrame(rows)], ignore_index=True
     )
+
+
+def _bounded(estimate: intervals.Estimate) -> tuple[float, float]:
+    """Return the interval, within what a difference of two F1 can be."""
+    return max(estimate.low, -1.0), min(estimate.high, 1.0)
 
 
 def headline_column(columns: Iterable[str]) -> str:

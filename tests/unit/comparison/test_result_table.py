@@ -150,6 +150,15 @@ def test_pixels_have_a_difference_and_an_interval_of_their_own(tmp_path: Path) -
     assert np.isnan(row(table, arm="supervised", seed="mean")["delta_pixel_f1"])
 
 
+def test_an_interval_ends_where_differences_of_f1_do(tmp_path: Path) -> None:
+    """Two seeds that disagree say next to nothing, and not that a gain of 3 is possible."""
+    for seed, found in enumerate(([9, 9], [3, 3])):
+        write_run(tmp_path / f"s{seed}", "supervised", seed, [5, 5])
+        write_run(tmp_path / f"f{seed}", "fixmatch", seed, found)
+    mean = row(build(tmp_path), arm="fixmatch", seed="mean")
+    assert (mean["delta_low"], mean["delta_high"]) == (-1.0, 1.0)
+
+
 def test_an_arm_without_masks_has_no_pixel_difference(tmp_path: Path) -> None:
     write_run(tmp_path / "s0", "supervised", 0, [5, 5])
     write_run(tmp_path / "t0", "topaz", 0, [5, 6])
