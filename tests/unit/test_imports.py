@@ -17,6 +17,7 @@ LEVELS = (
     ("annotation",),
     ("data", "external", "simulation", "fetching", "comparison"),
     ("config", "sampling"),
+    ("tuning",),
     ("training",),
     ("picking",),
     ("figures", "final"),

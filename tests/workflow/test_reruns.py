@@ -161,6 +161,27 @@ def test_evaluation(workspace: Workspace) -> None:
     assert workspace.jobs() == scored() | {"baselines seed=0"}
 
 
+def test_the_scale_of_the_images(workspace: Workspace) -> None:
+    workspace.edit("preprocess.particle_px", 12)
+    images = {f"{rule} {shard}" for rule in ("preprocess", "masks") for shard in SHARDS}
+    images |= {"shards dataset=mine", "baselines seed=0"}
+    assert workspace.jobs() == images | labelled(workspace)
+
+
+def test_what_is_labelled(workspace: Workspace) -> None:
+    workspace.edit("splits.draw", "pooled")
+    assert workspace.jobs() - {"baselines seed=0"} == labelled(workspace)
+
+
+def test_keys_for_several_data_sets(workspace: Workspace) -> None:
+    """One data set has as many steps as ever."""
+    workspace.edit("training.grow", False)
+    assert workspace.jobs() == set()
+    workspace.edit("fixmatch.rival", "always")
+    arms = set(ARMS) - {"supervised"}
+    assert workspace.jobs() == configured(arms) | trained(arms)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("resources.device", "auto"), ("resources.train_threads", 2)],

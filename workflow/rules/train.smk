@@ -62,6 +62,13 @@ rule train:
         warm_start=lambda wildcards: (
             f"{PLAN.warm_start_folder(wildcards.arm, wildcards.ratio, wildcards.seed)}/model.safetensors"
         ),
+        rival=lambda wildcards: (
+            "results/models/{}/ratio-{}/seed-{}/model.safetensors".format(
+                PLAN.rivals[wildcards.arm], wildcards.ratio, wildcards.seed
+            )
+            if wildcards.arm in PLAN.rivals
+            else []
+        ),
     output:
         model="results/models/{arm}/ratio-{ratio}/seed-{seed}/model.safetensors",
         history="results/models/{arm}/ratio-{ratio}/seed-{seed}/history.tsv",

@@ -8,6 +8,7 @@ from _stage import stage
 
 from fewpick.data import shards
 from fewpick.data.shards import by_dataset
+from fewpick.evaluation.threshold_policy import dataset_threshold
 from fewpick.evaluation.truth import TruthFiles, read_candidates, read_truths
 from fewpick.figures.grey import choose_micrographs
 from fewpick.figures.plots import draw_micrographs
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files, wildcards = snakemake.input, snakemake.wildcards
-    threshold = json.loads(Path(files.threshold).read_text())["threshold"]
+    threshold = json.loads(Path(files.threshold).read_text())
     chosen = choose_micrographs(Path(files.micrographs))
     sources = {name: TruthFiles(**source) for name, source in settings["datasets"].items()}
     truths = {truth.key: truth for truth in read_truths(sources, Path(files.split), "test")}
     draw_micrographs(
         [truths[key] for key in chosen],
-        read_candidates(Path(files.candidates), threshold),
+        read_candidates(
+            Path(files.candidates), {name: dataset_threshold(threshold, name) for name in sources}
+        ),
         by_dataset(shards.paths(files.shards)[0]),
         settings["radius"],
         f"{wildcards.arm}, labelled ratio {wildcards.ratio}, seed {wildcards.seed}",

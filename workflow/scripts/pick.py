@@ -11,13 +11,13 @@ from fewpick.atomic import atomic_path
 from fewpick.data import shards
 from fewpick.network.device import select_device
 from fewpick.network.model_file import load_model, save_model
-from fewpick.picking.candidates import candidate_table, find
+from fewpick.picking.candidates import candidate_table, find, kept_candidates
 from fewpick.picking.export import export_picks
 from fewpick.picking.picker import describe_use
 from fewpick.progress import Progress
 from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table, write_table
-from fewpick.training import thresholds
+from fewpick.tuning import thresholds
 from fewpick.versions import versions
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def main() -> None:
     use["versions"] = versions(("torch", "numpy", "scipy"))
     save_model(output.picker, trained.network, trained.hyperparameters, use)
     export_picks(
-        candidates[candidates["score"] >= threshold["threshold"]],
+        kept_candidates(candidates, threshold),
         manifests,
         star=Path(output.star),
         csv=Path(output.csv),

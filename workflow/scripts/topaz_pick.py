@@ -8,11 +8,11 @@ from _stage import stage
 
 from fewpick.atomic import atomic_path
 from fewpick.data import shards
-from fewpick.picking.candidates import found_in_table
+from fewpick.picking.candidates import found_in_table, kept_candidates
 from fewpick.picking.export import export_picks
 from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table
-from fewpick.training import thresholds
+from fewpick.tuning import thresholds
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -29,7 +29,7 @@ def main() -> None:
     with atomic_path(output.threshold) as path:
         path.write_text(json.dumps(threshold, indent=2) + "\n")
     export_picks(
-        candidates[candidates["score"] >= threshold["threshold"]],
+        kept_candidates(candidates, threshold),
         dict(zip(settings["datasets"], map(read_table, files.manifests), strict=True)),
         star=Path(output.star),
         csv=Path(output.csv),

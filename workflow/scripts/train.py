@@ -24,14 +24,16 @@ def main() -> None:
     files = snakemake.input
     hyperparameters = json.loads(Path(files.hyperparameters).read_text())
     settings = hyperparameters["training"]
-    steps, begin = settings["warm_start_steps"], None
+    steps, begin, rival = settings["warm_start_steps"], None, None
     if "warm_start" in files.keys():  # noqa: SIM118
         steps, begin = settings["steps"] - steps, load_model(files.warm_start).network
+        rival = load_model(files.rival).network if files.rival else None
     with Progress(steps, snakemake.rule) as progress:
         network, history = train(
             hyperparameters,
             load_training_set(*shards.paths(files.shards), Path(files.ratio)),
             warm_start=begin,
+            rival=rival,
             device=snakemake.resources.device,
             checkpoint=checkpoint(),
             on_step=progress.update,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 from fewpick.canonical import canonical
 from fewpick.config.complete import TOPAZ, Config
@@ -10,6 +11,8 @@ from fewpick.config.labelling_rules import labelling_rule, readers
 
 # Sections of the configuration that an arm may override.
 SECTIONS = ("model", "training", "fixmatch")
+# Steps grow with the square root of the number of data sets, up to this factor.
+MOST_GROWTH = 3.0
 
 
 def ratio_name(ratio: float) -> str:
@@ -32,7 +35,7 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
     give the same dictionary, whatever they are called.
     """
     spec = config["arms"][arm]
-    sections = {name: config[name] | spec.get(name, {}) for name in SECTIONS}
+    sections = _sections(config, arm)
     resolved = {
         "method": spec["method"],
         "ratio": float(ratio),
@@ -48,7 +51,10 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
             for key, value in sections["fixmatch"].items()
             if key in rule.settings or not readers(key)
         }
+        del used["rival"]  # what follows from it is recorded
         resolved["fixmatch"] = used | {"labelling": labelling}
+        if rival_of(config, arm) is not None:
+            resolved["fixmatch"]["rival"] = True
     return resolved
 
 
@@ -57,6 +63,36 @@ def resolve_final(config: Config) -> Config:
     final = config["final"]
     alone = config | {"arms": {"final": {"method": final["method"]}}}
     return resolve_arm(alone, "final", 1.0, final["seed"])
+
+
+def rival_of(config: Config, arm: str) -> str | None:
+    """Name the supervised arm whose network a FixMatch arm has to beat on validation.
+
+    It has the same network and training. None for a supervised arm, where `fixmatch.rival` does
+    not ask for it, and where there is no such arm.
+    """
+    sections = _sections(config, arm)
+    asked = {"never": False, "always": True, "several": len(config["datasets"]) > 1}
+    if config["arms"][arm]["method"] != "fixmatch" or not asked[sections["fixmatch"]["rival"]]:
+        return None
+    for name, spec in sorted(config["arms"].items()):
+        other = _sections(config, name)
+        alike = all(other[key] == sections[key] for key in ("model", "training"))
+        if spec["method"] == "supervised" and alike:
+            return name
+    return None
+
+
+def _sections(config: Config, arm: str) -> dict[str, Config]:
+    """Shared sections with what an arm overrides; steps grow with the number of data sets."""
+    spec = config["arms"][arm]
+    sections = {name: config[name] | spec.get(name, {}) for name in SECTIONS}
+    training = dict(sections["training"])
+    growth = min(math.sqrt(len(config["datasets"])), MOST_GROWTH)
+    if training.pop("grow"):
+        for key in ("steps", "warm_start_steps"):
+            training[key] = round(growth * training[key])
+    return sections | {"training": training}
 
 
 def resolve_topaz(config: Config, ratio: float, seed: int) -> Config:

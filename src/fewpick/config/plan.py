@@ -17,6 +17,7 @@ from fewpick.config.hyperparameters import (
     resolve_arm,
     resolve_final,
     resolve_topaz,
+    rival_of,
     warm_start,
     warm_start_key,
 )
@@ -63,6 +64,7 @@ class Plan:
     topaz : ("topaz", ratio, seed) -> hyperparameters
     final_folds : names of the trainings that leave labels out, for the target picks
     final : phase of the last training (warm_start, train) -> hyperparameters
+    rivals : FixMatch arm -> supervised arm that it has to beat on validation, where there is one
     """
 
     datasets: dict[str, DatasetFiles]
@@ -76,6 +78,7 @@ class Plan:
     topaz: dict[Run, dict[str, Any]]
     final_folds: list[str]
     final: dict[str, dict[str, Any]]
+    rivals: dict[str, str]
 
     def shard_files(self, pattern: str, *names: str) -> list[str]:
         """Fill `{dataset}` and `{shard}` of a pattern with the shards of the named data sets.
@@ -152,6 +155,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         else {},
         [f"fold-{number}" for number in range(config["final"]["folds"])],
         {"warm_start": warm_start(resolve_final(config)), "train": resolve_final(config)},
+        {arm: rival for arm in config["arms"] if (rival := rival_of(config, arm)) is not None},
     )
 
 

@@ -39,6 +39,7 @@ from fewpick.evaluation.matching import (
     precision_recall_f1,
 )
 from fewpick.evaluation.pixels import pixel_counts, pixel_scores
+from fewpick.evaluation.threshold_policy import dataset_threshold
 from fewpick.evaluation.truth import (
     Candidates,
     Truth,
@@ -246,7 +247,7 @@ def score_run(
         If an input holds no test micrograph or a value that cannot be used.
     """
     chosen = json.loads(Path(threshold).read_text())
-    least = float(chosen["threshold"])
+    least = {name: dataset_threshold(chosen, name) for name in datasets}
     truths = _test_truths(datasets, split)
     picks = read_candidates(candidates, least)
     result = score_picks(truths, picks, radii)
@@ -262,13 +263,15 @@ def score_run(
             pixel_counts(histograms), on=["dataset", "micrograph"], how="left"
         )
     scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
-    scores["threshold"] = least
+    # Data sets have thresholds of their own, and the row of all has none then.
+    scores["threshold"] = scores["dataset"].map(least)
     scores["validation_used_for"] = ", ".join(chosen.get("validation_used_for", [])) or np.nan
     histories = [read_table(path) for path in (warm_start, history) if path is not None]
     scores["train_seconds"] = sum(float(h["seconds"].max()) for h in histories if len(h))
     parts = [Scores(scores, micrographs, result.curve).labelled(key)]
     if flipped_row:
-        control = pd.concat([budget, upside_down.scores], axis=1).assign(threshold=least)
+        control = pd.concat([budget, upside_down.scores], axis=1)
+        control["threshold"] = scores["threshold"]
         control_key = Key(FLIPPED_ARM, key.labeled_ratio, key.seed)
         parts.append(
             Scores(control, upside_down.micrographs, upside_down.curve).labelled(control_key)

@@ -6,8 +6,9 @@ Networks of this package, programs trained on the same labels and picks from els
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,19 @@ class BestThreshold:
     threshold: float
     f1: float
     n_particles: int
+
+
+def dataset_threshold(chosen: Mapping[str, Any], dataset: str) -> float:
+    """Read the threshold of a data set: its own, or the one of all; -inf where all are picks.
+
+    Parameters
+    ----------
+    chosen : mapping
+        Content of `threshold.json`: `threshold`, and with several data sets `datasets`, which
+        holds as much for each of them.
+    """
+    value = chosen.get("datasets", {}).get(dataset, chosen)["threshold"]
+    return -np.inf if value is None else float(value)
 
 
 def datasets_with_enough(particles: Iterable[tuple[str, int]]) -> set[str]:

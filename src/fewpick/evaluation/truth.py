@@ -155,8 +155,12 @@ def read_truths(datasets: Mapping[str, TruthFiles], split: Path, part: str) -> l
     return truths
 
 
-def read_candidates(path: Path, threshold: float) -> dict[tuple[str, str], Candidates]:
+def read_candidates(
+    path: Path, threshold: float | Mapping[str, float]
+) -> dict[tuple[str, str], Candidates]:
     """Candidates by (dataset, micrograph); those with score >= threshold are the picks.
+
+    The threshold may be a mapping from data sets to theirs.
 
     Raises
     ------
@@ -167,7 +171,7 @@ def read_candidates(path: Path, threshold: float) -> dict[tuple[str, str], Candi
 
 
 def group_candidates(
-    table: pd.DataFrame, threshold: float, source: str
+    table: pd.DataFrame, threshold: float | Mapping[str, float], source: str
 ) -> dict[tuple[str, str], Candidates]:
     """`read_candidates` for a table (dataset micrograph x y score) at hand."""
     values = table[["x", "y", "score"]].to_numpy(np.float64)
@@ -182,10 +186,11 @@ def group_candidates(
     codes, names = keys.factorize()
     order = np.argsort(codes, kind="stable")
     groups = np.split(values[order], np.flatnonzero(np.diff(codes[order])) + 1)
-    return {
-        (str(dataset), str(micrograph)): Candidates(v[:, :2], v[:, 2], v[:, 2] >= threshold)
-        for (dataset, micrograph), v in zip(names, groups, strict=False)
-    }
+    found = {}
+    for (dataset, micrograph), v in zip(names, groups, strict=False):
+        least = threshold[str(dataset)] if isinstance(threshold, Mapping) else threshold
+        found[str(dataset), str(micrograph)] = Candidates(v[:, :2], v[:, 2], v[:, 2] >= least)
+    return found
 
 
 def validation_truths(

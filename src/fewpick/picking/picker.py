@@ -17,6 +17,7 @@ from fewpick.coordinates import Picks
 from fewpick.data.masks import valid_area
 from fewpick.data.preprocess import in_pixels, preprocess_micrograph
 from fewpick.errors import InputError
+from fewpick.evaluation.threshold_policy import dataset_threshold
 from fewpick.geometry import Frame, input_size, particle_radius
 from fewpick.micrographs import read_micrograph
 from fewpick.network.model_file import load_model
@@ -140,7 +141,7 @@ class Picker:
     ----------
     path : `picker.safetensors`, or the folder or `model.safetensors` beside it
     device : where to run
-    dataset : whose particle size is taken, for a model that was trained on several data sets
+    dataset : whose particle size and score threshold are taken, for a model of several data sets
     radius, diameter_angstrom : particle size, if not that of the training
     border : margin without picks, px of the micrograph, if not that of the training
     pixel_size : angstrom per px; None takes it from the micrographs
@@ -167,7 +168,7 @@ class Picker:
         held = load_model(self.path, device)
         self.network, self.hyperparameters, self.use = held.network, held.hyperparameters, held.use
         self.particle = _choose(self.path, self.use["particles"], dataset)
-        self.threshold = float(self.use["threshold"]["threshold"])
+        self.threshold = dataset_threshold(self.use["threshold"], dataset or "")
         # Of the discs that were learned, in particle radii; 0.5 for files that do not say it.
         self.radius_scale = float(self.use.get("radius_scale", 0.5))
         self._size = {"particle_radius": radius, "particle_diameter_angstrom": diameter_angstrom}

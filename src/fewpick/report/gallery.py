@@ -11,8 +11,8 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewpick.evaluation.matching import grow_matching
+from fewpick.evaluation.threshold_policy import dataset_threshold
 from fewpick.evaluation.truth import Candidates, Truth, images_of, read_candidates
 from fewpick.figures.grey import grey
 from fewpick.geometry import Frame
@@ -39,6 +40,7 @@ class Run:
     ----------
     ratio : labelled ratio, None for picks that came from elsewhere
     threshold : -inf if all candidates are picks
+    own : data set -> its threshold, where each has its own
     dataset, covered : data set and names of the micrographs that the program was run on; None is
         for all
     """
@@ -49,6 +51,7 @@ class Run:
     threshold: float
     dataset: str | None = None
     covered: frozenset[str] | None = None
+    own: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -60,9 +63,10 @@ class Run:
             arm,
             ratio,
             Path(candidates),
-            -np.inf if use["threshold"] is None else use["threshold"],
+            dataset_threshold(use, ""),
             use.get("dataset"),
             None if use.get("covered") is None else frozenset(use["covered"]),
+            {name: dataset_threshold(use, name) for name in use.get("datasets", {})},
         )
 
     def covers(self, truth: Truth) -> bool:
@@ -114,7 +118,9 @@ def build_gallery(
     }
 
 
-def stops_for(scores: NDArray[np.float64], threshold: float) -> tuple[NDArray[np.float64], int]:
+def stops_for(
+    scores: NDArray[np.float64], threshold: float, further: Iterable[float] = ()
+) -> tuple[NDArray[np.float64], int]:
     """Rising thresholds to choose from, and the index of the run's own one.
 
     For probabilities 0.005, 0.01 ... 1; for scores of another kind as many steps over their range.
@@ -125,7 +131,7 @@ def stops_for(scores: NDArray[np.float64], threshold: float) -> tuple[NDArray[np
         grid = np.arange(1, STOPS + 1) / STOPS
     if not np.isfinite(threshold):  # every candidate is a pick
         threshold = float(min(grid[0], scores.min() if len(scores) else grid[0]))
-    stops = np.unique(np.append(grid, threshold))
+    stops = np.unique([*grid, threshold, *further])
     return stops, int(np.flatnonzero(stops == threshold)[0])
 
 
@@ -136,7 +142,7 @@ def _run(
     truths = [truth for truth in truths if run.covers(truth)]
     inside = {t.key: held.get(t.key, Candidates.none()).within(t) for t in truths}
     scores = np.concatenate([np.empty(0), *(p.score for p in inside.values())])
-    stops, chosen = stops_for(scores, run.threshold)
+    stops, chosen = stops_for(scores, run.threshold, run.own.values())
     pooled: dict[str, dict[str, Any]] = {}
     shown = {}
     for truth in truths:
@@ -165,6 +171,7 @@ def _run(
         "ratio": run.ratio,
         "stops": [float(f"{stop:.6g}") for stop in stops],
         "chosen": chosen,
+        "own": {name: int(np.searchsorted(stops, least)) for name, least in run.own.items()},
         "pooled": {
             name: {key: np.asarray(value).astype(int).tolist() for key, value in part.items()}
             for name, part in pooled.items()

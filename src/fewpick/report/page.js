@@ -282,9 +282,12 @@ class Gallery {
     }));
     this.share = fill(byId("share"), unique(runs.map((run) => run.ratio)).filter((r) => r !== null), percent);
     byId("share").addEventListener("change", () => this.choose());
-    byId("micrograph").addEventListener("change", () => { this.view = null; this.sweep(); this.show(); });
+    byId("micrograph").addEventListener("change", () => {
+      if (this.dataset !== this.micrograph().dataset) this.slider.value = this.own();
+      this.view = null; this.sweep(); this.show();
+    });
     this.slider.addEventListener("input", () => this.update());
-    byId("threshold-chosen").addEventListener("click", () => { this.slider.value = this.run.chosen; this.update(); });
+    byId("threshold-chosen").addEventListener("click", () => { this.slider.value = this.own(); this.update(); });
     for (const kind of ["found", "false", "missed"]) {
       byId(`show-${kind}`).addEventListener("change", () => this.update());
       document.querySelector(`.kinds .${kind}`).style.setProperty("--kind", data.colours[kind]);
@@ -299,9 +302,15 @@ class Gallery {
     this.run = mine.find((run) => run.ratio === null || run.ratio === this.share()) || mine[0];
     [...byId("arm-buttons").children].forEach((button) => button.setAttribute("aria-pressed", button.textContent === this.arm));
     this.slider.max = this.run.stops.length - 1;
-    this.slider.value = this.run.chosen;
+    this.slider.value = this.own();
     this.sweep();
     this.show();
+  }
+
+  /** The run's own threshold, for the shown data set where each has its own. */
+  own() {
+    this.dataset = this.micrograph().dataset;
+    return this.run.own[this.dataset] ?? this.run.chosen;
   }
 
   /** Draw the micrograph and all candidates; `update` says which of them are to be seen. */
@@ -378,7 +387,7 @@ class Gallery {
       return row;
     }));
     const threshold = this.run.stops[stop];
-    byId("threshold-value").textContent = `${Number(threshold.toPrecision(4))}${stop === this.run.chosen ? " (the run's own)" : ""}`;
+    byId("threshold-value").textContent = `${Number(threshold.toPrecision(4))}${stop === this.own() ? " (the run's own)" : ""}`;
     this.slider.setAttribute("aria-valuetext", String(threshold));
     byId("pooled-head").textContent = `all ${this.pooled().micrographs} test micrographs`;
     byId("uncovered").hidden = this.covered;

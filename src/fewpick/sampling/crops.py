@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -22,7 +23,17 @@ MARGIN = 32
 
 
 class LabelledCrops:
-    """Random views of the labelled windows, each window drawn by its area."""
+    """Random views of the labelled windows, each window drawn by its area.
+
+    Data sets are drawn equally often, however many micrographs of whatever size each has.
+
+    Attributes
+    ----------
+    size : edge of a view, px
+    prevalence : share of particle pixels in the labelled area
+    prevalence_of : the same of each data set
+    n_particles_of : labelled particles of each data set
+    """
 
     def __init__(self, micrographs: Sequence[Micrograph], crop_size: int) -> None:
         labelled = [m for m in micrographs if m.split == "train" and m.label_windows()]
@@ -34,17 +45,21 @@ class LabelledCrops:
         self.micrographs = labelled
         self.items = [(i, window) for i, m in enumerate(labelled) for window in m.label_windows()]
         areas = np.array([(y1 - y0) * (x1 - x0) for _, (y0, x0, y1, x1) in self.items], float)
-        self.probability = areas / areas.sum()
+        names = np.array([labelled[i].dataset for i, _ in self.items])
+        totals = {name: areas[names == name].sum() for name in np.unique(names)}
+        self.probability = areas / [totals[name] for name in names] / len(totals)
         widest = max(max(y1 - y0, x1 - x0) for _, (y0, x0, y1, x1) in self.items)
         self.size = min(crop_size, math.ceil((widest + MARGIN) / GRAIN) * GRAIN)
-        known = positive = 0
+        counts: dict[str, NDArray[np.int64]] = {}
         for micrograph in labelled:
             labels = micrograph.labels()
-            known += int(np.count_nonzero(labels != UNKNOWN))
-            positive += int(np.count_nonzero(labels == PARTICLE))
-        # Share of particle pixels in the labelled area.
-        self.prevalence = positive / known
-        self.n_particles = sum(len(m.points) for m in labelled)
+            pixels = [np.count_nonzero(labels == PARTICLE), np.count_nonzero(labels != UNKNOWN)]
+            held = np.array([*pixels, len(micrograph.points)])
+            counts[micrograph.dataset] = counts.get(micrograph.dataset, 0) + held
+        self.prevalence_of = {name: float(n[0] / n[1]) for name, n in counts.items()}
+        self.n_particles_of = {name: int(n[2]) for name, n in counts.items()}
+        self.prevalence = float(np.mean(list(self.prevalence_of.values())))
+        self.n_particles = sum(self.n_particles_of.values())
         # Some are kept for the next draw, and not all, so that memory does not grow with them.
         self._labels = lru_cache(maxsize=16)(lambda i: self.micrographs[i].labels())
 
@@ -70,10 +85,23 @@ def _freedom(extent: int, size: int) -> float:
 
 
 def unlabelled_views(
-    micrographs: Sequence[Micrograph], n: int, size: int, rng: np.random.Generator
+    micrographs: Sequence[Micrograph],
+    n: int,
+    size: int,
+    rng: np.random.Generator,
+    weights: Mapping[str, float] | None = None,
 ) -> tuple[list[int], list[View]]:
-    """Draw the indices of n micrographs, and a random view within the area of each."""
-    indices = [int(i) for i in rng.integers(len(micrographs), size=n)]
+    """Draw the indices of n micrographs, and a random view within the area of each.
+
+    Data sets are drawn equally often, or as often as their `weights` say.
+    """
+    names = [m.dataset for m in micrographs]
+    counts = Counter(names)
+    if len(counts) == 1:
+        indices = [int(i) for i in rng.integers(len(micrographs), size=n)]
+    else:
+        share = np.array([(1.0 if weights is None else weights[k]) / counts[k] for k in names])
+        indices = [int(i) for i in rng.choice(len(names), n, p=share / share.sum())]
     views = []
     for index in indices:
         y0, x0, y1, x1 = micrographs[index].area

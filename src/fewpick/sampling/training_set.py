@@ -112,6 +112,14 @@ def in_windows(xy: Points, windows: Iterable[Window]) -> NDArray[np.bool_]:
     return inside
 
 
+def grouped_by_dataset(micrographs: Iterable[Micrograph]) -> dict[str, list[Micrograph]]:
+    """Group micrographs by their data set, in the order in which they come."""
+    grouped: dict[str, list[Micrograph]] = {}
+    for micrograph in micrographs:
+        grouped.setdefault(micrograph.dataset, []).append(micrograph)
+    return grouped
+
+
 def load_training_set(
     stacks: Iterable[Path], masks: Iterable[Path], ratio_table: Path
 ) -> list[Micrograph]:

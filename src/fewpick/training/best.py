@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from fewpick.training.validation import Validation
+from fewpick.tuning.validation import Validation
 
 # Where no validation labels tell when to stop, supervised training ends after so many steps for
 # each labelled particle: a network overfits five particles after some fifty steps, and twenty-five

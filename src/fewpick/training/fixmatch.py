@@ -25,14 +25,24 @@ from fewpick.config.labelling_rules import labelling_rule
 from fewpick.data.masks import UNKNOWN
 from fewpick.network.inference import predict
 from fewpick.sampling.crops import LabelledCrops, crop, unlabelled_views
-from fewpick.sampling.training_set import Micrograph
+from fewpick.sampling.training_set import Micrograph, grouped_by_dataset
 from fewpick.sampling.views import View, random_view, strong
 from fewpick.training import labelling
+from fewpick.training.history import in_dataset
 from fewpick.training.losses import bce_dice
-from fewpick.training.thresholds import without_validation
-from fewpick.training.validation import peaks_of, validate
+from fewpick.tuning.thresholds import without_validation
+from fewpick.tuning.validation import peaks_of, validate
 
 logger = logging.getLogger(__name__)
+
+# Micrographs that a teacher picks in a round at most, and the share of those of a data set that it
+# picks where they are many.
+MOST_DRAWN, SHARE_DRAWN = 64, 1 / 8
+# Pseudo-labels of a teacher with this validation F1 count in full, and those of one with this or
+# less as little as `LEAST_WEIGHT`.
+GOOD_F1, BAD_F1, LEAST_WEIGHT = 0.8, 0.4, 0.1
+# Weight of pseudo-labels of which no validation label tells how good they are.
+UNKNOWN_WEIGHT = 0.5
 
 # Means over a batch may still lie on the GPU, and are waited for at the end of a step.
 Diagnostics = dict[str, float | Tensor]
@@ -62,6 +72,9 @@ class Consistency(Protocol):
         generator: torch.Generator,
     ) -> tuple[Tensor, Diagnostics]:
         """Return the loss of an unlabelled batch, and how its pseudo-labels look."""
+
+    def distrust(self, dataset: str) -> None:
+        """Notice that the pseudo-labels of a data set drift."""
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold."""
@@ -135,7 +148,8 @@ class PixelRule:
     The rule's function takes the probabilities and, by name, the settings that its line in
     `LABELLING_RULES` lists. It may also ask for `known` (1 inside the annotated area, else 0),
     `labelled_prevalence` (share of particle pixels in the labelled area) and `memory` (a dict of
-    numbers that it keeps from step to step, and which checkpoints hold).
+    numbers that it keeps from step to step, and which checkpoints hold). It is asked about the
+    views of each data set by itself, and remembers each by itself.
     """
 
     rounds = 1
@@ -143,7 +157,7 @@ class PixelRule:
 
     def __init__(self, settings: Mapping[str, Any], pool: Pool) -> None:
         self.settings, self.pool = settings, pool
-        self.memory: dict[str, float] = {}
+        self.memory: dict[str, dict[str, float]] = {}
         self._rule = rule_function(settings)
         self._asks = set(inspect.signature(self._rule).parameters)
 
@@ -169,21 +183,31 @@ class PixelRule:
             # The fault under study: the student sees the crop turned, the labels stay as they were.
             turned = [random_view(v.y, v.x, rng) for v in views]
             weak = pool.crop([m.image for m in chosen], turned, fill="reflect")
-        labels, weights, loss = self._label(probability, known)
-        weights = weights * known
         logits = student(strong(weak, rng, generator))
-        threshold = self.memory.get("threshold", math.nan)
+        labels, weights = torch.empty_like(probability), torch.empty_like(probability)
+        parts = []
+        for name, of in _places(chosen).items():
+            held = self._label(probability[of], known[of], name)
+            labels[of], weights[of] = held.labels, held.weights * known[of]
+            part = held.loss(logits[of], labels[of], weights[of])
+            parts.append(part * (len(of) / len(chosen)))
+        thresholds = [held["threshold"] for held in self.memory.values() if "threshold" in held]
+        threshold = float(np.mean(thresholds)) if thresholds else math.nan
         diagnostics = _diagnose(labels, weights, known, hidden, logits)
-        return loss(logits, labels, weights), {"threshold": threshold} | diagnostics
+        return torch.stack(parts).sum(), {"threshold": threshold} | diagnostics
 
-    def _label(self, probability: Tensor, known: Tensor) -> labelling.PseudoLabels:
+    def _label(self, probability: Tensor, known: Tensor, dataset: str) -> labelling.PseudoLabels:
+        labelled = self.pool.labelled
         offered = {
             "known": known,
-            "labelled_prevalence": self.pool.labelled.prevalence,
-            "memory": self.memory,
+            "labelled_prevalence": labelled.prevalence_of.get(dataset, labelled.prevalence),
+            "memory": self.memory.setdefault(dataset, {}),
         }
         asked = {name: value for name, value in offered.items() if name in self._asks}
         return labelling.PseudoLabels(*self._rule(probability, **asked))
+
+    def distrust(self, dataset: str) -> None:
+        """Do nothing: the weight of the whole loss is lowered."""
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold."""
@@ -191,7 +215,7 @@ class PixelRule:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over the state of a checkpoint."""
-        self.memory = dict(state["memory"])
+        self.memory = {name: dict(held) for name, held in state["memory"].items()}
 
 
 class ObjectRule:
@@ -205,44 +229,46 @@ class ObjectRule:
         self._rule = rule_function(settings)
         self.drawn: list[tuple[int, NDArray[np.int8]]] = []
         self.summary: Diagnostics = {}
+        self.weights: dict[str, float] = {}
 
     def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
         """Let the teacher pick a random part of the pool, and draw its picks as labels."""
         pool, settings = self.pool, self.settings
-        n = min(settings["pool_size"], len(pool.micrographs))
-        chosen = sorted(int(i) for i in rng.choice(len(pool.micrographs), n, replace=False))
+        chosen = _drawn(pool.micrographs, settings["pool_size"], rng)
         views = settings["teacher_views"]
         found = [
             TeacherPicks(sheet, *peaks_of(teacher, sheet, pool.device, views))
             for sheet in (pool.micrographs[i] for i in chosen)
         ]
-        threshold = self._threshold(teacher, found)
+        thresholds = self._thresholds(teacher, found)
         self.drawn = []
-        totals = np.zeros(6)
+        totals: dict[str, NDArray[np.float64]] = {}
         for index, seen in zip(chosen, found, strict=True):
             sheet = seen.micrograph
             labels = self._rule(
                 sheet.mask.shape,
                 seen.xy,
                 seen.score,
-                threshold=threshold,
+                threshold=thresholds[sheet.dataset],
                 radius=sheet.radius,
                 disc=sheet.disc,
             )
             known = _area(sheet)
             labels[~known] = UNKNOWN
-            totals += _count(labels, known, sheet.mask)
+            counts = _count(labels, known, sheet.mask)
+            totals[sheet.dataset] = totals.get(sheet.dataset, 0) + counts
             truth = sheet.labels()
             labels[truth != UNKNOWN] = truth[truth != UNKNOWN]
             self.drawn.append((index, labels))
-        positive, negative, area, true_positive, judged_positive, hidden_positive = totals.tolist()
-        self.summary = {
-            "threshold": threshold,
-            "keep_background": negative / max(area - positive, 1),
-            "pseudo_positive_rate": positive / max(area, 1),
-            "pseudo_precision": true_positive / judged_positive if judged_positive else math.nan,
-            "pseudo_recall": true_positive / hidden_positive if hidden_positive else math.nan,
-        }
+        self.summary = _summary(sum(totals.values(), np.zeros(6)))
+        self.summary["threshold"] = float(np.mean(list(thresholds.values())))
+        if len(totals) > 1:
+            for name, counts in totals.items():
+                held = _summary(counts) | {
+                    "threshold": thresholds[name],
+                    "weight": self.weights[name],
+                }
+                self.summary |= {in_dataset(key, name): value for key, value in held.items()}
 
     def loss(
         self,
@@ -254,37 +280,121 @@ class ObjectRule:
         """Return the loss of an unlabelled batch, and how its pseudo-labels look."""
         pool = self.pool
         sheets = [pool.micrographs[i] for i, _ in self.drawn]
-        indices, views = unlabelled_views(sheets, pool.batch_size, pool.crop_size, rng)
+        indices, views = unlabelled_views(
+            sheets, pool.batch_size, pool.crop_size, rng, self.weights
+        )
         images = pool.crop([sheets[i].image for i in indices], views, fill="reflect")
         labels = pool.crop([self.drawn[i][1] for i in indices], views, fill=UNKNOWN)
         logits = student(strong(images, rng, generator))
         known = labels >= 0
         agreement = (((logits > 0) == (labels > 0)) & known).sum() / known.sum()
-        return bce_dice(logits, labels), self.summary | {"agreement": agreement}
+        # Sets with poor pseudo-labels are drawn less often, and where all are poor they count less.
+        trust = float(np.mean([self.weights[name] for name in grouped_by_dataset(sheets)]))
+        loss = bce_dice(logits, labels) * trust
+        return loss, self.summary | {"agreement": agreement}
 
-    def _threshold(self, teacher: nn.Module, found: Sequence[TeacherPicks]) -> float:
-        """Score of the faintest pick that counts as a particle, chosen as for the final picks."""
+    def distrust(self, dataset: str) -> None:
+        """Draw the pseudo-labels of a data set half as often, where there are several."""
+        if len(self.weights) > 1:
+            self.weights[dataset] /= 2
+
+    def _thresholds(self, teacher: nn.Module, found: Sequence[TeacherPicks]) -> dict[str, float]:
+        """Score of the faintest pick that counts as a particle, in each data set.
+
+        It is chosen as for the final picks. On the way it is noted by what weight the pseudo-labels
+        of a data set count (`weights`), where there are several.
+        """
         pool, views = self.pool, self.settings["teacher_views"]
+        names = list(dict.fromkeys(m.dataset for m in pool.micrographs))
+        self.weights = dict.fromkeys(names, 1.0)
+        thresholds: dict[str, float] = {}
         if pool.validation:
-            return validate(teacher, pool.validation, pool.device, views).threshold
+            seen = validate(teacher, pool.validation, pool.device, views)
+            if len(names) == 1:
+                return {names[0]: seen.threshold}
+            first = {pool.validation[0].dataset: seen}  # one data set alone validates
+            for name, held in (dict(seen.datasets) or first).items():
+                thresholds[name] = held.threshold
+                self.weights[name] = _trusted(held.f1)
+        for name in names:
+            if name not in thresholds:
+                mine = [f for f in found if f.micrograph.dataset == name]
+                known = [m for m in pool.annotated if m.dataset == name]
+                if len(names) > 1:
+                    self.weights[name] = UNKNOWN_WEIGHT
+                    if not known and all(f.micrograph.expected is None for f in mine):
+                        continue
+                thresholds[name] = self._without_validation(teacher, mine, known)
+        # What is known of nothing is cut where the other data sets are.
+        median = float(np.median(list(thresholds.values())))
+        return dict.fromkeys(names, median) | thresholds
+
+    def _without_validation(
+        self,
+        teacher: nn.Module,
+        found: Sequence[TeacherPicks],
+        annotated: Sequence[Micrograph],
+    ) -> float:
+        pool, views = self.pool, self.settings["teacher_views"]
         # Clicked particles set the threshold by their own scores, wherever they lie.
         drawn = {id(f.micrograph) for f in found}
         clicked = [
             TeacherPicks(m, *peaks_of(teacher, m, pool.device, views))
-            for m in pool.annotated
+            for m in annotated
             if m.clicked and m.expected is None and m.split == "train" and id(m) not in drawn
         ]
-        return without_validation([*found, *clicked], pool.annotated)[0]
+        return without_validation([*found, *clicked], annotated)[0]
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold."""
         drawn = [(index, torch.from_numpy(labels)) for index, labels in self.drawn]
-        return {"drawn": drawn, "summary": self.summary}
+        return {"drawn": drawn, "summary": self.summary, "weights": self.weights}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over the state of a checkpoint."""
-        self.summary = dict(state["summary"])
+        self.summary, self.weights = dict(state["summary"]), dict(state["weights"])
         self.drawn = [(index, labels.cpu().numpy()) for index, labels in state["drawn"]]
+
+
+def _trusted(f1: float) -> float:
+    """Weigh pseudo-labels by the validation F1 of the teacher that drew them."""
+    return float(np.clip((f1 - BAD_F1) / (GOOD_F1 - BAD_F1), LEAST_WEIGHT, 1.0))
+
+
+def _drawn(
+    micrographs: Sequence[Micrograph], pool_size: int, rng: np.random.Generator
+) -> list[int]:
+    """Draw the indices of the micrographs that a teacher picks in a round, from each data set.
+
+    `pool_size` of each data set, or `SHARE_DRAWN` of them where that is more, but all data sets
+    share `MOST_DRAWN` equally if these would be more (unless `pool_size` itself is).
+    """
+    places = _places(micrographs)
+    most = max(1, max(pool_size, MOST_DRAWN) // len(places))
+    chosen: list[int] = []
+    for held in places.values():
+        n = min(max(pool_size, int(len(held) * SHARE_DRAWN)), most, len(held))
+        chosen += [held[int(i)] for i in rng.choice(len(held), n, replace=False)]
+    return sorted(chosen)
+
+
+def _summary(counts: NDArray[np.float64]) -> Diagnostics:
+    """Say how the drawn labels look, from the pixels that `_count` counts."""
+    positive, negative, area, true_positive, judged_positive, hidden_positive = counts.tolist()
+    return {
+        "keep_background": negative / max(area - positive, 1),
+        "pseudo_positive_rate": positive / max(area, 1),
+        "pseudo_precision": true_positive / judged_positive if judged_positive else math.nan,
+        "pseudo_recall": true_positive / hidden_positive if hidden_positive else math.nan,
+    }
+
+
+def _places(micrographs: Sequence[Micrograph]) -> dict[str, list[int]]:
+    """Map data sets to the places of their micrographs."""
+    places: dict[str, list[int]] = {}
+    for place, micrograph in enumerate(micrographs):
+        places.setdefault(micrograph.dataset, []).append(place)
+    return places
 
 
 def _area(sheet: Micrograph) -> NDArray[np.bool_]:

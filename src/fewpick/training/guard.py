@@ -15,6 +15,46 @@ GUARD_CHECKS = 2
 GUARD_PATIENCE = 0.5
 
 
+class Guards:
+    """A guard for each data set: one alone may drift while the mean over all looks fine.
+
+    Parameters
+    ----------
+    guards : mapping of data set to Guard
+    """
+
+    def __init__(self, guards: Mapping[str, Guard]) -> None:
+        self.guards = guards
+
+    @property
+    def trust(self) -> float:
+        """Factor on the weight of the unlabelled loss: the mean over the data sets."""
+        return sum(guard.trust for guard in self.guards.values()) / len(self.guards)
+
+    def drifting(
+        self,
+        step: int,
+        progress: float,
+        positive_rates: Mapping[str, float],
+        f1s: Mapping[str, float],
+    ) -> list[str]:
+        """Name the data sets that drift at this check, by what `Guard.drifts` takes of each."""
+        return [
+            name
+            for name, guard in self.guards.items()
+            if guard.drifts(step, progress, positive_rates[name], f1s[name])
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint has to hold."""
+        return {name: guard.state() for name, guard in self.guards.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of a checkpoint."""
+        for name, held in state.items():
+            self.guards[name].restore(held)
+
+
 class Guard:
     """Compares pseudo-labels with labels, and scores with that of the warm start.
 
@@ -29,6 +69,8 @@ class Guard:
         Whether it acts at all.
     start_f1 : float
         Validation F1 of the warm start.
+    dataset : str
+        Name of the data set that is watched.
     prevalence : float
         Share of particle pixels in the labelled area.
     n_particles : int
@@ -43,8 +85,16 @@ class Guard:
     """
 
     def __init__(
-        self, *, on: bool, start_f1: float, prevalence: float, n_particles: int, new_students: bool
+        self,
+        dataset: str,
+        *,
+        on: bool,
+        start_f1: float,
+        prevalence: float,
+        n_particles: int,
+        new_students: bool,
     ) -> None:
+        self.dataset = dataset
         self.on, self.start_f1, self.prevalence = on, start_f1, prevalence
         self.new_students = new_students
         self.tolerance = 1 + 2 / math.sqrt(max(n_particles, 1))
@@ -77,9 +127,10 @@ class Guard:
         self.trust /= 2
         self.drifting = 0
         logger.warning(
-            "step %d: drift towards collapse (pseudo-labels have %.2f x the labelled share of "
+            "%s, step %d: drift towards collapse (pseudo-labels have %.2f x the labelled share of "
             "particles, validation F1 %.3f, warm start %.3f); going back to the best state, with "
             "fixmatch.weight x %g",
+            self.dataset,
             step,
             ratio,
             f1,

@@ -32,6 +32,11 @@ FRACTIONS = (
 )
 
 
+def in_dataset(column: str, dataset: str) -> str:
+    """Name the column of a history that is about one of several data sets."""
+    return f"{column}.{dataset}"
+
+
 def join_phases(paths: Sequence[Path]) -> pd.DataFrame:
     """Histories of consecutive phases (warm start, then the arm) as one, steps counted on."""
     parts, done = [], 0

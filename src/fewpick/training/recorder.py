@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from fewpick.training.validation import Validation
+from fewpick.training.history import in_dataset
+from fewpick.tuning.validation import Validation
 
 # These columns are there even when no step was left to do.
 COLUMNS = (
@@ -58,6 +59,9 @@ class Recorder:
             "val_pixel_recall": validation.pixel_recall,
             "labelled_prevalence": prevalence,
         }
+        for name, held in validation.datasets.items():
+            row[in_dataset("val_pick_f1", name)] = held.f1
+            row[in_dataset("val_threshold", name)] = held.threshold
         # Plain floats, which is what a checkpoint may hold.
         row |= {str(name): float(value) for name, value in means.items()}
         self.rows.append(row)

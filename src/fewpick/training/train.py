@@ -27,12 +27,13 @@ from fewpick.training.checkpoint import Checkpoint, Part
 from fewpick.training.cuda_graphs import ForwardPasses
 from fewpick.training.ema import Ema
 from fewpick.training.fixmatch import Consistency, Diagnostics, Pool, make_consistency
-from fewpick.training.guard import Guard
+from fewpick.training.guard import Guard, Guards
+from fewpick.training.history import in_dataset
 from fewpick.training.learner import Learner, Streams, new_network, placed
 from fewpick.training.losses import bce_dice
 from fewpick.training.recorder import Recorder
 from fewpick.training.schedule import Schedule
-from fewpick.training.validation import Validator, validation_micrographs
+from fewpick.tuning.validation import Validator, validation_micrographs
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def train(
     micrographs: Sequence[Micrograph],
     *,
     warm_start: UNet | None = None,
+    rival: UNet | None = None,
     device: str = "auto",
     checkpoint: Path | None = None,
     on_step: Callable[..., None] = lambda n, **values: None,
@@ -73,6 +75,9 @@ def train(
         All parts of the split; test micrographs are not looked at.
     warm_start : UNet, optional
         The network to continue from.
+    rival : UNet, optional
+        A network of another training with the same labels. It is returned unless a state of this
+        training has a better validation score, and it draws pseudo-labels while it is the best.
     device : str
         auto, cpu or cuda.
     checkpoint : Path, optional
@@ -98,7 +103,7 @@ def train(
     Stopped
         If `stop` said so before the last step.
     """
-    training = Trainer(hyperparameters, micrographs, warm_start, select_device(device))
+    training = Trainer(hyperparameters, micrographs, warm_start, select_device(device), rival)
     schedule, kept = training.schedule, None
     if checkpoint is not None:
         key = canonical([dict(hyperparameters), warm_start is not None, training.device.type])
@@ -132,12 +137,12 @@ class Trainer:
 
     Parameters
     ----------
-    hyperparameters, micrographs, warm_start : as for `train`
+    hyperparameters, micrographs, warm_start, rival : as for `train`
     device : torch.device
 
     Attributes
     ----------
-    schedule, streams, learner, ema, passes, validator, best, guard, recorder, consistency
+    schedule, streams, learner, ema, passes, validator, best, guards, recorder, consistency
         The parts, each with a state of its own. `consistency` is what unlabelled micrographs
         teach; None where they teach nothing.
     """
@@ -148,6 +153,7 @@ class Trainer:
         micrographs: Sequence[Micrograph],
         warm_start: UNet | None,
         device: torch.device,
+        rival: UNet | None = None,
     ) -> None:
         self.hyperparameters, self.device = hyperparameters, device
         self.settings = settings = dict(hyperparameters["training"])
@@ -177,12 +183,21 @@ class Trainer:
         if settings["keep"] == "best" and self.consistency is None:
             last_step = STEPS_PER_PARTICLE * self.labelled.n_particles
         self.best = Best(self.ema.network, first, by_score=by_score, last_step=last_step)
-        self.guard = Guard(
-            on=self.fixmatch is not None and self.fixmatch["guard"],
-            start_f1=first.f1,
-            prevalence=self.labelled.prevalence,
-            n_particles=self.labelled.n_particles,
-            new_students=self.consistency is not None and self.consistency.draws,
+        if rival is not None and by_score:
+            other = placed(copy.deepcopy(rival), device)
+            self.best.offer(other, self.validator.check(other), self.steps_before)
+        self.guards = Guards(
+            {
+                name: Guard(
+                    name,
+                    on=self.fixmatch is not None and self.fixmatch["guard"],
+                    start_f1=first.of(name).f1,
+                    prevalence=prevalence,
+                    n_particles=self.labelled.n_particles_of[name],
+                    new_students=self.consistency is not None and self.consistency.draws,
+                )
+                for name, prevalence in self.labelled.prevalence_of.items()
+            }
         )
         self.recorder = Recorder("warm_start" if warm_start is None else hyperparameters["method"])
 
@@ -233,7 +248,7 @@ class Trainer:
             "passes": self.passes,
             "validator": self.validator,
             "best": self.best,
-            "guard": self.guard,
+            "guards": self.guards,
             "recorder": self.recorder,
         }
         return parts | ({"consistency": self.consistency} if self.consistency else {})
@@ -304,7 +319,7 @@ class Trainer:
         assert self.fixmatch is not None
         ramp, progress = self.fixmatch["ramp"], self.schedule.progress(1)
         rise = min(1.0, progress / ramp) if ramp else 1.0
-        return float(self.guard.trust * self.fixmatch["weight"] * rise)
+        return float(self.guards.trust * self.fixmatch["weight"] * rise)
 
     def _note(self, diagnostics: Diagnostics) -> None:
         """Record a step; only now is the GPU waited for."""
@@ -322,6 +337,12 @@ class Trainer:
         self.best.offer(self.ema.network, validation, self.steps_before + step)
         self.recorder.seconds += time.monotonic() - begin
         row = self.recorder.write(step, rate, validation, self.labelled.prevalence)
-        positive_rate = row.get("pseudo_positive_rate", math.nan)
-        if self.guard.drifts(step, self.schedule.progress(), positive_rate, validation.f1):
+        pooled = row.get("pseudo_positive_rate", math.nan)
+        watched = self.labelled.prevalence_of
+        rates = {n: row.get(in_dataset("pseudo_positive_rate", n), pooled) for n in watched}
+        f1s = {name: validation.of(name).f1 for name in watched}
+        if drifting := self.guards.drifting(step, self.schedule.progress(), rates, f1s):
+            assert self.consistency is not None
+            for name in drifting:
+                self.consistency.distrust(name)
             self._take(self.best_network())

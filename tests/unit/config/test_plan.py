@@ -115,3 +115,35 @@ def test_a_micrograph_in_two_data_sets_is_refused(raw: dict[str, Any]) -> None:
     raw["datasets"]["again"] = raw["datasets"]["mine"] | {"micrographs": "linked"}
     with pytest.raises(InputError, match=r"datasets\.again and datasets\.mine both hold images/m0"):
         plan(raw)
+
+
+def test_steps_grow_with_the_number_of_data_sets(raw: dict[str, Any]) -> None:
+    """With its square root, by a factor of three at most; one data set has what is configured."""
+    made = raw["datasets"]["made"]
+
+    def steps(n: int, **training: Any) -> tuple[int, int]:
+        raw["datasets"] = {f"made{i}": made for i in range(n)}
+        raw["training"] = training
+        held = plan(raw).trainings["supervised", "0.1", "1"]["training"]
+        assert "grow" not in held
+        return held["steps"], held["warm_start_steps"]
+
+    assert steps(1) == (400, 200)
+    assert steps(4) == (800, 400)
+    assert steps(5, steps=300, warm_start_steps=100) == (671, 224)
+    assert steps(25) == (1200, 600)
+    assert steps(25, grow=False) == (400, 200)
+
+
+def test_the_supervised_arm_is_a_rival_where_it_is_asked_for(raw: dict[str, Any]) -> None:
+    """`longer` trains otherwise than the supervised arm, and has nobody to beat."""
+    assert plan(raw).rivals == {"fixmatch": "supervised"}
+    del raw["datasets"]["made"]
+    alone = plan(raw)
+    assert alone.rivals == {}
+    assert "rival" not in alone.trainings["fixmatch", "0.1", "1"]["fixmatch"]
+    raw["fixmatch"] = {"rival": "always"}
+    always = plan(raw)
+    assert always.rivals == {"fixmatch": "supervised"}
+    assert always.trainings["fixmatch", "0.1", "1"]["fixmatch"]["rival"] is True
+    assert "rival" not in always.trainings["longer", "0.1", "1"]["fixmatch"]

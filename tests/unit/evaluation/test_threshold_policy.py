@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 
 from fewpick.evaluation.threshold_policy import (
     ENOUGH_PARTICLES,
     BestThreshold,
     Case,
     best_threshold,
+    dataset_threshold,
     datasets_with_enough,
 )
+from fewpick.evaluation.truth import read_candidates
+from fewpick.picking.candidates import kept_candidates
+from fewpick.stacks import write_table
 
 
 def case(
@@ -49,3 +56,21 @@ def test_particles_are_counted_for_each_data_set() -> None:
     chosen = best_threshold([case(), few])
     assert chosen == best_threshold([case()])
     assert datasets_with_enough([("a", 12), ("b", 19), ("a", 8)]) == {"a"}
+
+
+def test_picks_are_candidates_above_the_threshold_of_their_data_set(tmp_path: Path) -> None:
+    """The very same scores are picks in one data set and none in the other."""
+    table = pd.DataFrame(
+        [(d, f"m{d}", "test", 1.0, 2.0, score) for d in "ab" for score in (0.6, 0.4, 0.2)],
+        columns=["dataset", "micrograph", "split", "x", "y", "score"],
+    )
+    chosen = {"threshold": 0.5, "datasets": {"a": {"threshold": 0.6}, "b": {"threshold": 0.3}}}
+    write_table(table, tmp_path / "candidates.tsv")
+    least = {name: dataset_threshold(chosen, name) for name in "ab"}
+    held = read_candidates(tmp_path / "candidates.tsv", least)
+    assert held["a", "ma"].kept.tolist() == [True, False, False]
+    assert held["b", "mb"].kept.tolist() == [True, True, False]
+    kept = kept_candidates(table, chosen)
+    assert kept["dataset"].tolist() == ["a", "b", "b"]
+    assert kept_candidates(table, {"threshold": 0.5})["dataset"].tolist() == ["a", "b"]
+    assert dataset_threshold({"threshold": None}, "a") == -np.inf

@@ -235,6 +235,7 @@ def test_metadata_says_how_to_pick(project: Path) -> None:
         "border": 20.0,
         "longest": 260,
         "pixel_size": 2.0,
+        "others": [],
     }
     assert said["use"]["labels"]["particles"] == 1
 

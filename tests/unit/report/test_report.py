@@ -17,7 +17,7 @@ import fewpick.report
 from fewpick.evaluation.matching import match
 from fewpick.evaluation.truth import Candidates, read_candidates
 from fewpick.report import summary
-from fewpick.report.gallery import stops_for
+from fewpick.report.gallery import Run, build_gallery, stops_for
 from fewpick.report.page import build, embedded
 from fewpick.stacks import read_table
 
@@ -54,6 +54,23 @@ def test_counts_at_every_stop_are_the_scorers(example: Example, data: Any) -> No
                 picks += len(xy)
                 correct += len(match(xy, truth.xy, MATCH_RADII[0] * truth.diameter)[0])
             assert (pooled["picks"][stop], pooled["true"][stop]) == (picks, correct)
+
+
+def test_the_page_begins_at_the_threshold_of_each_data_set(
+    example: Example, tmp_path: Path
+) -> None:
+    (tmp_path / "threshold.json").write_text(
+        json.dumps(
+            {"threshold": 0.4, "datasets": {"beads": {"threshold": 0.3}, "b": {"threshold": 0.7}}}
+        )
+    )
+    candidates = example.comparison.runs[0].candidates
+    run = Run.read("both", 0.1, candidates, tmp_path / "threshold.json")
+    assert run.own == {"beads": 0.3, "b": 0.7}
+    (shown,) = build_gallery(example.truths, [], [run], {}, 0.3)["runs"]
+    assert shown["stops"][shown["own"]["beads"]] == 0.3
+    assert shown["stops"][shown["own"]["b"]] == 0.7
+    assert shown["stops"][shown["chosen"]] == 0.4
 
 
 def test_a_program_shows_nothing_where_it_was_not_run(example: Example, data: Any) -> None:

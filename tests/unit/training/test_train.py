@@ -21,13 +21,15 @@ from fewpick.geometry import frame_for
 from fewpick.network import model_file as model_file
 from fewpick.network.unet import UNet
 from fewpick.sampling.training_set import Micrograph
+from fewpick.training import fixmatch
 from fewpick.training import labelling as labelling_functions
 from fewpick.training.checkpoint import Checkpoint
 from fewpick.training.cuda_graphs import forward_passes
 from fewpick.training.ema import Ema
 from fewpick.training.schedule import check_steps, learning_rate, round_of
 from fewpick.training.train import Stopped, Trainer, train
-from fewpick.training.validation import peaks_of, validate
+from fewpick.tuning import validation
+from fewpick.tuning.validation import Validation, peaks_of, validate
 
 ROOT = Path(__file__).parents[3]
 T = 128
@@ -306,6 +308,70 @@ def test_guard_goes_back_and_never_ends_below_the_warm_start(
     hyperparameters["fixmatch"]["guard"] = False
     train(hyperparameters, sheets, warm_start=begin)
     assert "drift" not in caplog.text
+
+
+def test_a_better_rival_is_returned_and_draws_the_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sheets = micrographs()
+    begin = warm(sheets)
+    rival, _ = train(HYPERPARAMETERS | {"seed": 4}, sheets)
+    teachers: list[UNet] = []
+    draw = fixmatch.ObjectRule.draw
+
+    def watched(self: fixmatch.ObjectRule, teacher: UNet, rng: np.random.Generator) -> None:
+        teachers.append(copy.deepcopy(teacher))
+        draw(self, teacher, rng)
+
+    def run(score_of_rival: float, micrographs: list[Micrograph] = sheets) -> UNet:
+        """Train beside the rival, where every other network scores 0.5 on validation."""
+
+        def judge(network: UNet, *_: Any) -> Validation:
+            score = score_of_rival if same(network, rival) else 0.5
+            return Validation(score, score, 0.5, 0.5)
+
+        monkeypatch.setattr(validation, "validate", judge)
+        teachers.clear()
+        return train(HYPERPARAMETERS, micrographs, warm_start=begin, rival=rival)[0]
+
+    monkeypatch.setattr(fixmatch.ObjectRule, "draw", watched)
+    assert same(run(0.9), rival)
+    assert [same(teacher, rival) for teacher in teachers] == [True, True]
+    alone = run(0.1)
+    assert not same(alone, rival)
+    assert same(teachers[0], begin)
+    assert same(alone, train(HYPERPARAMETERS, sheets, warm_start=begin)[0])
+    # Nothing tells which is better.
+    unseen = [sheet for sheet in sheets if sheet.split != "val"]
+    assert same(run(0.9, unseen), train(HYPERPARAMETERS, unseen, warm_start=begin)[0])
+
+
+@pytest.mark.parametrize("labelling", LABELLINGS)
+def test_several_data_sets_train_and_resume(labelling: str, tmp_path: Path) -> None:
+    """The second set is half as large, and has no label for training."""
+    first = micrographs()
+    second = [
+        replace(sheet, dataset="other", name=f"o{sheet.name}", windows=(), points=np.empty((0, 2)))
+        if sheet.split == "train"
+        else replace(sheet, dataset="other", name=f"o{sheet.name}")
+        for sheet in micrographs(1)
+    ]
+    small = [
+        replace(s, image=s.image[:96, :96], mask=s.mask[:96, :96], area=(0, 0, 96, 96))
+        for s in second
+        if s.split != "val"
+    ]
+    sheets = [*first, *small, *(s for s in second if s.split == "val")]
+    begin = train(HYPERPARAMETERS, sheets)[0]
+    hyperparameters = with_fixmatch(labelling=labelling)
+    whole, history = train(hyperparameters, sheets, warm_start=begin)
+    assert {"val_pick_f1.set", "val_threshold.other"} <= set(history.columns)
+    calls = iter([False] * 4 + [True])
+    path = tmp_path / "state.pt"
+    with pytest.raises(Stopped):
+        train(hyperparameters, sheets, warm_start=begin, checkpoint=path, stop=lambda: next(calls))
+    resumed, _ = train(hyperparameters, sheets, warm_start=begin, checkpoint=path)
+    assert same(whole, resumed)
 
 
 def test_each_round_starts_a_new_network_from_labels_of_the_best(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from fewpick.evaluation.threshold_policy import (
 )
 from fewpick.network.device import failures_told
 from fewpick.network.inference import find_peaks, predict
-from fewpick.sampling.training_set import Micrograph, in_windows
+from fewpick.sampling.training_set import Micrograph, grouped_by_dataset, in_windows
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +34,15 @@ class Validation:
 
     `average_precision` judges the whole ranking, also beyond that threshold. `pixel_recall` is the
     share of labelled particle pixels with a probability of 0.5 or more: the others look at the
-    order of scores alone, the recall shows when all of them sink.
+    order of scores alone, the recall shows when all of them sink. With several data sets, each is
+    scored at a threshold of its own (`datasets`), and the numbers are means over them.
     """
 
     f1: float
     average_precision: float
     threshold: float
     pixel_recall: float
+    datasets: Mapping[str, Validation] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -50,6 +52,25 @@ class Validation:
         ranking does, and costs no F1 (docs/experiments.md, entry 14).
         """
         return (self.f1 + self.average_precision) / 2
+
+    def of(self, dataset: str) -> Validation:
+        """Return the score of one data set; that of all where there is but one."""
+        return self.datasets.get(dataset, UNKNOWN_SCORE) if self.datasets else self
+
+    def state(self) -> dict[str, Any]:
+        """Return plain values, as a checkpoint may hold them."""
+        numbers = [self.f1, self.average_precision, self.threshold, self.pixel_recall]
+        return {
+            "numbers": numbers,
+            "datasets": {name: held.state() for name, held in self.datasets.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Validation:
+        """Make one from plain values."""
+        datasets = {name: cls.from_state(held) for name, held in state["datasets"].items()}
+        f1, average_precision, threshold, pixel_recall = state["numbers"]
+        return cls(f1, average_precision, threshold, pixel_recall, datasets)
 
 
 UNKNOWN_SCORE = Validation(math.nan, math.nan, math.nan, math.nan)
@@ -66,16 +87,10 @@ def validation_micrographs(
     Parameters
     ----------
     limit : int, optional
-        How many at most; data sets take turns.
+        How many of each data set at most.
     """
     labelled = [m for m in micrographs if m.split == "val" and m.windows]
-    turns: dict[str, int] = {}
-    order = []
-    for position, micrograph in enumerate(labelled):
-        turns[micrograph.dataset] = turns.get(micrograph.dataset, 0) + 1
-        order.append((turns[micrograph.dataset], position))
-    used = sorted(position for _, position in sorted(order)[:limit])
-    chosen = [labelled[position] for position in used]
+    chosen = [m for group in grouped_by_dataset(labelled).values() for m in group[:limit]]
     enough = datasets_with_enough((m.dataset, len(labelled_points(m))) for m in chosen)
     for dataset in dict.fromkeys(m.dataset for m in chosen if m.dataset not in enough):
         particles = sum(len(labelled_points(m)) for m in chosen if m.dataset == dataset)
@@ -130,11 +145,31 @@ def validate(
     views: int,
     nms_radius: float = 1.0,
 ) -> Validation:
-    """Pooled picks at 0.3 diameters against the labelled windows of `micrographs`.
+    """Score picks at 0.3 diameters against the labelled windows of `micrographs`.
 
     Picks and centres outside the windows are left out on both sides. Two picks are at least
-    `nms_radius` particle radii apart.
+    `nms_radius` particle radii apart. The micrographs of a data set are pooled; data sets count
+    the same.
     """
+    scored = {
+        name: _validate(network, group, device, views, nms_radius)
+        for name, group in grouped_by_dataset(micrographs).items()
+    }
+    if len(scored) == 1:
+        (only,) = scored.values()
+        return only
+    numbers = np.mean([held.state()["numbers"] for held in scored.values()], axis=0)
+    means = Validation.from_state({"numbers": numbers.tolist(), "datasets": {}})
+    return replace(means, datasets=scored)
+
+
+def _validate(
+    network: nn.Module,
+    micrographs: Sequence[Micrograph],
+    device: torch.device,
+    views: int,
+    nms_radius: float,
+) -> Validation:
     cases = []
     true = []
     found = particle = 0
@@ -177,8 +212,8 @@ class Validator:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold."""
-        return {"latest": list(astuple(self.latest))}
+        return {"latest": self.latest.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over the state of a checkpoint."""
-        self.latest = Validation(*state["latest"])
+        self.latest = Validation.from_state(state["latest"])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fewpick.evaluation.threshold_policy import MATCH_RADIUS, best_threshold
 from fewpick.sampling.training_set import Micrograph
-from fewpick.training.validation import case_of, validation_micrographs
+from fewpick.tuning.validation import case_of, validation_micrographs
 
 # Without labelled areas, the threshold keeps this share of the clicked particles.
 CLICKED_RECALL = 0.9
@@ -35,8 +35,48 @@ class Peaks(Protocol):
         """Return scores, (n,)."""
 
 
-def final_threshold(found: Sequence[Peaks]) -> dict[str, object]:
-    """Threshold for the picks of a network, from its peaks on all micrographs.
+def final_threshold(found: Sequence[Peaks]) -> dict[str, Any]:
+    """Choose the thresholds for the picks of a network, from its peaks on all micrographs.
+
+    With several data sets, each has its own (`datasets`), chosen from its own micrographs; the one
+    of all, for micrographs of no data set, is their median. A data set of which nothing is labelled
+    or expected takes that, too (`source: other data sets`).
+
+    Returns
+    -------
+    threshold, source, for validation the F1 reached there and the number of labels, and with
+    several data sets `datasets`, which holds as much for each
+    """
+    groups: dict[str, list[Peaks]] = {}
+    for f in found:
+        groups.setdefault(f.micrograph.dataset, []).append(f)
+    if len(groups) == 1:
+        return _threshold_of_one(found)
+    chosen = {}
+    for name, held in groups.items():
+        own = _threshold_of_one(held) if _informed(held) else None
+        # Without validation, counts are those of training micrographs.
+        counted = any(f.micrograph.split == "train" for f in held)
+        if own is not None and (own["source"] == "validation" or counted):
+            chosen[name] = own
+    median = float(np.median([held["threshold"] for held in chosen.values()]))
+    sources = [held["source"] for held in chosen.values()]
+    others = {"threshold": median, "source": "other data sets"}
+    return {
+        "threshold": median,
+        "source": "validation" if "validation" in sources else sources[0],
+        "datasets": {name: chosen.get(name, others) for name in groups},
+    }
+
+
+def _informed(found: Iterable[Peaks]) -> bool:
+    """Whether a label or the user says anything of a data set."""
+    seen = [f.micrograph for f in found if f.micrograph.split in ("train", "val")]
+    return any(m.expected is not None or m.windows or len(m.points) for m in seen)
+
+
+def _threshold_of_one(found: Sequence[Peaks]) -> dict[str, Any]:
+    """Choose the threshold of one data set.
 
     From the validation labels, the score of the best F1 at 0.3 diameters (`source: validation`).
     Without enough of them, as `without_validation` has it.

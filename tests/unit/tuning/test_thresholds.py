@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from fewpick.evaluation.threshold_policy import ENOUGH_PARTICLES
 from fewpick.geometry import frame_for
 from fewpick.sampling.training_set import Micrograph, Window
-from fewpick.training.thresholds import final_threshold, validation_uses, without_validation
-from fewpick.training.validation import validation_micrographs
+from fewpick.tuning.thresholds import final_threshold, validation_uses, without_validation
+from fewpick.tuning.validation import validation_micrographs
 
 T = 100
 
@@ -92,13 +92,16 @@ def test_enough_is_asked_of_what_is_used_and_of_each_data_set(
     other = sheet("val", dataset="other", windows=WHOLE, points=row(15))
     assert validation_micrographs([*half, other]) == half
     found = [seen(half[0], 15), seen(half[1], 15), seen(other, 60, first=0.999)]
-    assert final_threshold(found)["validation"] == {"pick_f1": 1.0, "n_labeled_particles": 30}
+    chosen = final_threshold(found)["datasets"]
+    assert chosen["set"]["validation"] == {"pick_f1": 1.0, "n_labeled_particles": 30}
+    assert chosen["other"]["source"] == "other data sets"
 
 
-def test_data_sets_take_turns_where_few_validation_micrographs_are_used() -> None:
+def test_as_many_micrographs_of_each_data_set_validate() -> None:
     a = [sheet("val", dataset="a", windows=WHOLE, points=row(30)) for _ in range(3)]
     b = [sheet("val", dataset="b", windows=WHOLE, points=row(30)) for _ in range(2)]
-    assert validation_micrographs([*a, *b], 3) == [a[0], a[1], b[0]]
+    assert validation_micrographs([*a, *b], 1) == [a[0], b[0]]
+    assert validation_micrographs([*a, *b], 3) == [*a, *b]
 
 
 def test_only_labels_inside_windows_count_as_enough() -> None:

@@ -1,0 +1,1 @@
+"""What validation labels choose: states of a network, and score thresholds."""
