@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-kills fuzz bench casebook screenshots lint docs clean
+.PHONY: help demo test test-slurm test-kills fuzz bench casebook screenshots general lint docs clean
 
 help:
 	@echo "make demo        train, pick and compare on simulated micrographs; see results/report.html"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench       measure against peers and limits; see docs/performance.md"
 	@echo "make screenshots photograph the labelling page for docs/labelling.md; needs Chromium"
 	@echo "make casebook    write docs/casebook.md: bad input, and what becomes of it"
+	@echo "make general     train the network that comes with the package; half an hour"
 	@echo "make lint        check style, types and the workflow"
 	@echo "make docs        build the site of the documentation into site/"
 	@echo "make clean       remove results and the installation"
@@ -49,6 +50,11 @@ screenshots: $(INSTALLED)
 
 casebook: $(INSTALLED)
 	$(BIN)/python docs/make_casebook.py
+
+# Data elsewhere, another recipe: make general DATA=/data RECIPE=mine.yaml ARGS="-o mine.safetensors"
+general: $(INSTALLED)
+	$(BIN)/python -m fewpick.general.recipe $(or $(RECIPE),config/general.yaml) \
+		--data $(or $(DATA),$(FEWPICK_DATA),../shared/data) $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

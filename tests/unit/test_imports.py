@@ -19,6 +19,7 @@ LEVELS = (
     ("config", "sampling"),
     ("tuning",),
     ("training",),
+    ("general",),
     ("picking",),
     ("figures", "final"),
     ("report", "label_page", "inspection"),

@@ -20,6 +20,7 @@ EPILOG = """\
 examples:
   fewpick pick results/models/fixmatch/ratio-0.05/seed-0 new/*.mrc -o picks.star
   fewpick pick picker.safetensors new/ -o boxes/ --to box --overlay look/
+  fewpick pick general new/ --diameter 108 -o picks.star
 
 MODEL is the file picker.safetensors that the workflow writes beside each trained model, or its
 folder. It holds all that is needed: network, preprocessing, particle size, score threshold. Picks
@@ -30,6 +31,9 @@ Stopped by Ctrl-C, it writes the picks found so far to OUT with `.partial` in it
 
 Without a particle size, that of the training is taken: in angstrom where both pixel sizes are
 known, else as the same share of the micrograph.
+
+`general` is a network that comes with the package. It needs no labels but the particle's diameter,
+and says what its picks are worth; see docs/general_model.md.
 """
 
 
@@ -79,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--box-size", type=positive, metavar="PX", help="side of boxes (default: the diameter)"
     )
+    told = "general: about how many particles a micrograph holds, if you know"
+    parser.add_argument("--expected", type=positive, metavar="N", help=told)
+    told = "general: first learn from these micrographs; about a minute"
+    parser.add_argument("--adapt", action="store_true", help=told)
     add_model_size(parser)
     add_device(parser)
     return parser
@@ -88,12 +96,12 @@ def _pick(arguments: argparse.Namespace) -> int:
     # Late, since they take seconds that --help and mistyped arguments need not wait for.
     from fewpick.coordinates import Picks, writable_format, write_picks
     from fewpick.coordinates.star import check_names
-    from fewpick.errors import InputError
     from fewpick.figures.overlays import draw_circles
     from fewpick.figures.palette import FOUND
     from fewpick.micrographs import list_micrographs, stem
     from fewpick.network.device import select_device
-    from fewpick.picking.picker import Picker, kept
+    from fewpick.picking.picker import Picker
+    from fewpick.picking.without_labels import pick_folder
     from fewpick.progress import Progress
 
     output = arguments.output or _default_output(arguments.to or "star")
@@ -111,23 +119,16 @@ def _pick(arguments: argparse.Namespace) -> int:
         **model_size(arguments),
     )
     print(picker.describe())
-    threshold = picker.threshold if arguments.threshold is None else arguments.threshold
-    picks: dict[str, Picks] = {}
     failures: list[str] = []
+    given = {key: getattr(arguments, key) for key in ("expected", "threshold", "adapt")}
+    threshold, verdict, found = pick_folder(paths, picker, failures, **given)
+    picks: dict[str, Picks] = {}
     sizes: set[float | None] = set()
     rescaled = 0
     stopped = False
     try:
         with Progress(len(paths), "pick") as progress:
-            for path in paths:
-                try:
-                    seen = picker.see(path)
-                except InputError as error:
-                    # One broken file of thousands does not stop the others, nor is it forgotten.
-                    failures.append(str(error))
-                    progress.update()
-                    continue
-                chosen = kept(picker.find(seen), threshold)
+            for path, seen, chosen in found:
                 if arguments.overlay is not None:
                     draw_circles(
                         seen.image[: seen.frame.height, : seen.frame.width],
@@ -153,11 +154,10 @@ def _pick(arguments: argparse.Namespace) -> int:
             box_size=arguments.box_size,
             pixel_size=sizes.pop() if len(sizes) == 1 else None,
         )
-        count = sum(map(len, picks.values()))
-        print(
-            f"{output}: {count} picks on {len(picks)} micrographs, "
-            f"with a score of at least {threshold:.4g}"
-        )
+        count = f"{sum(map(len, picks.values()))} picks on {len(picks)} micrographs"
+        print(f"{output}: {count}, with a score of at least {threshold:.4g}")
+    if verdict is not None:
+        print(f"general: {verdict}")
     if rescaled:
         print(
             f"{rescaled} micrographs were scaled so that particles are as wide as in the training. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from safetensors.torch import save_file
 from fewpick.atomic import atomic_path
 from fewpick.errors import InputError
 from fewpick.network.unet import UNet
+
+# How a user names the network that comes with the package: it has seen many proteins.
+GENERAL = "general"
+
+
+def general_path() -> Path:
+    """Where the general network lies; see docs/general_model.md."""
+    return Path(str(resources.files("fewpick") / "general" / "network.safetensors"))
 
 
 @dataclass(frozen=True)
@@ -31,8 +40,10 @@ def save_model(
     network: UNet,
     hyperparameters: Mapping[str, Any],
     use: Mapping[str, Any] | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write weights (float32) and all else that is known as one safetensors file.
+    """Write weights and all else that is known as one safetensors file.
 
     Parameters
     ----------
@@ -40,9 +51,11 @@ def save_model(
     network : the weights
     hyperparameters : as it was trained with
     use : how to pick with it, see `picker.describe_use`
+    dtype : of the weights in the file; half precision halves it, and moves no pick
     """
     tensors = {
-        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+        name: value.detach().cpu().to(dtype).contiguous()
+        for name, value in network.state_dict().items()
     }
     # One metadata entry, since the format does not fix the order of several.
     content = dict(hyperparameters) | ({"use": dict(use)} if use else {})
@@ -52,7 +65,7 @@ def save_model(
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
-    """Read a model file.
+    """Read a model file, the network in float32.
 
     Raises
     ------

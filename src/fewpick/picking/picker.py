@@ -18,9 +18,10 @@ from fewpick.data.masks import valid_area
 from fewpick.data.preprocess import in_pixels, preprocess_micrograph
 from fewpick.errors import InputError
 from fewpick.evaluation.threshold_policy import dataset_threshold
-from fewpick.geometry import Frame, input_size, particle_radius
+from fewpick.geometry import GRAIN, Frame, input_size, particle_radius
 from fewpick.micrographs import read_micrograph
-from fewpick.network.model_file import load_model
+from fewpick.network.inference import find_peaks, predict
+from fewpick.network.model_file import GENERAL, general_path, load_model
 from fewpick.picking.candidates import find
 from fewpick.sampling.training_set import Micrograph
 
@@ -139,7 +140,8 @@ class Picker:
 
     Parameters
     ----------
-    path : `picker.safetensors`, or the folder or `model.safetensors` beside it
+    path : `picker.safetensors`, or the folder or `model.safetensors` beside it; `general` is the
+        network that comes with the package, which must be told a particle size
     device : where to run
     dataset : whose particle size and score threshold are taken, for a model of several data sets
     radius, diameter_angstrom : particle size, if not that of the training
@@ -168,6 +170,11 @@ class Picker:
         held = load_model(self.path, device)
         self.network, self.hyperparameters, self.use = held.network, held.hyperparameters, held.use
         self.particle = _choose(self.path, self.use["particles"], dataset)
+        if self.particle is None and radius is None and diameter_angstrom is None:
+            raise InputError(
+                f"{path}: has no particle size of its own. Give --diameter (px of the "
+                "micrographs) or --diameter-angstrom."
+            )
         self.threshold = dataset_threshold(self.use["threshold"], dataset or "")
         # Of the discs that were learned, in particle radii; 0.5 for files that do not say it.
         self.radius_scale = float(self.use.get("radius_scale", 0.5))
@@ -176,6 +183,8 @@ class Picker:
 
     def describe(self) -> str:
         """Say in one line what the model was trained on, as far as its file tells."""
+        if self.particle is None:
+            return "the general network, trained on many proteins; see docs/general_model.md"
         arm = f"arm {self.use['arm']}, " if "arm" in self.use else ""
         names = ", ".join(self.use["particles"]) or "data without a name"
         n = self.use.get("labels", {}).get("particles")
@@ -193,7 +202,7 @@ class Picker:
         pixels, pixel_size = read_micrograph(path)
         pixel_size = self._pixel_size or pixel_size
         ny, nx = pixels.shape
-        particle = self.particle.as_in(max(ny, nx), pixel_size)
+        particle = self.particle and self.particle.as_in(max(ny, nx), pixel_size)
         radius = self._radius(path, max(ny, nx), pixel_size)
         try:
             size = self._size_of(ny, nx, radius)
@@ -206,8 +215,9 @@ class Picker:
             normalise=self.use["normalise"],
             lowpass=in_pixels(self.use["lowpass_angstrom"], pixel_size, path.name),
         )
-        scaled = particle.border * max(frame.ny, frame.nx) / particle.longest
-        border = scaled if self._border is None else self._border
+        border = self._border
+        if border is None:
+            border = particle.border * max(frame.ny, frame.nx) / particle.longest if particle else 0
         rows, columns = valid_area(frame, size, border)
         return PreparedMicrograph(
             image,
@@ -219,6 +229,8 @@ class Picker:
 
     def find(self, seen: PreparedMicrograph) -> Picks:
         """All candidates, best first, in pixels of the micrograph."""
+        if self.particle is None:
+            return self._find_unpadded(seen)
         micrograph = Micrograph(
             dataset="",
             name="",
@@ -236,6 +248,27 @@ class Picker:
         diameter = 2 * seen.radius / seen.frame.scale
         return Picks(seen.frame.to_original(found.xy), found.score, diameter)
 
+    def _find_unpadded(self, seen: PreparedMicrograph) -> Picks:
+        """As `find`, but the network does not see the padding that makes a square.
+
+        Its normalisation averages over the whole image, so that padding shifts its scores. The
+        general network, whose threshold is read from the scores, was calibrated without any.
+        """
+        height, width = seen.frame.height, seen.frame.width
+        image = seen.image[:height, :width].astype(np.float32)
+        padding = [(0, -n % GRAIN) for n in image.shape]
+        given = torch.from_numpy(np.pad(image, padding, mode="symmetric"))[None, None]
+        given = given.to(self.device).contiguous(memory_format=torch.channels_last)
+        settings = self.use["picking"]
+        probability = predict(self.network, given, settings["views"])[0, 0, :height, :width]
+        xy, score = find_peaks(
+            probability.float().cpu().numpy(),
+            seen.radius,
+            seen.area,
+            nms_radius=settings["nms_radius"],
+        )
+        return Picks(seen.frame.to_original(xy), score, 2 * seen.radius / seen.frame.scale)
+
     def _size_of(self, ny: int, nx: int, radius: float) -> int:
         """Edge of the network's input at which particles are as wide as in the training, px.
 
@@ -245,6 +278,7 @@ class Picker:
         particle_px = self.use.get("particle_px")
         if particle_px is not None:
             return input_size(ny, nx, 2 * radius, particle_px)
+        assert self.particle is not None
         size = int(self.use["target_size"])
         kinds = [self.particle, *(Particle(**kind) for kind in self.particle.others)]
         trained = [2 * kind.radius * size / kind.longest for kind in kinds]
@@ -265,6 +299,7 @@ class Picker:
                 return particle_radius(given, pixel_size)
             except InputError as error:
                 raise InputError(f"{path}: {error}") from None
+        assert self.particle is not None
         particle = self.particle.as_in(longest, pixel_size)
         if particle.pixel_size and pixel_size:
             return particle.radius * particle.pixel_size / pixel_size
@@ -280,11 +315,15 @@ def is_model(path: str | Path) -> bool:
 def resolve(path: str | Path) -> Path:
     """Return the file that says how to pick: the one given, or the one beside it.
 
+    `general` is the network that comes with the package; `./general` is a file of that name.
+
     Raises
     ------
     InputError
         If there is none.
     """
+    if str(path) == GENERAL:
+        return general_path()
     path = Path(path)
     for candidate in (path / NAME, path.with_name(NAME)) if path.name != NAME else (path,):
         if candidate.is_file():
@@ -304,7 +343,9 @@ def kept(picks: Picks, threshold: float) -> Picks:
     return Picks(picks.xy[chosen], picks.score[chosen], picks.diameter)
 
 
-def _choose(path: Path, particles: Mapping[str, Any], dataset: str | None) -> Particle:
+def _choose(path: Path, particles: Mapping[str, Any], dataset: str | None) -> Particle | None:
+    if not particles and dataset is None:
+        return None  # the general network has no size of its own
     if dataset is None and len(particles) == 1:
         (dataset,) = particles
     if dataset is None or dataset not in particles:

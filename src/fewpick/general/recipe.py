@@ -1,0 +1,467 @@
+"""Train the network that comes with the package, from the recipe config/general.yaml.
+
+It is to pick proteins that it has never seen, so it learns from many: real data sets with equal
+weight, and simulated crops of every kind of micrograph (`simulation.variety`). Every micrograph is
+brought to the scale at which a particle is 20 px wide, so that one network serves all sizes. It
+first learns from simulation alone, then from both.
+
+    python -m fewpick.general.recipe config/general.yaml --data DATA
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from scipy.signal import fftconvolve
+from skimage.filters import threshold_otsu
+from torch import Tensor
+from torch.nn import functional
+
+from fewpick.coordinates.frame import read_in_frame
+from fewpick.data.preprocess import preprocess_micrograph
+from fewpick.errors import InputError
+from fewpick.evaluation.matching import adds_a_match
+from fewpick.general.calibration import (
+    Calibration,
+    KnownMicrograph,
+    features,
+    fit,
+    noise_alike,
+)
+from fewpick.geometry import GRAIN, Frame
+from fewpick.micrographs import list_micrographs, read_micrograph
+from fewpick.network import model_file
+from fewpick.network.inference import find_peaks, predict
+from fewpick.network.unet import UNet
+from fewpick.sampling.crops import crop
+from fewpick.sampling.views import random_view, strong
+from fewpick.simulation.shapes import library
+from fewpick.simulation.variety import PARTICLE_PX, Crop, draw_crop
+from fewpick.training.ema import Ema
+from fewpick.training.schedule import learning_rate
+
+# px, edge of a crop.
+SIZE = 128
+# Widths of a particle that real micrographs are brought to, px; views zoom by `ZOOM` on top.
+SCALES = (16.5, 20.0, 24.0)
+ZOOM = 0.1
+CASE = 256  # px, edge of the micrographs on which thresholds are learned
+# Weights beside them: of a real data set, and of a micrograph without particles.
+REAL_WEIGHT = 40.0
+EMPTY_WEIGHT = 1.5
+MATCH = 0.3  # diameters within which a pick is a particle
+# Radius and width of the ring in `ring_scores`, px, and the share of the threshold down to which
+# a place is neither ring nor background.
+RING, RING_WIDTH, RING_DOUBT = 8.0, 2.5, 0.75
+DISC = 5.0  # px, radius of a particle in the labels
+# Around an unclear place, px: neither particle nor background.
+UNCLEAR = 9.0
+STRONG = 0.4  # share of the crops that are seen through a strong view
+EMA_DECAY = 0.995
+GRADIENT_NORM = 1.0
+
+Labels = NDArray[np.int8]
+FloatArray = NDArray[np.float64]
+NOTHING = np.empty((0, 0), np.int8)
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelledSheet:
+    """A micrograph at one scale, and what is known of it.
+
+    Attributes
+    ----------
+    image : (h, w) float16 array, normalised
+    labels : (h, w) int8 array, 1 particle, 0 background, -1 not known
+    particles : (n, 2) array of x, y
+    border : px along the edges without labels
+    """
+
+    image: NDArray[np.float16]
+    labels: Labels
+    particles: FloatArray = field(default_factory=lambda: np.empty((0, 2)))
+    border: int = 0
+
+
+def draw_labels(
+    shape: tuple[int, int],
+    particles: NDArray[np.float64],
+    unclear: NDArray[np.float64],
+    border: int = 0,
+) -> Labels:
+    """Discs of particles on background.
+
+    Parameters
+    ----------
+    shape : height, width, px
+    particles : (n, 2) array of x, y
+    unclear : (m, 3) array of x, y, radius; a particle at its edge stays one
+    border : px along each edge of which nothing is known
+    """
+    labels = np.zeros(shape, np.int8)
+    for discs, value in (
+        (unclear, -1),
+        (np.column_stack([particles, np.full(len(particles), DISC)]), 1),
+        (unclear * [1, 1, 0.7], -1),
+    ):
+        for x, y, radius in discs:
+            top, left = max(int(y - radius) - 1, 0), max(int(x - radius) - 1, 0)
+            bottom, right = max(int(y + radius) + 2, 0), max(int(x + radius) + 2, 0)
+            window = labels[top:bottom, left:right]
+            rows, columns = np.ogrid[: window.shape[0], : window.shape[1]]
+            window[np.hypot(columns + left - x, rows + top - y) <= radius] = value
+    if border:
+        labels[:border] = labels[-border:] = -1
+        labels[:, :border] = labels[:, -border:] = -1
+    return labels
+
+
+class Feed:
+    """Batches of crops, simulated and real.
+
+    Parameters
+    ----------
+    simulated : crops, each of edge `SIZE`
+    real : data sets, drawn with equal weight
+    empty : micrographs without particles
+    empty_share : how many of the real crops are drawn from `empty`
+    """
+
+    def __init__(
+        self,
+        simulated: Sequence[Crop],
+        real: Sequence[Sequence[LabelledSheet]],
+        empty: Sequence[LabelledSheet],
+        empty_share: float,
+    ) -> None:
+        self.images = np.empty((len(simulated), SIZE, SIZE), np.float16)
+        self.labels = np.empty((len(simulated), SIZE, SIZE), np.int8)
+        for i, drawn in enumerate(simulated):
+            self.images[i] = drawn.image
+            self.labels[i] = draw_labels((SIZE, SIZE), drawn.particles, drawn.unclear)
+        self.real, self.empty, self.empty_share = real, empty, empty_share
+
+    def draw(self, simulated: int, real: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Images and labels, (n, 1, SIZE, SIZE) float32 each."""
+        images, labels = [], []
+        if simulated:
+            drawn = [self._turned(rng) for _ in range(simulated)]
+            images.append(torch.from_numpy(np.stack([image for image, _ in drawn]))[:, None])
+            labels.append(torch.from_numpy(np.stack([label for _, label in drawn]))[:, None])
+        if real:
+            sheets = [self._sheet(rng) for _ in range(real)]
+            views = []
+            for sheet in sheets:
+                y, x = (_centre(n, rng) for n in sheet.image.shape)
+                views.append(random_view(y, x, rng, zoom=ZOOM))
+            images.append(crop([s.image for s in sheets], views, SIZE, fill="reflect"))
+            labels.append(crop([s.labels for s in sheets], views, SIZE, fill=-1))
+        return torch.cat(images), torch.cat(labels)
+
+    def _turned(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        which, turns = int(rng.integers(len(self.images))), int(rng.integers(4))
+        mirrored = rng.random() < 0.5
+        image = np.rot90(self.images[which].astype(np.float32), turns)
+        label = np.rot90(self.labels[which].astype(np.float32), turns)
+        return (image[:, ::-1], label[:, ::-1]) if mirrored else (image, label)
+
+    def _sheet(self, rng: np.random.Generator) -> LabelledSheet:
+        if self.empty and rng.random() < self.empty_share:
+            return self.empty[int(rng.integers(len(self.empty)))]
+        held = self.real[int(rng.integers(len(self.real)))]
+        return held[int(rng.integers(len(held)))]
+
+
+def _centre(n: int, rng: np.random.Generator) -> float:
+    """Where along an axis of `n` pixels a crop lies; it may reach a little beyond the edge."""
+    reach = min(0.4 * SIZE, n / 2)
+    return float(rng.uniform(reach, n - reach))
+
+
+def learn(
+    network: UNet,
+    feed: Feed,
+    *,
+    steps: int,
+    rate: float,
+    simulated: int,
+    real: int,
+    seed: int,
+) -> UNet:
+    """Train a network; the exponential average of its weights is what comes back.
+
+    Cross-entropy alone, no Dice term: scores are to be probabilities.
+
+    Parameters
+    ----------
+    network : is not changed
+    feed : crops
+    steps, rate : optimiser steps, and their highest learning rate
+    simulated, real : crops of each kind per step
+    seed : of everything that is drawn
+    """
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    student = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student.requires_grad_(True)  # an average, as an earlier phase returns it, asks for none
+    average = Ema(student, EMA_DECAY)
+    optimiser = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=1e-4, fused=True)
+    losses: list[float] = []
+    student.train()
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, steps, rate)
+        images, labels = feed.draw(simulated, real, rng)
+        chosen = np.flatnonzero(rng.random(len(images)) < STRONG)
+        if len(chosen):
+            images[chosen] = strong(images[chosen], rng, generator)
+        logits = student(images.contiguous(memory_format=torch.channels_last))
+        known = (labels >= 0).float()
+        entropy = functional.binary_cross_entropy_with_logits(
+            logits, (labels > 0).float(), reduction="none"
+        )
+        loss = (entropy * known).sum() / known.sum().clamp(min=1)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), GRADIENT_NORM)
+        optimiser.step()
+        average.update(student)
+        losses.append(float(loss.detach()))
+        if (step + 1) % 100 == 0:
+            logger.info("step %d of %d: loss %.4f", step + 1, steps, np.mean(losses[-100:]))
+    return average.network
+
+
+def peaks(
+    network: UNet, image: NDArray[np.floating], border: int = 0
+) -> tuple[FloatArray, FloatArray]:
+    """Candidates on an image of the middle scale: x, y (n, 2), and scores (n,)."""
+    height, width = image.shape
+    padding = [(0, -n % GRAIN) for n in image.shape]
+    given = torch.from_numpy(np.pad(image.astype(np.float32), padding, mode="symmetric"))
+    probability = predict(network, given[None, None], 1)[0, 0, :height, :width].numpy()
+    area = (border, border, height - border, width - border)
+    return find_peaks(probability, PARTICLE_PX / 2, area)
+
+
+def ring_scores(image: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
+    """Dark rings as wide as the particle, by normalised correlation: as `peaks`.
+
+    Enough to label hollow spheres such as apoferritin without a person.
+    """
+    reach = math.ceil(PARTICLE_PX * 0.65)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    away = np.hypot(x, y)
+    inside = away <= RING + 2 * RING_WIDTH
+    ring = np.where(inside, -np.exp(-(((away - RING) / RING_WIDTH) ** 2)), 0)
+    ring[inside] -= ring[inside].mean()
+    ring /= np.sqrt((ring**2).sum())
+    held, disc = image.astype(np.float64), inside.astype(np.float64)
+    mean = fftconvolve(held, disc, "same") / inside.sum()
+    squares = fftconvolve(held**2, disc, "same")
+    spread = np.sqrt(np.maximum(squares - inside.sum() * mean**2, 1e-3))
+    score = fftconvolve(held, ring[::-1, ::-1], "same") / spread
+    return find_peaks(np.maximum(score, 0), PARTICLE_PX / 2, (0, 0, *image.shape))
+
+
+def calibrate(
+    network: UNet,
+    kinds: Sequence[NDArray[np.float32]],
+    n: int,
+    real: Sequence[Sequence[LabelledSheet]],
+    empty: Sequence[LabelledSheet],
+    seed: int,
+) -> Calibration:
+    """Learn what threshold a network's scores call for, and what F1 they promise.
+
+    Parameters
+    ----------
+    network : trained
+    kinds : of particle, for simulated micrographs; best those that it has not seen
+    n : simulated micrographs
+    real, empty : data sets, and micrographs without particles, at the middle scale
+    seed : of all that is drawn
+    """
+    rng = np.random.default_rng(seed)
+    cases = []
+    for _ in range(n):
+        drawn = draw_crop(kinds, CASE, rng)
+        inside = np.all((drawn.particles >= 0) & (drawn.particles < CASE), axis=1)
+        sheet = LabelledSheet(drawn.image.astype(np.float16), NOTHING, drawn.particles[inside])
+        cases.append(_case(network, sheet, 1.0, rng, drawn.unclear))
+    for held in real:
+        cases.extend(_case(network, sheet, REAL_WEIGHT / len(held), rng) for sheet in held)
+    cases.extend(_case(network, sheet, EMPTY_WEIGHT, rng) for sheet in empty)
+    return fit(cases, seed)
+
+
+def _case(
+    network: UNet,
+    sheet: LabelledSheet,
+    weight: float,
+    rng: np.random.Generator,
+    unclear: FloatArray | None = None,
+) -> KnownMicrograph:
+    xy, score = peaks(network, sheet.image, sheet.border)
+    _, noise = peaks(network, noise_alike(sheet.image, rng), sheet.border)
+    height, width = (n - 2 * sheet.border for n in sheet.image.shape)
+    places = height * width / PARTICLE_PX**2
+    described = features(score, noise, places)
+    particles = sheet.particles
+    if unclear is not None and len(unclear):
+        clear = _clear(xy, unclear)
+        xy, score, particles = xy[clear], score[clear], particles[_clear(particles, unclear)]
+    true = np.zeros(len(score), bool)
+    if len(particles) and len(score):
+        true = adds_a_match(xy, score, particles, MATCH * PARTICLE_PX)
+    return KnownMicrograph(described, score, true, len(particles), places, weight)
+
+
+def _clear(xy: FloatArray, unclear: FloatArray) -> NDArray[np.bool_]:
+    """Which points lie outside the unclear discs."""
+    away = np.hypot(*(xy[:, None, :] - unclear[None, :, :2]).transpose(2, 0, 1))
+    return np.asarray((away > 0.8 * unclear[:, 2]).all(axis=1))
+
+
+def sheets(
+    spec: Mapping[str, Any], data: Path, scales: Sequence[float] = SCALES
+) -> list[LabelledSheet]:
+    """Read the micrographs of one block of the recipe, at several scales.
+
+    Parameters
+    ----------
+    spec : micrographs (folder or glob), diameter (px of the original), and at will coordinates,
+        border (px of the original); without coordinates there are no particles, unless `labels`
+        is `rings`, see `ring_scores`
+    data : folder that these paths start from
+    scales : widths of a particle, px
+    """
+    rings = spec.get("labels") == "rings"
+    paths = list_micrographs(data / spec["micrographs"])
+    images = {path.name: read_micrograph(path)[0] for path in paths}
+    truth: dict[str, FloatArray] = {}
+    open_: dict[str, FloatArray] = {}
+    if spec.get("coordinates"):
+        shapes = {name: (image.shape[0], image.shape[1]) for name, image in images.items()}
+        truth = {n: p.xy for n, p in read_in_frame(data / spec["coordinates"], shapes).items()}
+    elif rings:
+        found = {}
+        for name, image in images.items():
+            sheet, frame = _scaled(image, PARTICLE_PX / spec["diameter"], name)
+            xy, score = ring_scores(sheet)
+            found[name] = (frame.to_original(xy), score)
+        least = float(threshold_otsu(np.concatenate([score for _, score in found.values()])))
+        for name, (xy, score) in found.items():
+            truth[name] = xy[score >= least]
+            open_[name] = xy[(score < least) & (score > RING_DOUBT * least)]
+    made = []
+    none = np.empty((0, 2))
+    for name, image in images.items():
+        for scale in scales:
+            sheet, frame = _scaled(image, scale / spec["diameter"], name)
+            border = round(spec.get("border", 0) * frame.scale)
+            unclear = frame.to_target(open_.get(name, none))
+            unclear = np.column_stack([unclear, np.full(len(unclear), UNCLEAR)])
+            xy = frame.to_target(truth.get(name, none))
+            labels = draw_labels(sheet.shape, xy, unclear, border)
+            made.append(LabelledSheet(sheet, labels, xy, border))
+    return made
+
+
+def _scaled(
+    image: NDArray[np.float32], scale: float, name: str
+) -> tuple[NDArray[np.float16], Frame]:
+    prepared = preprocess_micrograph(image, round(max(image.shape) * scale), name)
+    frame = prepared.frame
+    return prepared.image[: frame.height, : frame.width], frame
+
+
+def make(recipe: Mapping[str, Any], data: Path) -> tuple[UNet, Calibration]:
+    """Train the general network as the recipe says, and calibrate it.
+
+    Parameters
+    ----------
+    recipe : as config/general.yaml
+    data : folder that its paths start from
+    """
+    seed = int(recipe["seed"])
+    rng = np.random.default_rng(seed)
+    simulated = recipe["simulated"]
+    maps = sorted(data.glob(simulated["maps"]))
+    if not maps:
+        raise InputError(f"simulated.maps: {simulated['maps']} matches no file. Download the maps.")
+    drawn = library(maps, simulated["drawn_kinds"], simulated["views"], rng)
+    # A map and a drawn kind in equal shares.
+    repeats = max(1, simulated["drawn_kinds"] // len(maps))
+    kinds = drawn[: len(maps)] * repeats + drawn[len(maps) :]
+    crops = [draw_crop(kinds, SIZE, rng) for _ in range(simulated["crops"])]
+    logger.info("%d crops of %d kinds of particle", len(crops), len(drawn))
+    empty = [
+        sheet
+        for spec in recipe.get("empty", [])
+        for diameter in spec["diameters"]
+        for sheet in sheets({**spec, "diameter": diameter}, data, (PARTICLE_PX,))
+    ]
+    torch.manual_seed(seed)
+    network = UNet(**recipe.get("model", {}))
+    real = [sheets(spec, data) for spec in recipe["sets"].values()]
+    feed = Feed(crops, real, empty, recipe["empty_share"])
+    for number, phase in enumerate(recipe["phases"], 1):
+        logger.info("phase %d: %s", number, phase)
+        network = learn(
+            network,
+            feed,
+            steps=phase["steps"],
+            rate=phase["rate"],
+            simulated=phase["simulated"],
+            real=phase["real"],
+            seed=seed + number,
+        )
+    middle = [sheets(spec, data, (PARTICLE_PX,)) for spec in recipe["sets"].values()]
+    # Thresholds are learned on kinds of particle that the network has hardly met.
+    fresh = library(maps, simulated["fresh_kinds"], simulated["views"], rng)
+    return network, calibrate(network, fresh, simulated["cases"], middle, empty, seed)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the file of the general network."""
+    parser = argparse.ArgumentParser(description="Train the network that comes with the package.")
+    parser.add_argument("recipe", type=Path, help="config/general.yaml")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where its paths start")
+    parser.add_argument("-o", "--output", type=Path, default=model_file.general_path())
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe = yaml.safe_load(arguments.recipe.read_text(encoding="utf-8"))
+    network, calibration = make(recipe, arguments.data)
+    use = {
+        "particle_px": PARTICLE_PX,
+        "target_size": None,
+        "normalise": "robust",
+        "lowpass_angstrom": None,
+        "picking": recipe["picking"],
+        "threshold": {"threshold": recipe["threshold"]},
+        "particles": {},
+        "calibration": calibration.to_json(),
+        "labels": {"micrographs": 0, "particles": 0},
+    }
+    hyperparameters = {"model": recipe.get("model", {}), "seed": recipe["seed"]}
+    model_file.save_model(arguments.output, network, hyperparameters, use, dtype=torch.float16)
+    print(json.dumps({"file": str(arguments.output), "bytes": arguments.output.stat().st_size}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The general network on a folder: polarity, threshold, count, and what it says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fewpick.errors import InputError
+from fewpick.general.calibration import RANKS
+from fewpick.network.model_file import save_model
+from fewpick.network.unet import UNet
+from fewpick.picking import without_labels
+from fewpick.picking.picker import Picker
+
+TINY: dict[str, Any] = {"stem_stride": 4, "widths": [8, 8], "norm": "group"}
+CPU = torch.device("cpu")
+
+
+class Blobs(nn.Module):
+    """Stands in for a trained network: sure of dark blobs, and of nothing else."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        near = functional.avg_pool2d(images, 9, 1, 4)
+        far = functional.avg_pool2d(images, 25, 1, 12)
+        return 6 * (far - near) - 4
+
+
+def calibration() -> dict[str, object]:
+    """Threshold 0.5; trusts high scores at a low rank."""
+    d = 2 * len(RANKS)
+    row = np.zeros(d)
+    row[1] = 1.0
+    layer = [[row.tolist()], [5.0], [[0.0], [1.0]], [0.0, -5.0]]
+    return {"mean": [0.0] * d, "scale": [1.0] * d, "layers": [layer]}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    use = {
+        "particle_px": 20.0,
+        "target_size": None,
+        "normalise": "robust",
+        "lowpass_angstrom": None,
+        "picking": {"views": 1, "nms_radius": 1.0},
+        "threshold": {"threshold": 0.4},
+        "particles": {},
+        "labels": {"micrographs": 0, "particles": 0},
+        "calibration": calibration(),
+    }
+    path = tmp_path / "picker.safetensors"
+    save_model(path, UNet(**TINY), {"model": TINY}, use, dtype=torch.float16)
+    return path
+
+
+def micrographs(folder: Path, n: int, sign: float = -1.0, particles: int = 25) -> list[Path]:
+    folder.mkdir()
+    rng = np.random.default_rng(2)
+    paths = []
+    for i in range(n):
+        spots = np.zeros((320, 320), np.float32)
+        k = np.arange(particles)
+        spots[32 + 60 * (k // 5), 32 + 60 * (k % 5)] = sign * 4 * 2 * np.pi * 49
+        image = rng.standard_normal(spots.shape, np.float32) + gaussian_filter(spots, 7)
+        path = folder / f"m{i}.mrc"
+        with mrcfile.new(path) as file:
+            file.set_data(image)
+        paths.append(path)
+    return paths
+
+
+def picker_for(model: Path) -> Picker:
+    picker = Picker(model, CPU, radius=20)
+    picker.network = Blobs()  # type: ignore[assignment]
+    return picker
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_particles_are_found_whatever_their_polarity(
+    model: Path, tmp_path: Path, sign: float
+) -> None:
+    paths = micrographs(tmp_path / "m", 2, sign)
+    verdict, found = without_labels.pick_micrographs(paths, picker_for(model))
+    assert verdict.bright == (sign > 0)
+    assert verdict.trusted
+    assert verdict.threshold == pytest.approx(0.5)
+    assert verdict.on_blobs > 0.9
+    for path, (picked, _, picks) in zip(paths, found, strict=True):
+        assert picked == path
+        assert len(picks) == 25
+        grid = np.round((picks.xy - 32) / 60)
+        assert np.abs(picks.xy - 32 - 60 * grid).max() < 3
+
+
+def test_empty_ice_has_no_picks_and_no_trust(model: Path, tmp_path: Path) -> None:
+    paths = micrographs(tmp_path / "m", 2, particles=0)
+    verdict, found = without_labels.pick_micrographs(paths, picker_for(model))
+    assert sum(len(picks) for *_, picks in found) == 0
+    assert not verdict.trusted
+    assert str(verdict) == "next to nothing on these micrographs looks like a particle of this size"
+
+
+def test_an_expected_number_sets_the_threshold(model: Path, tmp_path: Path) -> None:
+    paths = micrographs(tmp_path / "m", 3)
+    _, found = without_labels.pick_micrographs(paths, picker_for(model), expected=10)
+    assert sum(len(picks) for *_, picks in found) == 30
+
+
+def test_a_broken_file_is_told_once_and_stops_nothing(model: Path, tmp_path: Path) -> None:
+    paths = micrographs(tmp_path / "m", 2)
+    broken = tmp_path / "m" / "broken.mrc"
+    broken.write_bytes(b"no micrograph")
+    failures: list[str] = []
+    broken_first = [broken, *paths]
+    _, found = without_labels.pick_micrographs(broken_first, picker_for(model), failures=failures)
+    assert [path for path, *_ in found] == paths
+    assert len(failures) == 1
+    assert "broken.mrc" in failures[0]
+    with pytest.raises(InputError, match=r"broken\.mrc"):
+        without_labels.pick_micrographs([broken], picker_for(model))
+
+
+def test_a_general_model_wants_a_particle_size(model: Path) -> None:
+    with pytest.raises(InputError, match="--diameter"):
+        Picker(model, CPU)
+
+
+def test_a_sample_is_spread_over_the_folder() -> None:
+    paths = [Path(f"{i}") for i in range(11)]
+    assert without_labels.sample_of(paths, 3) == [paths[0], paths[5], paths[10]]
+    assert without_labels.sample_of(paths[:2], 6) == paths[:2]
