@@ -31,6 +31,7 @@ test: $(INSTALLED)
 	$(BIN)/pytest
 
 test-slurm: $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,slurm]'
 	$(BIN)/pytest -m slurm tests/cluster
 
 # Fewer kills: make test-kills FEWPICK_WORKFLOW_KILLS=10
@@ -73,5 +74,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is older than Python 3.11; try: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,slurm]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

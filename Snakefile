@@ -29,6 +29,22 @@ rule all:
         FIGURES,
 
 
+# Parts of it, for who wants to look before the trainings, or pick later.
+rule splits:
+    input:
+        expand("results/splits/seed-{seed}/ratio-{ratio}.tsv", seed=PLAN.seeds, ratio=PLAN.ratios),
+
+
+rule models:
+    input:
+        expand(
+            "results/models/{arm}/ratio-{ratio}/seed-{seed}/model.safetensors",
+            arm=PLAN.arms,
+            ratio=PLAN.ratios,
+            seed=PLAN.seeds,
+        ),
+
+
 rule picks:
     input:
         FINAL,

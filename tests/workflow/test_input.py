@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from workspace import Workspace
 
-from fewpick.config.plan import has_gpu
+from fewpick.network.gpu import has_gpu
 
 
 def truncate(path: Path) -> None:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import yaml
-from workspace import Workspace
+from workspace import ROOT, Workspace
 
 IMPORTER = """\
 configfile: "importer.yaml"
@@ -72,7 +72,7 @@ def test_a_module_of_another_workflow(workspace: Workspace, tmp_path: Path) -> N
     (theirs.directory / "importer.yaml").write_text(yaml.safe_dump(study))
     scores = "results/evaluation/supervised/ratio-0.2/seed-0/scores.tsv"
     said = theirs.run(scores)
-    assert re.findall(r"^rule (\w+):", said, flags=re.MULTILINE) == ["fewpick_evaluate"]
+    assert re.findall(r"^(?:local)?rule (\w+):", said, flags=re.MULTILINE) == ["fewpick_evaluate"]
     assert "pick_f1_0.25" in (theirs.directory / scores).read_text().splitlines()[0]
 
     # A wrong key is theirs too, and named as such.
@@ -84,3 +84,9 @@ def test_a_module_of_another_workflow(workspace: Workspace, tmp_path: Path) -> N
     assert files(ours) == before
     for path in (ours, *ours.rglob("*")):
         path.chmod(path.stat().st_mode | 0o200)  # for pytest to remove it
+
+
+def test_rules_that_run_at_once_are_marked_so_in_a_module_too() -> None:
+    """Snakemake does not rename what the directive `localrules` lists."""
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        assert "localrules:" not in path.read_text(), path

@@ -292,3 +292,14 @@ def test_scripts_take_nothing_from_the_configuration() -> None:
     scripts = Path(__file__).parents[2] / "workflow/scripts"
     for path in scripts.glob("*.py"):
         assert "snakemake.config" not in path.read_text(), path
+
+
+def test_targets_for_parts(fresh: Workspace) -> None:
+    def rules(target: str) -> set[str]:
+        return {job.split()[0] for job in fresh.jobs(target)} - {target}
+
+    labels = {"inventory", "manifest", "preprocess", "split", "labelled"}
+    assert rules("splits") == labels
+    assert rules("models") == labels | {
+        *("masks", "shards", "hyperparameters", "warm_start", "train")
+    }

@@ -30,8 +30,9 @@ from fewpick.canonical import canonical
 from fewpick.config.complete import complete
 from fewpick.config.file import read_config
 from fewpick.errors import InputError
-from fewpick.config.plan import has_gpu, has_program, make_plan
+from fewpick.config.plan import has_program, make_plan
 from fewpick.config.schema import load_schema
+from fewpick.network.gpu import has_gpu
 
 # A file given with --configfile stands for itself instead of being merged into the default one.
 # Those of an importer are its own affair; it passes a section on with `config:`.
@@ -124,6 +125,7 @@ wildcard_constraints:
 onstart:
     if DEVICE == "cuda" and workflow.local_exec and not has_gpu():
         raise WorkflowError(
-            "resources.device is 'cuda', but this machine has no NVIDIA GPU; "
+            "resources.device is 'cuda', but this machine has no NVIDIA GPU, or the installed "
+            "PyTorch is built without CUDA; "
             "set it to auto or cpu, or run on a machine with a GPU"
         )

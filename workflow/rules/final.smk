@@ -18,10 +18,6 @@ wildcard_constraints:
     phase="warm_start|train",
 
 
-localrules:
-    final_hyperparameters,
-
-
 rule final_labels:
     input:
         manifests=MANIFESTS,
@@ -58,6 +54,7 @@ use rule hyperparameters as final_hyperparameters with:
         "results/logs/final_hyperparameters/{phase}.log",
     benchmark:
         "results/benchmarks/final_hyperparameters/{phase}.tsv"
+    localrule: True
     params:
         code=code("hyperparameters.py"),
         values=lambda wildcards: canonical(PLAN.final[wildcards.phase]),

@@ -29,6 +29,10 @@ BYTES_PER_PIXEL = 3
 BYTES_PER_TRAINING = 20e6
 # Particles of data sets that differ in width by this factor call for a scale of their own.
 SCALES_APART = 1.5
+# Files of a training besides those of each micrograph, and how many are worth a warning.
+FILES_PER_TRAINING, MANY_FILES = 25, 50_000
+# Fewer micrographs than these to test or to validate on are worth a warning.
+FEW_TEST, FEW_VALIDATION = 3, 2
 # Micrographs whose masks are drawn to see how much of them is particle.
 DRAWN = 8
 # Seconds to read and preprocess a megapixel, and to start a job; rough.
@@ -117,8 +121,24 @@ def _check(arguments: argparse.Namespace) -> int:
         _say_plan(config, plan, device, manifests, edge, arguments)
     many = len(findings.warnings)
     print(f"\n{source} can run" + (f", with {many} warning{'s' * (many > 1)}" if many else ""))
-    print(f"  snakemake --cores all --configfile {source}")
+    print(f"  snakemake{_snakefile()} --cores all --configfile {source}")
+    if plan.trainings:
+        arm = "fixmatch" if "fixmatch" in plan.arms else plan.arms[-1]
+        model = f"results/models/{arm}/ratio-{plan.ratios[-1]}/seed-{plan.seeds[0]}"
+        print(
+            f"and then, for further micrographs:\n  fewpick pick {model} MICROGRAPHS -o picks.star"
+        )
     return 0
+
+
+def _snakefile() -> str:
+    """Option that names the Snakefile of this checkout; none where Snakemake finds it itself."""
+    import shlex
+
+    ours = Path(__file__).resolve().parents[3] / "Snakefile"
+    if not ours.is_file():
+        return " -s PATH/TO/fewpick/Snakefile"
+    return "" if Path("Snakefile").resolve() == ours else f" -s {shlex.quote(str(ours))}"
 
 
 def _check_dataset(
@@ -260,6 +280,7 @@ def _check_labels(
 
     keys = config["splits"]
     print("labels (first seed)")
+    splits: dict[int, pd.DataFrame] = {}
     sources, labels = {}, {name: config["datasets"][name]["labels"] for name in manifests}
     for name, manifest in manifests.items():
         spec = config["datasets"][name]
@@ -282,6 +303,7 @@ def _check_labels(
             )
             for name, manifest in manifests.items()
         )
+        splits[seed] = split
         draw = {key: keys[key] for key in ("unit", "tile_size")} | {"ratio": ratio, "seed": seed}
         for name, count in label_counts(sources, labels, split, keys["draw"], **draw).items():
             table = label_subset(
@@ -301,15 +323,24 @@ def _check_labels(
                     f"{held.get('val', 0):,} to validate"
                 )
     for name in manifests:
-        parts = split.loc[split["dataset"] == name, "split"].value_counts()
+        counts = [
+            split.loc[split["dataset"] == name, "split"].value_counts() for split in splits.values()
+        ]
+        first = counts[0]
         print(
-            f"  {name}: {parts.get('train', 0)} micrographs to train, {parts.get('val', 0)} to "
-            f"validate, {parts.get('test', 0)} to test, {parts.get('unannotated', 0)} unlabelled"
+            f"  {name}: {first.get('train', 0)} micrographs to train, {first.get('val', 0)} to "
+            f"validate, {first.get('test', 0)} to test, {first.get('unannotated', 0)} unlabelled"
         )
-        if 0 < parts.get("test", 0) < 3:
+        test, val = (min(int(parts.get(part, 0)) for parts in counts) for part in ("test", "val"))
+        if 0 < test < FEW_TEST:
             findings.warn(
-                f"{parts.get('test', 0)} test micrographs give wide or misleading intervals. "
-                "Annotate more, or raise splits.test_fraction."
+                f"{name}: a seed tests on {test} micrograph{'s' * (test > 1)}, which gives wide or "
+                "misleading intervals. Annotate more, or raise splits.test_fraction."
+            )
+        if 0 < val < FEW_VALIDATION:
+            findings.warn(
+                f"{name}: a seed validates on {val} micrograph, and chooses the threshold by it. "
+                "Annotate more, or raise splits.val_fraction."
             )
     if len(keys["seeds"]) < 3:
         findings.warn("fewer than three seeds; a difference between arms may be chance.")
@@ -322,7 +353,16 @@ def _check_disk(plan: Any, edge: int, findings: Findings) -> None:
     needed = float(n * edge**2 * BYTES_PER_PIXEL)
     needed += (len(plan.trainings) + len(plan.warm_starts)) * BYTES_PER_TRAINING
     free = shutil.disk_usage(Path()).free
-    print(f"disk: results take about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+    files = len(plan.trainings) * (n + FILES_PER_TRAINING)
+    print(
+        f"disk: results take about {needed / 1e9:.1f} GB in {files:,} files, "
+        f"{free / 1e9:.1f} GB are free"
+    )
+    if files > MANY_FILES:
+        findings.warn(
+            f"{files:,} files, most of them a STAR file per micrograph and training, may exceed a "
+            "quota. Train fewer arms, ratios or seeds at a time, or parts only (snakemake models)."
+        )
     if needed > free:
         raise InputError(
             f"{Path().absolute()}: results need about {needed / 1e9:.1f} GB, and "

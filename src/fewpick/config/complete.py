@@ -16,6 +16,7 @@ from jsonschema.exceptions import best_match
 
 from fewpick.errors import InputError
 from fewpick.geometry import GRAIN
+from fewpick.micrographs import expand
 
 Config = dict[str, Any]
 
@@ -42,12 +43,47 @@ def complete(config: Mapping[str, Any], schema: Config, source: str = "config.ya
         # know no limit and may not fit into a float.
         if not abs(value) <= sys.float_info.max:
             raise InputError(f"{source}: {_dotted(path)} is {value!s:.40}; give a finite number")
+    _check_names(config, schema, source)
     error = best_match(Draft202012Validator(schema).iter_errors(config))
     if error is not None:
         raise InputError(f"{source}: {_explain(error)}")
-    full = _fill(config, schema, schema)
+    full = _expanded(_fill(config, schema, schema))
     _check(full, source)
     return full
+
+
+# Shares that people write in percent.
+SHARES = ("labeled_ratios", "val_fraction", "test_fraction")
+# Keys of data sets, and of sections, that hold a path.
+PATHS = ("micrographs", "coordinates", "split_file", "areas", "negatives", "path")
+
+
+def _check_names(config: Mapping[str, Any], schema: Config, source: str) -> None:
+    """Say it when the keys of a data set stand where its name should."""
+    datasets = config.get("datasets")
+    known = schema["properties"]["datasets"]["additionalProperties"]["properties"]
+    if isinstance(datasets, Mapping):
+        misplaced = [key for key in datasets if key in known]
+        if misplaced and not isinstance(datasets[misplaced[0]], Mapping):
+            raise InputError(
+                f"{source}: datasets.{misplaced[0]} is a key of a data set, whose name is missing. "
+                f"Write datasets: {{mine: {{{misplaced[0]}: ...}}}}, with a name of your choice."
+            )
+
+
+def _expanded(config: Config) -> Config:
+    """Replace `~` and variables such as `$HOME` in paths, as a shell would."""
+
+    def paths(spec: Config) -> Config:
+        return {
+            key: expand(value) if key in PATHS and isinstance(value, str) else value
+            for key, value in spec.items()
+        }
+
+    return config | {
+        section: {name: paths(spec) for name, spec in config[section].items()}
+        for section in ("datasets", "external_picks")
+    }
 
 
 def _fill(value: Any, schema: Config, root: Config, defaults: bool = True) -> Any:
@@ -116,10 +152,14 @@ def _explain(error: ValidationError) -> str:
         )
     if error.validator == "uniqueItems":
         return f"{path} is {value!r}; give each value once"
+    percent = ""
+    is_share = not set(SHARES).isdisjoint(error.absolute_path)
+    if is_share and error.validator in ("maximum", "exclusiveMaximum"):
+        percent = f" ({value / 100:g} for {value:g} %)"
     text = " (text, not a number; YAML wants 1.0e-3 for 1e-3)" * (
         isinstance(value, str) and schema.get("type") in ("number", "integer")
     )
-    return f"{path} is {value!r}{text}; give {_expected(schema)}"
+    return f"{path} is {value!r}{text}; give {_expected(schema)}{percent}"
 
 
 def _expected(schema: Config) -> str:
@@ -192,6 +232,11 @@ def _check(config: Config, source: str) -> None:
         raise InputError(
             f"{source}: no data set has labels: use, so nothing is labelled to learn from; set it "
             "for one"
+        )
+    if not any("simulate" in spec or spec["coordinates"] for spec in config["datasets"].values()):
+        raise InputError(
+            f"{source}: no data set has coordinates, so there is nothing to learn from. Mark "
+            "particles on a few micrographs (fewpick label) and name the file as coordinates."
         )
     splits = config["splits"]
     if splits["val_fraction"] + splits["test_fraction"] >= 1:

@@ -101,7 +101,22 @@ class Plan:
         return [files.micrographs[name] for name in files.shards[shard]]
 
     def warm_start_folder(self, arm: str, ratio: str, seed: str) -> str:
-        """Folder of the network that an arm begins with."""
+        """Find the folder of the network that an arm begins with.
+
+        Raises
+        ------
+        InputError
+            When the configuration has no such ratio or seed.
+        """
+        for value, known, where in (
+            (ratio, self.ratios, "splits.labeled_ratios"),
+            (seed, self.seeds, "splits.seeds"),
+        ):
+            if value not in known:
+                raise InputError(
+                    f"{where}: {value} is not in it, only {', '.join(known)}. Add it to the "
+                    "configuration, or ask for one of these."
+                )
         key = warm_start_key(self.trainings[arm, ratio, seed])
         return f"results/models/warm_start/{key}/ratio-{ratio}/seed-{seed}"
 
@@ -170,11 +185,6 @@ def _check_apart(datasets: dict[str, DatasetFiles]) -> None:
                     f"datasets.{other} and datasets.{name} both hold {path}. It would train in one "
                     "and test in the other; remove one of them, or give each its own files."
                 )
-
-
-def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA GPU; asking the driver's device file is instant."""
-    return Path("/dev/nvidiactl").exists()
 
 
 def has_program(executable: str) -> bool:

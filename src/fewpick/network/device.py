@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from fewpick.errors import InputError
+from fewpick.network.gpu import has_gpu
+
+logger = logging.getLogger(__name__)
 
 
 def select_device(name: str) -> torch.device:
@@ -20,6 +24,14 @@ def select_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cpu" and has_gpu():
+            logger.warning(
+                "this machine has a GPU that PyTorch %s, built for CUDA %s, cannot use, perhaps "
+                "because its driver is older (see nvidia-smi). Running on the CPU. Update the "
+                "driver, or install a PyTorch built for its CUDA version.",
+                torch.__version__,
+                torch.version.cuda,
+            )
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "resources.device is 'cuda', but PyTorch finds no CUDA GPU on this machine. "

@@ -16,6 +16,7 @@ from fewpick import cli
 from fewpick.config.complete import complete
 from fewpick.config.schema import load_schema
 from fewpick.data.particle_size import measure_radius
+from fewpick.data.splits import split_micrographs
 from fewpick.inspection import estimate
 
 RADIUS, NY, NX, MARGIN = 12.0, 300, 380, 30.0
@@ -161,6 +162,48 @@ def test_check_passes_what_init_wrote(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_check_prints_the_first_seed_and_warns_by_the_worst(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"m{index}.mrc" for index in range(6)]
+
+    def tested(seed: int) -> int:
+        table = split_micrographs(
+            "set", names, [True] * 6, seed=seed, val_fraction=0.15, test_fraction=0.4
+        )
+        return int((table["split"] == "test").sum())
+
+    many = next(seed for seed in range(99) if tested(seed) == 3)
+    few = next(seed for seed in range(99) if tested(seed) == 2)
+    _, out = init(data, "--force", "--name", "set")
+    config = yaml.safe_load(out.read_text())
+    config["splits"] |= {"seeds": [many, few, many + 100], "test_fraction": 0.4}
+    out.write_text(yaml.safe_dump(config))
+    capsys.readouterr()
+    assert cli.main(["check", str(out), "--no-timing"]) == 0
+    said = capsys.readouterr().out
+    assert "1 to validate, 3 to test, 0 unlabelled" in said
+    assert "set: a seed tests on 2 micrographs, which gives wide" in said
+    assert "set: a seed validates on 1 micrograph, and chooses" in said
+
+
+def test_check_ends_with_commands_that_work_from_any_folder(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, out = init(data, "--force")
+    snakefile = Path(__file__).parents[3] / "Snakefile"
+    for folder, option in ((data, f" -s {snakefile}"), (snakefile.parent, "")):
+        monkeypatch.chdir(folder)
+        capsys.readouterr()
+        assert cli.main(["check", str(out), "--no-timing"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert f"  snakemake{option} --cores all --configfile {out}" in lines
+        ratio = yaml.safe_load(out.read_text())["splits"]["labeled_ratios"][-1]
+        assert lines[-1] == (
+            f"  fewpick pick results/models/fixmatch/ratio-{ratio}/seed-0 MICROGRAPHS -o picks.star"
+        )
+
+
 @pytest.mark.parametrize(
     ("edit", "said", "ends"),
     [
@@ -251,7 +294,7 @@ def test_help_explains_every_argument(command: str, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit) as end:
         cli.main([command, "--help"])
     assert end.value.code == 0
-    assert capsys.readouterr().out.replace("-", " ").startswith(f"usage: fewpick {command}")
+    assert capsys.readouterr().out.startswith(f"usage: fewpick {command} ")
     parser = import_module(cli.COMMANDS[command][0])._parser()
     assert parser.description
     assert all(action.help for action in parser._actions)

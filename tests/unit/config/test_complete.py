@@ -117,6 +117,19 @@ def test_defaults_do_not_leak_into_overrides_or_the_input() -> None:
             [1.2],
             "mine.yaml: splits.labeled_ratios[0] is 1.2; give a number in (0, 1]",
         ),
+        ("splits.labeled_ratios", [0.5, 5], "give a number in (0, 1] (0.05 for 5 %)"),
+        ("splits.test_fraction", 20, "(0.2 for 20 %)"),
+        (
+            "datasets",
+            {"micrographs": "here", "coordinates": "there", "particle_radius": 42},
+            "mine.yaml: datasets.micrographs is a key of a data set, whose name is missing. "
+            "Write datasets: {mine: {micrographs: ...}}",
+        ),
+        (
+            "datasets.mine.coordinates",
+            None,
+            "mine.yaml: no data set has coordinates, so there is nothing to learn from",
+        ),
         (
             "splits.seeds",
             [1, 1],
@@ -281,3 +294,17 @@ def test_warm_start_is_shared_by_arms_and_depends_on_network_and_training() -> N
 @pytest.mark.parametrize(("ratio", "name"), [(0.05, "0.05"), (0.10, "0.1"), (1, "1.0")])
 def test_ratio_name(ratio: float, name: str) -> None:
     assert hyperparameters.ratio_name(ratio) == name
+
+
+def test_paths_are_expanded_as_a_shell_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SCRATCH", "/big")
+    raw = edited("external_picks.old", {"dataset": "mine", "path": "$SCRATCH/old.star"})
+    raw["datasets"]["mine"] |= {"micrographs": "~/m/*.mrc", "coordinates": "${SCRATCH}/c.star"}
+    full = config.complete(raw, SCHEMA)
+    mine = full["datasets"]["mine"]
+    assert (mine["micrographs"], mine["coordinates"]) == ("/home/me/m/*.mrc", "/big/c.star")
+    assert full["external_picks"]["old"]["path"] == "/big/old.star"
+    raw["datasets"]["mine"]["coordinates"] = "$NOT_SET/c.star"
+    full = config.complete(raw, SCHEMA)
+    assert full["datasets"]["mine"]["coordinates"] == "$NOT_SET/c.star"

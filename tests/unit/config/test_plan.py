@@ -147,3 +147,17 @@ def test_the_supervised_arm_is_a_rival_where_it_is_asked_for(raw: dict[str, Any]
     assert always.rivals == {"fixmatch": "supervised"}
     assert always.trainings["fixmatch", "0.1", "1"]["fixmatch"]["rival"] is True
     assert "rival" not in always.trainings["longer", "0.1", "1"]["fixmatch"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "seed", "said"),
+    [
+        ("0.3", "1", r"splits\.labeled_ratios: 0\.3 is not in it, only 0\.1, 0\.5"),
+        ("0.1", "7", r"splits\.seeds: 7 is not in it, only 1, 3\. Add it"),
+    ],
+)
+def test_an_unknown_ratio_or_seed_as_a_target(
+    raw: dict[str, Any], ratio: str, seed: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        plan(raw).warm_start_folder("supervised", ratio, seed)
