@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from pathlib import Path
 
 from fewpick.canonical import canonical
 from fewpick.config.complete import TOPAZ, Config
 from fewpick.config.labelling_rules import labelling_rule, readers
+from fewpick.errors import InputError
+from fewpick.network.model_file import SCRATCH, start_path
 
 # Sections of the configuration that an arm may override.
 SECTIONS = ("model", "training", "fixmatch")
@@ -92,7 +95,22 @@ def _sections(config: Config, arm: str) -> dict[str, Config]:
     if training.pop("grow"):
         for key in ("steps", "warm_start_steps"):
             training[key] = round(growth * training[key])
+    if training["start"] == SCRATCH:
+        del training["start"]
+    else:
+        training["start_digest"] = _digest(start_path(training["start"]))
     return sections | {"training": training}
+
+
+def _digest(path: Path) -> str:
+    """Content of a file in 12 hexadecimal digits, so that other weights are another training."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise InputError(
+            f"training.start: {path} cannot be read ({error.strerror}). Set it to scratch, to "
+            "general, or to the path of a model file."
+        ) from None
 
 
 def resolve_topaz(config: Config, ratio: float, seed: int) -> Config:

@@ -17,8 +17,9 @@ from fewpick.atomic import atomic_path
 from fewpick.errors import InputError
 from fewpick.network.unet import UNet
 
-# How a user names the network that comes with the package: it has seen many proteins.
-GENERAL = "general"
+# How a user names the network that comes with the package, which has seen many proteins, and
+# weights that are drawn at random.
+GENERAL, SCRATCH = "general", "scratch"
 
 
 def general_path() -> Path:
@@ -87,3 +88,33 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     # Convolutions are a third faster with the channels of a pixel side by side.
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(network, hyperparameters, use)
+
+
+def start_path(start: str) -> Path:
+    """Return the file of the weights that a training begins with: `general`, or a path."""
+    return general_path() if start == GENERAL else Path(start)
+
+
+def load_start(start: str, model: Mapping[str, Any]) -> UNet:
+    """Load the network that a training begins with.
+
+    Parameters
+    ----------
+    start : `general`, or the path of a model file
+    model : the network's configuration
+
+    Raises
+    ------
+    InputError
+        If the file is no model, or one of another network.
+    """
+    held = load_model(start_path(start))
+    network = UNet(**model)
+    try:
+        network.load_state_dict(held.network.state_dict())
+    except RuntimeError:
+        raise InputError(
+            f"training.start: {start} is a network with {dict(held.hyperparameters['model'])}, and "
+            f"model asks for {dict(model)}. Set model to the former, or training.start to scratch."
+        ) from None
+    return network

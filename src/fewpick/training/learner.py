@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewpick.network.model_file import SCRATCH, load_start
 from fewpick.network.unet import UNet
 
 GRADIENT_NORM = 1.0
@@ -73,7 +74,13 @@ class Streams:
 
 
 def new_network(hyperparameters: Mapping[str, Any], device: torch.device, number: int = 0) -> UNet:
-    """Initialise the `number`-th network of a seed without touching the global generator."""
+    """Initialise the `number`-th network of a seed without touching the global generator.
+
+    With `training.start` other than `scratch`, all begin with the same weights.
+    """
+    start = hyperparameters.get("training", {}).get("start", SCRATCH)
+    if start != SCRATCH:
+        return placed(load_start(start, hyperparameters["model"]), device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(hyperparameters["seed"] + NETWORKS_APART * number)
         network = UNet(**hyperparameters["model"])

@@ -49,7 +49,11 @@ def resolved(raw: dict[str, Any], arm: str, ratio: float = 0.05, seed: int = 0) 
     return hyperparameters.resolve_arm(config.complete(raw, SCHEMA), arm, ratio, seed)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+# config/general.yaml is a recipe for `fewpick.general.recipe`, and no configuration of the workflow.
+SHIPPED = sorted({*(ROOT / "config").rglob("*.yaml")} - {ROOT / "config/general.yaml"})
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
 def test_shipped_configurations_are_valid(path: Path) -> None:
     config.complete(yaml.safe_load(path.read_text()), SCHEMA)
 
