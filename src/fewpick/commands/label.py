@@ -9,17 +9,10 @@ import shlex
 import shutil
 import sys
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fewpick.commands.shared import add_device, positive, run
-
-if TYPE_CHECKING:
-    from fewpick.label_page.guide import Ranker
-    from fewpick.label_page.proposals import Proposer
-    from fewpick.label_page.session import Session
-    from fewpick.picking.picker import Picker
 
 EPILOG = """\
 examples:
@@ -48,7 +41,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "micrographs", metavar="MICROGRAPHS", help="folder or glob (mrc, tif, png, jpg)"
+        "micrographs",
+        nargs="+",
+        metavar="MICROGRAPHS",
+        help="folders, globs or files (mrc, tif, png, jpg)",
     )
     parser.add_argument(
         "-o",
@@ -100,12 +96,13 @@ def _label(arguments: argparse.Namespace) -> int:
     from fewpick.coordinates.star import check_names
     from fewpick.errors import InputError
     from fewpick.label_page.guide import Guide
+    from fewpick.label_page.helpers import choose_helpers
     from fewpick.label_page.label_files import ANY_SIZE, LabelFiles
     from fewpick.label_page.server import ADDRESS, Application, listen, serve
     from fewpick.label_page.session import Session
     from fewpick.micrographs import list_micrographs, read_header
 
-    paths = list_micrographs(arguments.micrographs)
+    paths = list_micrographs(*arguments.micrographs)
     shapes: dict[str, tuple[int, int]] = {}
     broken: dict[Path, str] = {}
     for path in paths:
@@ -117,7 +114,10 @@ def _label(arguments: argparse.Namespace) -> int:
             broken[path] = str(error)
             print(f"fewpick label: {error}", file=sys.stderr)
     if not shapes:
-        raise InputError(f"{arguments.micrographs}: none of {len(paths)} micrographs can be read.")
+        raise InputError(
+            f"{paths[0].parent}: none of {len(paths)} micrographs can be read, see above. Copy "
+            "them again."
+        )
     star = arguments.output.suffix.lower() == ".star"
     if star:
         check_names(paths)
@@ -125,13 +125,16 @@ def _label(arguments: argparse.Namespace) -> int:
     written = {path.name: str(path) if star else path.name for path in paths}
     files = LabelFiles(arguments.output, known, written)
     sound = [path for path in paths if path not in broken]
-    propose, rank, trained = _helpers(arguments, sound, shapes)
+    helpers = choose_helpers(
+        sound, shapes, model=arguments.model, dataset=arguments.dataset, device=arguments.device,
+        picks=arguments.picks, y_axis=arguments.y_axis,
+    )  # fmt: skip
     # The port first: when it is taken, nothing has been written.
     with contextlib.closing(listen(arguments.port)) as taken:
         session = Session(files, arguments.diameter)
-        if session.labels.diameter is None and trained is not None:
-            _take_diameter(session, trained, sound)
-        guide = Guide(sound, shapes, propose, rank)
+        if session.labels.diameter is None and (diameter := helpers.own_diameter(sound)):
+            session.set_diameter(diameter)
+        guide = Guide(sound, shapes, helpers.propose, helpers.rank)
         application = Application(session, paths, broken, guide, _commands(arguments))
         port = taken.getsockname()[1]
         address = f"http://{ADDRESS}:{port}/{application.token}/"
@@ -148,64 +151,9 @@ def _label(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _helpers(
-    arguments: argparse.Namespace, paths: Sequence[Path], shapes: Mapping[str, tuple[int, int]]
-) -> tuple[
-    Callable[[float | None], Proposer],
-    Callable[[float | None], Ranker | None] | None,
-    Picker | None,
-]:
-    """Return what proposes and ranks by the diameter, and a model with a size of its own."""
-    from fewpick.label_page.proposals import BlobProposer, FileProposer, ModelProposer, Unsized
-
-    propose: Callable[[float | None], Proposer] = BlobProposer
-    rank: Callable[[float | None], Ranker | None] | None = None
-    trained = None
-    if arguments.model is not None:
-        from fewpick.label_page.ranking import Ranking
-        from fewpick.network.device import select_device
-        from fewpick.picking.picker import Picker
-
-        device, name = select_device(arguments.device), arguments.model.name
-
-        def picker(diameter: float | None) -> Picker:
-            radius = None if diameter is None else diameter / 2
-            return Picker(arguments.model, device, dataset=arguments.dataset, radius=radius)
-
-        model = picker(None)
-        # The general network has no size of its own.
-        trained = model if model.use["particles"] else None
-
-        def propose(diameter: float | None) -> Proposer:
-            if diameter is None and trained is None:
-                return Unsized(name)
-            return ModelProposer(picker(diameter), name)
-
-        def rank(diameter: float | None) -> Ranker | None:
-            if diameter is None and trained is None:
-                return None
-            return Ranking([picker(diameter)], paths)
-
-    if arguments.picks is not None:
-        file = FileProposer(arguments.picks, shapes, arguments.y_axis)
-        return (lambda diameter: file), rank, trained
-    return propose, rank, trained
-
-
-def _take_diameter(session: Session, trained: Picker, paths: Sequence[Path]) -> None:
-    """Take the particle diameter of a model, on the first micrograph that can be read."""
-    from fewpick.errors import InputError
-
-    for path in paths:
-        with contextlib.suppress(InputError):
-            seen = trained.see(path)
-            session.set_diameter(round(2 * seen.radius / seen.frame.scale, 1))
-            return
-
-
 def _commands(arguments: argparse.Namespace) -> list[str]:
     """Return what to type when labels are there."""
-    micrographs, labels = shlex.quote(arguments.micrographs), shlex.quote(str(arguments.output))
+    micrographs, labels = shlex.join(arguments.micrographs), shlex.quote(str(arguments.output))
     return [
         f"fewpick init {micrographs} {labels} -o mine.yaml",
         "snakemake --cores all picks --configfile mine.yaml",

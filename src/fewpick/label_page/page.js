@@ -16,7 +16,7 @@ const client = sessionStorage.getItem("client") || random();
 sessionStorage.setItem("client", client);
 
 const state = {
-  session: null, version: 0, current: -1, labels: new Map(), proposals: new Map(), diameter: null,
+  session: null, version: 0, counted: 0, current: -1, labels: new Map(), proposals: new Map(), diameter: null,
   threshold: null, cross: null, corner: null, tool: null, drag: null, hidden: false, inverted: false,
   tile: null, tiles: [], queue: [], number: 0, alive: true, visited: 0,
 };
@@ -452,7 +452,9 @@ function setCounts(index) {
   row.title = held.error || `${held.name}: ${n} particles, ${bad} not particles, ${areas} finished areas`;
 }
 
-function showTotals({totals, diameter}) {
+function showTotals({totals, diameter, version}) {
+  if (version < state.counted) return;  // an answer that others have overtaken
+  state.counted = version;
   const plural = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
   $("#counts").textContent = `${plural(totals.marks, "particle", "particles")} on ${plural(totals.micrographs, "micrograph", "micrographs")}, ${plural(totals.negatives, "non-particle", "non-particles")}, ${plural(totals.areas, "finished area", "finished areas")}`;
   $("#worth").textContent = totals.worth;

@@ -1,0 +1,103 @@
+"""Who proposes particles and who ranks tiles: a model, a file of picks or a blob filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fewpick.errors import InputError
+from fewpick.label_page.guide import Ranker
+from fewpick.label_page.proposals import (
+    BlobProposer,
+    FileProposer,
+    ModelProposer,
+    Proposer,
+    Unsized,
+)
+
+if TYPE_CHECKING:
+    from fewpick.picking.picker import Picker
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """What a labelling page is helped by.
+
+    Attributes
+    ----------
+    propose : diameter (px or None) -> proposer
+    rank : diameter -> what ranks tiles, or None while it needs a diameter; None without a model
+    model : a model that knows the size of its particles
+    """
+
+    propose: Callable[[float | None], Proposer]
+    rank: Callable[[float | None], Ranker | None] | None = None
+    model: Picker | None = None
+
+    def own_diameter(self, paths: Sequence[Path]) -> float | None:
+        """Particle diameter of the model, px, on the first micrograph that can be read."""
+        if self.model is None:
+            return None
+        for path in paths:
+            with suppress(InputError):
+                seen = self.model.see(path)
+                return round(2 * seen.radius / seen.frame.scale, 1)
+        return None
+
+
+def choose_helpers(
+    paths: Sequence[Path],
+    shapes: Mapping[str, tuple[int, int]],
+    *,
+    model: Path | None = None,
+    dataset: str | None = None,
+    device: str = "auto",
+    picks: Path | None = None,
+    y_axis: str = "down",
+) -> Helpers:
+    """Load what is asked for.
+
+    Parameters
+    ----------
+    paths, shapes : micrographs that can be read, and name -> (ny, nx), px
+    model, dataset : model file or folder, and its data set that the micrographs are like
+    device : auto, cpu or cuda
+    picks, y_axis : picks to propose instead, and whether y counts from the first row or the last
+
+    Raises
+    ------
+    InputError
+        When a file cannot be used.
+    """
+    helpers = Helpers(BlobProposer)
+    if model is not None:
+        # PyTorch takes seconds that a page without a model need not wait for.
+        from fewpick.label_page.ranking import Ranking
+        from fewpick.network.device import select_device
+        from fewpick.picking.picker import Picker
+
+        where, name = select_device(device), model.name
+
+        def picker(diameter: float | None) -> Picker:
+            radius = None if diameter is None else diameter / 2
+            return Picker(model, where, dataset=dataset, radius=radius)
+
+        first = picker(None)
+        sized = bool(first.use["particles"])  # the general network has no size of its own
+
+        def propose(diameter: float | None) -> Proposer:
+            known = sized or diameter is not None
+            return ModelProposer(picker(diameter), name) if known else Unsized(name)
+
+        def rank(diameter: float | None) -> Ranker | None:
+            known = sized or diameter is not None
+            return Ranking([picker(diameter)], paths) if known else None
+
+        helpers = Helpers(propose, rank, first if sized else None)
+    if picks is not None:
+        file = FileProposer(picks, shapes, y_axis)
+        return Helpers(lambda diameter: file, helpers.rank, helpers.model)
+    return helpers
