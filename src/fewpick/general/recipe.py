@@ -389,6 +389,25 @@ def _scaled(
     return prepared.image[: frame.height, : frame.width], frame
 
 
+def blended(networks: Sequence[UNet], shares: Sequence[float]) -> UNet:
+    """Average the weights of networks of which each began where another had ended.
+
+    A network that goes on to learn a few data sets forgets some of what holds for others; the
+    average keeps both (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
+    """
+    mean = copy.deepcopy(networks[0])
+    states = [network.state_dict() for network in networks]
+    mean.load_state_dict(
+        {
+            name: torch.stack(
+                [share * state[name] for share, state in zip(shares, states, strict=True)]
+            ).sum(0)
+            for name in states[0]
+        }
+    )
+    return mean
+
+
 def make(recipe: Mapping[str, Any], data: Path) -> tuple[UNet, Calibration]:
     """Train the general network as the recipe says, and calibrate it.
 
@@ -419,6 +438,7 @@ def make(recipe: Mapping[str, Any], data: Path) -> tuple[UNet, Calibration]:
     network = UNet(**recipe.get("model", {}))
     real = [sheets(spec, data) for spec in recipe["sets"].values()]
     feed = Feed(crops, real, empty, recipe["empty_share"])
+    ends = []
     for number, phase in enumerate(recipe["phases"], 1):
         logger.info("phase %d: %s", number, phase)
         network = learn(
@@ -430,6 +450,8 @@ def make(recipe: Mapping[str, Any], data: Path) -> tuple[UNet, Calibration]:
             real=phase["real"],
             seed=seed + number,
         )
+        ends.append(network)
+    network = blended(ends, recipe["blend"])
     middle = [sheets(spec, data, (PARTICLE_PX,)) for spec in recipe["sets"].values()]
     # Thresholds are learned on kinds of particle that the network has hardly met.
     fresh = library(maps, simulated["fresh_kinds"], simulated["views"], rng)

@@ -37,6 +37,8 @@ TURNED = 2
 TURNED_ADVANTAGE = 0.2
 # Below this expected F1 the picks are not to be trusted.
 TRUSTED = 0.5
+# Below this one there are hardly any particles, and only sure picks are kept.
+HOPELESS, SURE = 0.35, 0.6
 # Inner Gaussian of the blob filter in particle radii; the wide one meets rings.
 BLOB_WIDTHS = (0.35, 0.5, 0.7)
 # What `adapted` learns from: at most so many micrographs, with at least so many picks in all;
@@ -121,6 +123,8 @@ def give_verdict(
         described = read[0][0]
     threshold, quality = calibration(described)
     scores = np.sort(np.concatenate([f.score for f in found if f.score is not None]))[::-1]
+    if quality < HOPELESS:
+        threshold = max(threshold, SURE)
     if expected is not None and len(scores):
         threshold = float(scores[min(max(round(expected * len(sample)), 1), len(scores)) - 1])
     picks = [kept(f, threshold) for f in found]

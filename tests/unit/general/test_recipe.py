@@ -88,6 +88,7 @@ empty_share: 0.2
 phases:
   - {steps: 2, rate: 1.0e-3, simulated: 1, real: 1}
   - {steps: 2, rate: 1.0e-3, simulated: 1, real: 1}
+blend: [0.5, 0.5]
 """
     (tmp_path / "recipe.yaml").write_text(text)
     outputs = [tmp_path / f"{i}.safetensors" for i in range(2)]
@@ -125,3 +126,14 @@ def test_rings_are_found_by_their_template_and_discs_are_not() -> None:
     best = xy[:3][np.argsort(xy[:3, 0])]
     np.testing.assert_allclose(best, [[40, 50], [80, 50], [120, 50]], atol=1)
     assert score[2] > 1.3 * score[3]
+
+
+def test_a_blend_is_the_weighted_mean() -> None:
+    networks = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        networks.append(UNet(**TINY))
+    mean = recipe.blended(networks, [0.25, 0.75]).state_dict()
+    for name, value in mean.items():
+        first, second = (network.state_dict()[name] for network in networks)
+        torch.testing.assert_close(value, 0.25 * first + 0.75 * second)
