@@ -112,7 +112,7 @@ def command(
     browser: bool = False,
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`fewpick label` in a process of its own, and the address that it prints."""
-    words = [str(micrographs), "-o", str(output), "--port", "0", *arguments]
+    words = [str(micrographs), "-o", str(output), "--port", "0", "--model", "none", *arguments]
     words += [] if browser else ["--no-browser"]
     process = subprocess.Popen(
         [sys.executable, "-m", "fewpick.cli", "label", *words],
@@ -145,6 +145,7 @@ def forked_command(micrographs: Path, output: Path) -> Iterator[tuple[ForkServer
     said = output.with_suffix(".said")
     said.unlink(missing_ok=True)
     words = ["label", str(micrographs), "-o", str(output), "--no-browser", "--port", "0"]
+    words += ["--model", "none"]
     process = _context.Process(target=_run_command, args=(words, said))
     process.start()
     deadline = time.monotonic() + 120

@@ -27,6 +27,8 @@ every particle is marked; the page's help (key ?) has the rest. Each change is s
 labels.star, labels.negatives.star and labels.areas.tsv. The labels that are there are opened.
 """
 
+NONE = "none"  # a word instead of a model
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
@@ -60,8 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         type=Path,
+        default=Path("general"),
         metavar="MODEL",
-        help="model, its folder, or general: proposes picks, and leads to the tiles it doubts",
+        help="model, or its folder, that proposes picks and leads to the tiles it doubts; none "
+        "for a blob filter (default: general)",
     )
     parser.add_argument(
         "--picks", type=Path, metavar="FILE", help="picks of any program to propose instead"
@@ -125,8 +129,9 @@ def _label(arguments: argparse.Namespace) -> int:
     written = {path.name: str(path) if star else path.name for path in paths}
     files = LabelFiles(arguments.output, known, written)
     sound = [path for path in paths if path not in broken]
+    model = None if str(arguments.model) == NONE else arguments.model
     helpers = choose_helpers(
-        sound, shapes, model=arguments.model, dataset=arguments.dataset, device=arguments.device,
+        sound, shapes, model=model, dataset=arguments.dataset, device=arguments.device,
         picks=arguments.picks, y_axis=arguments.y_axis,
     )  # fmt: skip
     # The port first: when it is taken, nothing has been written.

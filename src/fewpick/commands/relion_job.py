@@ -12,9 +12,9 @@ EPILOG = """\
 In RELION, choose the job type External. External executable:
   fewpick relion-job
 Input micrographs: the STAR file of a motion correction, CTF or selection job. Params, for example:
-  model               PATH of picker.safetensors, from the project's folder
   diameter_angstrom   180
-  threshold           0.4
+  model               PATH of picker.safetensors, from the project's folder, if not general
+  threshold           0.4, if not the model's own
 RELION adds --in_mics, --o and --j. Extract the particles with "Input coordinates":
 External/jobNNN/coords_suffix_autopick.star (RELION 3.1) or autopick.star (4 and newer).
 
@@ -84,41 +84,37 @@ def _pick_all(arguments: argparse.Namespace) -> int:
         write_outputs,
     )
     from fewpick.network.device import select_device
-    from fewpick.picking.picker import Picker, kept
+    from fewpick.picking.picker import Picker
+    from fewpick.picking.without_labels import pick_folder
     from fewpick.progress import Progress
 
     torch.set_num_threads(max(1, arguments.j))
     sizes = read_micrographs_star(arguments.in_mics)
     check_names([Path(name) for name in sizes])
     left = [name for name in sizes if not coordinate_file(arguments.o, name).exists()]
-    radius = None if arguments.diameter is None else arguments.diameter / 2
-    device = select_device(arguments.device)
-    pickers: dict[float | None, Picker] = {}
     failures: list[str] = []
-    count = 0
+    count = picked_now = 0
     with Progress(len(left), "pick") as progress:
-        for name in left:
-            check_abort(arguments.o)
-            size = sizes[name]
-            if size not in pickers:
-                pickers[size] = Picker(
-                    arguments.model,
-                    device,
-                    dataset=arguments.dataset,
-                    radius=radius,
-                    diameter_angstrom=arguments.diameter_angstrom,
-                    pixel_size=size,
-                )
-            picker = pickers[size]
-            threshold = picker.threshold if arguments.threshold is None else arguments.threshold
-            try:
-                picks = kept(picker.find(picker.see(Path(name))), threshold)
-            except InputError as error:
-                failures.append(str(error))
-            else:
-                write_coordinates(arguments.o, name, picks)
+        for size in dict.fromkeys(sizes[name] for name in left):
+            picker = Picker(
+                arguments.model,
+                select_device(arguments.device),
+                dataset=arguments.dataset,
+                radius=None if arguments.diameter is None else arguments.diameter / 2,
+                diameter_angstrom=arguments.diameter_angstrom,
+                pixel_size=size,
+            )
+            names = {Path(name): name for name in left if sizes[name] == size}
+            threshold, verdict, found = pick_folder(
+                list(names), picker, failures, threshold=arguments.threshold
+            )
+            print(f"threshold {threshold:.4g}" + ("" if verdict is None else f"; {verdict}"))
+            for path, _, picks in found:
+                check_abort(arguments.o)
+                write_coordinates(arguments.o, names[path], picks)
                 count += len(picks)
-            progress.update()
+                picked_now += 1
+                progress.update()
     for failure in failures:
         print(f"fewpick relion-job: {failure}", file=sys.stderr)
     picked = [name for name in sizes if coordinate_file(arguments.o, name).exists()]
@@ -127,7 +123,7 @@ def _pick_all(arguments: argparse.Namespace) -> int:
     write_outputs(arguments.o, arguments.in_mics, picked)
     before = len(sizes) - len(left)
     print(
-        f"{arguments.o}: {count} picks on {len(left) - len(failures)} micrographs"
+        f"{arguments.o}: {count} picks on {picked_now} micrographs"
         + (f"; {before} had been picked before" if before else "")
         + (f"; {len(failures)} could not be picked, see above" if failures else "")
     )

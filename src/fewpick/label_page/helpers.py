@@ -85,8 +85,8 @@ def choose_helpers(
             radius = None if diameter is None else diameter / 2
             return Picker(model, where, dataset=dataset, radius=radius)
 
-        first = picker(None)
-        sized = bool(first.use["particles"])  # the general network has no size of its own
+        # The general network has no size of its own, and is refused without one.
+        sized = picker(1.0).particle is not None
 
         def propose(diameter: float | None) -> Proposer:
             known = sized or diameter is not None
@@ -96,7 +96,7 @@ def choose_helpers(
             known = sized or diameter is not None
             return Ranking([picker(diameter)], paths) if known else None
 
-        helpers = Helpers(propose, rank, first if sized else None)
+        helpers = Helpers(propose, rank, picker(None) if sized else None)
     if picks is not None:
         file = FileProposer(picks, shapes, y_axis)
         return Helpers(lambda diameter: file, helpers.rank, helpers.model)

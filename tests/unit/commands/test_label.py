@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from label_server import command, make_micrographs
+from label_server import DIAMETER, NX, NY, SOUND, command, make_micrographs, particles
 from relion_project import random_picker
 
 from fewpick import cli
 from fewpick.coordinates import Picks, read_picks, write_picks
+from fewpick.label_page.helpers import choose_helpers
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,8 @@ def micrographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert cli.main(["label", *map(str, arguments), "--no-browser"]) == 2
+    model = () if "--model" in arguments else ("--model", "none")
+    assert cli.main(["label", *map(str, arguments), *model, "--no-browser"]) == 2
     return capsys.readouterr().err.splitlines()[-1]
 
 
@@ -107,6 +109,24 @@ def test_without_a_browser_the_address_is_printed(micrographs: Path, tmp_path: P
     assert "No browser was found here: copy the address into one." in text
     assert "2 particles, 0 non-particles and 0 finished areas on 1 of 4 micrographs" in text
     assert len(read_picks(labels)["b.mrc"]) == 2
+
+
+def test_the_general_model_waits_for_the_particle_size(micrographs: Path) -> None:
+    paths = [micrographs / name for name in SOUND]
+    shapes = {path.name: (NY, NX) for path in paths}
+    helpers = choose_helpers(paths, shapes, model=Path("general"), device="cpu")
+    assert helpers.own_diameter(paths) is None
+    assert helpers.rank is not None
+    assert helpers.rank(None) is None
+    waiting = helpers.propose(None)
+    assert (waiting.name, len(waiting.propose(paths[0]))) == ("general", 0)
+    proposer = helpers.propose(DIAMETER)
+    picks = proposer.propose(paths[0])
+    assert picks.score is not None
+    assert proposer.threshold is not None
+    best = picks.xy[: len(particles("a.mrc"))]
+    distance = np.linalg.norm(best[:, None] - particles("a.mrc")[None], axis=-1).min(1)
+    assert (distance < 0.3 * DIAMETER).mean() > 0.5
 
 
 def test_a_model_proposes_and_brings_its_particle_size(micrographs: Path, tmp_path: Path) -> None:
