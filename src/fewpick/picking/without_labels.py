@@ -181,7 +181,9 @@ def pick_micrographs(
         raise InputError(lost[0])
     sample = list(looked.values())
     verdict = give_verdict(picker, sample, expected=expected, seed=seed)
-    if adapt and verdict.per_micrograph * len(sample) >= ENOUGH:
+    if adapt and verdict.per_micrograph * len(sample) < ENOUGH:
+        logger.warning("--adapt: fewer than %d picks are too few to learn from; left out", ENOUGH)
+    elif adapt:
         picker, verdict = adapted(picker, sample, verdict, seed)
     if threshold is not None:
         verdict = replace(verdict, threshold=threshold)

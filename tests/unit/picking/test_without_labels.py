@@ -18,7 +18,7 @@ from fewpick.general.calibration import RANKS
 from fewpick.network.model_file import save_model
 from fewpick.network.unet import UNet
 from fewpick.picking import without_labels
-from fewpick.picking.picker import Picker
+from fewpick.picking.picker import Picker, kept
 
 TINY: dict[str, Any] = {"stem_stride": 4, "widths": [8, 8], "norm": "group"}
 CPU = torch.device("cpu")
@@ -137,3 +137,33 @@ def test_a_sample_is_spread_over_the_folder() -> None:
     paths = [Path(f"{i}") for i in range(11)]
     assert without_labels.sample_of(paths, 3) == [paths[0], paths[5], paths[10]]
     assert without_labels.sample_of(paths[:2], 6) == paths[:2]
+
+
+def test_adapting_makes_a_student_with_as_many_picks(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(without_labels, "ADAPT_STEPS", 2)
+    paths = micrographs(tmp_path / "m", 2)
+    picker = Picker(model, CPU, radius=20)
+    sample = [picker.see(path) for path in paths]
+    scores = np.sort(np.concatenate([np.asarray(picker.find(p).score) for p in sample]))
+    threshold = float(scores[-40])
+    verdict = without_labels.Verdict(threshold, 0.8, 0.5, 20.0, bright=False)
+    student, after = without_labels.adapted(picker, sample, verdict)
+    kept_of = [kept(student.find(prepared), after.threshold) for prepared in sample]
+    assert sum(map(len, kept_of)) == 40
+    before = picker.network.state_dict()
+    changed = [not torch.equal(v, before[k]) for k, v in student.network.state_dict().items()]
+    assert any(changed)
+    again, _ = without_labels.adapted(picker, sample, verdict)
+    for name, value in again.network.state_dict().items():
+        torch.testing.assert_close(value, student.network.state_dict()[name])
+
+
+def test_too_few_picks_are_not_learned_from(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = micrographs(tmp_path / "m", 1, particles=10)
+    _, found = without_labels.pick_micrographs(paths, picker_for(model), adapt=True)
+    assert sum(len(picks) for *_, picks in found) == 10
+    assert "--adapt: fewer than 50 picks" in caplog.text
