@@ -1,6 +1,6 @@
 """All cases, in the order of the page."""
 
-from badinput import config, coordinates, disk, images, names, splits
+from badinput import annotation, config, coordinates, disk, images, names, splits
 
-FAMILIES = (images, coordinates, names, splits, config, disk)
+FAMILIES = (images, coordinates, names, splits, annotation, config, disk)
 CASES = [case for family in FAMILIES for case in family.CASES]

@@ -118,6 +118,7 @@ def _stages(between: Callable[[], object]) -> None:
     from fewpick.data.masks import mask_shard
     from fewpick.data.preprocess import input_sizes, preprocess_shard
     from fewpick.data.splits import label_subset, split_micrographs
+    from fewpick.final.labels import collect, join, label_table
     from fewpick.geometry import particle_radii
     from fewpick.micrographs import read_header, sort_out
     from fewpick.stacks import read_table, write_table
@@ -162,6 +163,13 @@ def _stages(between: Callable[[], object]) -> None:
             areas=annotation.areas,
             negatives=annotation.negatives,
         )
+    if spec["annotation"] != "full":
+        pieces = collect(
+            *("mine", spec, manifest, pd.concat(geometry), points),
+            *(annotation.areas, annotation.negatives),
+        )
+        write_table(label_table(join([pieces], config["final"]["folds"])), LABELS)
+        return
     keys = config["splits"]
     split = split_micrographs(
         "mine",

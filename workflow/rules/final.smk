@@ -40,7 +40,12 @@ rule final_labels:
     params:
         code=code("final_labels.py"),
         settings=canonical(
-            {"specs": SPECS, "expected_particles": FINAL_EXPECTED, "folds": len(PLAN.final_folds)}
+            {
+                "specs": SPECS,
+                "labels": LABELS,
+                "expected_particles": FINAL_EXPECTED,
+                "folds": len(PLAN.final_folds),
+            }
         ),
     script:
         "../scripts/final_labels.py"

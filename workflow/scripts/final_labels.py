@@ -38,6 +38,7 @@ def main() -> None:
                 read_table(areas),
                 read_table(negatives),
                 settings["expected_particles"][dataset],
+                use=settings["labels"][dataset] == "use",
             )
             for dataset, manifest, coordinates, areas, negatives in tables
         ),

@@ -87,7 +87,7 @@ def annotate(
         negatives = _read_negatives(spec, shapes, left_out)
         radii = particle_radii(spec, manifest)
         negatives = _without_contradictions(spec["negatives"], negatives, marks, radii)
-    if kind == AREAS:
+    if areas:
         _tell_marks_outside(str(spec.get("coordinates")), marks, areas)
     named = manifest["micrograph"].astype(str)
     annotated = manifest["annotated"].astype(str).str.lower() == "true"

@@ -7,13 +7,14 @@ import logging
 import math
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fewpick.annotation.annotate import FULL, Annotation
 from fewpick.commands.shared import run
 from fewpick.geometry import GRAIN, Frame
 
@@ -104,27 +105,37 @@ def _check(arguments: argparse.Namespace) -> int:
     device = select_device(config["resources"]["device"])
     with listening() as findings:
         manifests, points, widths = {}, {}, {}
+        annotations: dict[str, Annotation] = {}
         for name, spec in config["datasets"].items():
             print(f"data set {name}")
             if "simulate" in spec:
                 print(f"  {spec['simulate']['n_micrographs']} micrographs, to be simulated")
                 continue
-            manifests[name], points[name] = _check_dataset(spec, plan.datasets[name].micrographs)
+            annotations[name], points[name] = _check_dataset(spec, plan.datasets[name].micrographs)
+            manifests[name] = annotations[name].manifest
             widths[name] = _check_masks(config, spec, manifests[name], points[name], findings)
         _check_scales(config, widths, findings)
         _check_external(config, manifests)
+        # Where not every particle is marked there is nothing to compare by, only picks to make.
+        partly = any(spec["annotation"] != FULL for spec in config["datasets"].values())
         if len(manifests) == len(config["datasets"]):
-            _check_labels(config, manifests, points, findings)
+            if partly:
+                _check_final_labels(config, annotations, points, findings)
+            else:
+                _check_labels(config, manifests, points, findings)
         edge = _edge(config, manifests)
         _check_disk(plan, edge, findings)
         print(f"device: {device.type}" + _gpu_name(device))
-        _say_plan(config, plan, device, manifests, edge, arguments)
+        trainings = _final_trainings(plan) if partly else _trainings(plan)
+        _say_time(config, trainings, device, manifests, edge, arguments)
     many = len(findings.warnings)
     print(f"\n{source} can run" + (f", with {many} warning{'s' * (many > 1)}" if many else ""))
-    print(f"  snakemake{_snakefile()} --cores all --configfile {source}")
-    if plan.trainings:
+    target = "picks " if partly else ""
+    print(f"  snakemake{_snakefile()} --cores all {target}--configfile {source}")
+    if partly or plan.trainings:
         arm = "fixmatch" if "fixmatch" in plan.arms else plan.arms[-1]
         model = f"results/models/{arm}/ratio-{plan.ratios[-1]}/seed-{plan.seeds[0]}"
+        model = "results/final" if partly else model
         print(
             f"and then, for further micrographs:\n  fewpick pick {model} MICROGRAPHS -o picks.star"
         )
@@ -143,20 +154,27 @@ def _snakefile() -> str:
 
 def _check_dataset(
     spec: Mapping[str, Any], micrographs: Mapping[str, str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[Annotation, pd.DataFrame]:
     """Headers, names, coordinates and frame, by what the workflow itself does first."""
+    from fewpick.annotation.annotate import annotate
     from fewpick.data.manifest import build_manifest
     from fewpick.micrographs import read_headers, sort_out
 
     paths = list(map(Path, micrographs.values()))
     good, left_out = sort_out(paths, spec["on_bad_micrograph"])
     manifest, points = build_manifest(spec, read_headers(good), left_out)
+    annotation = annotate(spec, manifest, points, [path.name for path in left_out])
+    manifest = annotation.manifest
     annotated = int((manifest["annotated"] == "true").sum())
     sizes = (manifest["nx"].astype(str) + " x " + manifest["ny"].astype(str)).unique()
     print(f"  {len(manifest)} micrographs of {', '.join(sizes[:3])} px; every header was read")
-    print(f"  {annotated} annotated, with {len(points):,} particles")
+    said = f"  {annotated} annotated, with {len(points):,} particles"
+    if spec["annotation"] != FULL:
+        said += f", {len(annotation.areas)} areas marked in full, {len(annotation.negatives)} "
+        said += f"places that are no particle (annotation: {spec['annotation']})"
+    print(said)
     print(f"  frame of the coordinates: {manifest['orientation'].iloc[0]}")
-    return manifest, points
+    return annotation, points
 
 
 def _check_masks(
@@ -179,7 +197,7 @@ def _check_masks(
 
     scale = config["masks"]["radius_scale"]
     radii, frames = particle_radii(spec, manifest), _frames(config, spec, manifest)
-    annotated = manifest[manifest["annotated"] == "true"]
+    annotated = manifest[manifest["annotation"] == FULL]
     shares = []
     for row in annotated.iloc[:: max(1, len(annotated) // DRAWN)].to_dict("records"):
         name, frame = row["micrograph"], frames[row["micrograph"]]
@@ -346,6 +364,47 @@ def _check_labels(
         findings.warn("fewer than three seeds; a difference between arms may be chance.")
 
 
+def _check_final_labels(
+    config: Mapping[str, Any],
+    annotations: Mapping[str, Annotation],
+    points: Mapping[str, pd.DataFrame],
+    findings: Findings,
+) -> None:
+    """Put the labels together as the target picks will, and say what they are good for."""
+    from fewpick.final.labels import collect, join, label_table
+    from fewpick.final.quality import ENOUGH
+
+    parts = []
+    for name, annotation in annotations.items():
+        spec = config["datasets"][name]
+        frames = _frames(config, spec, annotation.manifest)
+        geometry = pd.DataFrame(
+            [{"micrograph": held} | frame.to_row() for held, frame in frames.items()]
+        )
+        parts.append(
+            collect(
+                *(name, spec, annotation.manifest, geometry, points[name]),
+                *(annotation.areas, annotation.negatives),
+                spec["expected_particles"],
+            )
+        )
+    labels = join(parts, config["final"]["folds"])
+    print("labels (all of them train)")
+    for name, rows in label_table(labels).groupby("dataset"):
+        inside = sum(len(p.points) for p in labels.pieces if p.window and p.dataset == name)
+        n_labelled = int((rows["split"] == "train").sum())
+        print(
+            f"  {name}: {rows['n_labeled_particles'].sum():,} particles on {n_labelled} "
+            f"micrographs, {inside:,} of them in areas marked in full; "
+            f"{len(rows) - n_labelled} micrographs unlabelled"
+        )
+        if inside < ENOUGH:
+            findings.warn(
+                f"{inside} particles of {name} lie in areas marked in full; {ENOUGH} would set the "
+                "score threshold, and tell how many picks are false."
+            )
+
+
 def _check_disk(plan: Any, edge: int, findings: Findings) -> None:
     from fewpick.errors import InputError
 
@@ -378,33 +437,52 @@ def _gpu_name(device: Any) -> str:
     return f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
 
 
-def _say_plan(
-    config: Mapping[str, Any],
-    plan: Any,
-    device: Any,
-    manifests: Mapping[str, pd.DataFrame],
-    edge: int,
-    arguments: argparse.Namespace,
-) -> None:
-    """Numbers of jobs, and their time on this machine."""
-    import os
-
-    from fewpick.inspection import estimate
-
-    n_images = sum(len(files.micrographs) for files in plan.datasets.values())
+def _trainings(plan: Any) -> list[dict[str, Any]]:
+    """Say how many trainings the comparison has, and return their hyperparameters."""
     print(
         f"to do: {len(plan.arms)} arms ({', '.join(plan.arms)}) x {len(plan.ratios)} labelled "
         f"ratios x {len(plan.seeds)} seeds = {len(plan.trainings)} trainings, after "
         f"{len(plan.warm_starts)} shared warm starts"
     )
+    return [*plan.trainings.values(), *plan.warm_starts.values()]
+
+
+def _final_trainings(plan: Any) -> list[dict[str, Any]]:
+    """Say how many trainings the target picks has, and return their hyperparameters."""
+    folds = len(plan.final_folds)
+    print(
+        "to do: the target picks, one training on all labels"
+        + (f" and {folds} that leave some out, to judge it" if folds else "")
+    )
+    return [values for values in plan.final.values() for _ in range(1 + folds)]
+
+
+def _say_time(
+    config: Mapping[str, Any],
+    trainings: Sequence[Mapping[str, Any]],
+    device: Any,
+    manifests: Mapping[str, pd.DataFrame],
+    edge: int,
+    arguments: argparse.Namespace,
+) -> None:
+    """Say how long trainings take on this machine."""
+    import os
+
+    from fewpick.inspection import estimate
+
     if arguments.no_timing:
         return
+    n_images = sum(map(len, manifests.values())) + sum(
+        spec["simulate"]["n_micrographs"]
+        for spec in config["datasets"].values()
+        if "simulate" in spec
+    )
     cores = arguments.cores or os.cpu_count() or 1
     side_by_side = 1 if device.type == "cuda" else cores // config["resources"]["train_threads"]
     n_validation = max(1, round(config["splits"]["val_fraction"] * n_images))
     rates: dict[str, estimate.Rates] = {}
     seconds = 0.0
-    for values in [*plan.trainings.values(), *plan.warm_starts.values()]:
+    for values in trainings:
         key = str((values["model"], values["training"]))
         if key not in rates:
             rates[key] = estimate.measure(values, edge, device)
@@ -414,7 +492,8 @@ def _say_plan(
         else:
             seconds += estimate.warm_start_seconds(values, rates[key], n_validation)
     megapixels = sum((m["ny"] * m["nx"]).sum() for m in manifests.values()) / 1e6
-    jobs = JOBS[0] * len(plan.trainings) + JOBS[1] * len(plan.datasets) + JOBS[2]
+    n_models = sum("method" in values for values in trainings)
+    jobs = JOBS[0] * n_models + JOBS[1] * len(config["datasets"]) + JOBS[2]
     rest = megapixels * SECONDS_PER_MEGAPIXEL + jobs * SECONDS_PER_JOB
     total = seconds / max(side_by_side, 1) + rest / cores
     print(

@@ -56,6 +56,26 @@ arms:
 #   topaz: {{dataset: {name}, path: path/to/picks, format: topaz}}
 """
 
+TEXT_FOR_PICKS = """\
+# Written by fewpick init. Every key left out is at its default; config/README.md lists them all.
+#
+{seen}
+#
+# Only some particles are marked, which is enough to train on and to pick with:
+#   snakemake --cores all picks --configfile THIS_FILE
+# A comparison of label budgets needs micrographs on which every particle is marked.
+{warnings}
+datasets:
+  {name}:
+    micrographs: {micrographs}
+    coordinates: {coordinates}
+{given}    # px of the micrograph
+    particle_radius: {radius:g}
+{pixel_size}
+# Particles are brought to this width, px.
+preprocess: {{particle_px: 20}}
+"""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
@@ -84,6 +104,12 @@ def _parser() -> argparse.ArgumentParser:
         "--pixel-size", type=positive, metavar="A", help="angstrom per px, if the files do not say"
     )
     add_diameter(parser)
+    parser.add_argument(
+        "--annotation",
+        choices=("full", "areas", "clicks"),
+        help="full: every particle on the annotated micrographs is marked; areas: every one inside "
+        "the areas that fewpick label wrote; clicks: only some are marked",
+    )
     parser.add_argument(
         "--scale",
         type=positive,
@@ -119,6 +145,7 @@ def _init(arguments: argparse.Namespace) -> int:
         diameter_angstrom=arguments.diameter_angstrom,
         scale=arguments.scale,
         fmt=arguments.format,
+        annotation=arguments.annotation,
     )
     text = compose(
         survey,
@@ -136,6 +163,8 @@ def _init(arguments: argparse.Namespace) -> int:
     for warning in survey.warnings:
         print(f"warning: {warning}")
     print(f"\nWritten: {output}. Read it, then:\n  fewpick check {output}")
+    if survey.annotation != "full":
+        print(f"  snakemake --cores all picks --configfile {output}")
     return 0
 
 
@@ -159,6 +188,8 @@ def compose(
     pixel_size : as given; None leaves it to the headers
     scale, fmt : as given
     """
+    if survey.annotation != "full":
+        return _compose_for_picks(survey, name, micrographs, coordinates, pixel_size, scale, fmt)
     splits = survey.splits
     extra = ""
     if fmt is not None:
@@ -195,6 +226,35 @@ def compose(
         test=f"  # So that more than one or two are scored.\n  test_fraction: {test:g}\n"
         if test
         else "",
+    )
+
+
+def _compose_for_picks(
+    survey: Survey,
+    name: str,
+    micrographs: str,
+    coordinates: str,
+    pixel_size: float | None,
+    scale: float,
+    fmt: str | None,
+) -> str:
+    """The configuration where only some particles are marked: no comparison, picks alone."""
+    given = {
+        "format": fmt,
+        "scale": None if scale == 1 else f"{scale:g}",
+        "annotation": survey.annotation,
+        "areas": _quoted(survey.areas) if survey.areas else None,
+        "negatives": _quoted(survey.negatives) if survey.negatives else None,
+    }
+    return TEXT_FOR_PICKS.format(
+        seen="\n".join(f"# {line}" for line in _seen(survey)),
+        warnings="".join(f"# WARNING: {line}\n" for line in survey.warnings),
+        name=name,
+        micrographs=_quoted(micrographs),
+        coordinates=_quoted(coordinates),
+        given="".join(f"    {key}: {value}\n" for key, value in given.items() if value),
+        radius=survey.radius,
+        pixel_size=f"    pixel_size: {pixel_size:g}\n" if pixel_size else "",
     )
 
 

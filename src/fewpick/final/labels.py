@@ -89,6 +89,8 @@ def collect(
     areas: pd.DataFrame,
     negatives: pd.DataFrame,
     expected_particles: float | None = None,
+    *,
+    use: bool = True,
 ) -> Labelled:
     """Bring all labels of a data set into the target frame.
 
@@ -100,6 +102,7 @@ def collect(
     geometry : tables of all preprocessed shards, one below the other
     coordinates : micrograph x y, original frame
     expected_particles : about how many particles a micrograph has, as far as known
+    use : False to leave all labels aside
     """
     border = float(spec.get("border") or 0)
     radii = particle_radii(spec, manifest)
@@ -129,7 +132,7 @@ def collect(
         clicked = Piece(dataset, name, None, clicks, known(spots.get(name, NOWHERE)))
         if len(clicked.points) or len(clicked.negatives):
             pieces.append(clicked)
-    return Labelled(sheets, pieces)
+    return Labelled(sheets, pieces if use else [])
 
 
 def join(parts: Iterable[Labelled], folds: int) -> Labelled:

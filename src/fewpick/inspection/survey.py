@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
+from fewpick.annotation.annotate import AREAS as AREAS_KIND
+from fewpick.annotation.annotate import FULL
 from fewpick.config.schema import default
 from fewpick.coordinates import detect_format, read_picks
 from fewpick.coordinates.frame import read_in_frame
@@ -31,6 +34,10 @@ MANY_MICROGRAPHS = 10
 # Test micrographs at the least, where there are enough, and the largest share they may take.
 TEST_MICROGRAPHS, MOST_TEST = 3, 0.34
 PARTS = 3  # train, validation, test
+# Marks look like clicks where they are so few on so small a part of the micrographs.
+CLICKS_PER_MICROGRAPH, CLICKED_PART = 30, 0.5
+# What `fewpick label` writes beside its marks.
+AREAS, NEGATIVES, SETTINGS = ".areas.tsv", ".negatives", ".settings.yaml"
 
 
 @dataclass
@@ -49,6 +56,8 @@ class Survey:
     border : margin without particles
     splits : keys of that section
     warnings : lines for the user
+    annotation : full, areas or clicks
+    areas, negatives : files beside the coordinates, None when there are none
     """
 
     n_micrographs: int
@@ -63,6 +72,9 @@ class Survey:
     border: int
     splits: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
+    annotation: str = FULL
+    areas: str | None = None
+    negatives: str | None = None
 
 
 def look(
@@ -74,6 +86,7 @@ def look(
     diameter_angstrom: float | None = None,
     scale: float = 1.0,
     fmt: str | None = None,
+    annotation: str | None = None,
 ) -> Survey:
     """Look at a data set.
 
@@ -86,11 +99,14 @@ def look(
     diameter_angstrom : instead of `radius`
     scale : px of the micrographs per unit of the coordinates
     fmt : format of the coordinates
+    annotation : what the coordinates say of the rest; told by the files beside them, and asked
+        for where the counts look like clicks, when left out
 
     Raises
     ------
     InputError
-        If files cannot be read, names do not match, or points lie outside their images.
+        If files cannot be read, names do not match, points lie outside their images, the counts
+        look like clicks and nobody says whether they are, or clicks come without a particle size.
     """
     warnings: list[str] = []
     headers = read_headers(list_micrographs(micrographs))
@@ -113,6 +129,24 @@ def look(
         return {paths[name]: picks.xy for name, picks in held.items()}
 
     points = points_for("down")
+    beside = {
+        key: _beside(coordinates, suffix)
+        for key, suffix in (("areas", AREAS), ("negatives", NEGATIVES), ("settings", SETTINGS))
+    }
+    if annotation is None:
+        annotation = AREAS_KIND if beside["areas"] else _told_by_counts(coordinates, points, shapes)
+    if annotation != FULL:
+        if radius is None:
+            radius = _drawn_radius(beside["settings"])
+        if radius is None:
+            raise InputError(
+                f"{coordinates}: neither the distance between marks nor their average tells the "
+                "particle size, as long as only some particles are marked. Pass --diameter PX "
+                "(fewpick label has a tool to measure it)."
+            )
+        return _survey_of_marks(
+            points, paths, shapes, pixel_size, radius, annotation, beside, warnings
+        )
     y_axis, told = "down", radius
     guess = told or measure_radius(points) or _guess(points, shapes)
     found = measure_orientation(points, guess)
@@ -147,6 +181,74 @@ def look(
         splits=_splits(points, {paths[n]: s for n, s in shapes.items()}, radius, warnings),
         warnings=warnings,
     )
+
+
+def _survey_of_marks(
+    points: Mapping[Path, Points],
+    paths: Mapping[str, Path],
+    shapes: Mapping[str, tuple[int, int]],
+    pixel_size: float | None,
+    radius: float,
+    annotation: str,
+    beside: Mapping[str, str | None],
+    warnings: list[str],
+) -> Survey:
+    """Survey a data set on which only some particles are marked, which says less than all do."""
+    n_particles = sum(map(len, points.values()))
+    found = measure_orientation(points, radius)
+    if n_particles and found.verdict.endswith("suspected"):
+        warnings.append(
+            f"The images do not confirm where the marks lie ({found.verdict}). Check y_axis and "
+            "that micrographs and coordinates belong together; look at a few."
+        )
+    return Survey(
+        n_micrographs=len(paths),
+        n_annotated=sum(map(bool, map(len, points.values()))),
+        n_particles=n_particles,
+        shapes=set(shapes.values()),
+        pixel_size=pixel_size,
+        y_axis="down",
+        orientation=found.summary(),
+        radius=radius,
+        radius_source="as given",
+        border=0,
+        splits={},
+        warnings=warnings,
+        annotation=annotation,
+        areas=beside["areas"] if annotation == AREAS_KIND else None,
+        negatives=beside["negatives"],
+    )
+
+
+def _told_by_counts(
+    coordinates: str, points: Mapping[Path, Points], shapes: Mapping[str, tuple[int, int]]
+) -> str:
+    """Take the annotation to be full, unless the counts look like clicks, as only the user knows."""
+    counts = [len(xy) for xy in points.values() if len(xy)]
+    few = bool(counts) and max(counts) <= CLICKS_PER_MICROGRAPH
+    if not few or len(counts) > CLICKED_PART * len(shapes):
+        return FULL
+    raise InputError(
+        f"{coordinates}: {sum(counts)} marks on {len(counts)} of {len(shapes)} micrographs look "
+        "like clicks on some particles. Pass --annotation clicks if there are more particles than "
+        "marks on these micrographs, or --annotation full if every particle is marked."
+    )
+
+
+def _beside(coordinates: str, suffix: str) -> str | None:
+    """Find a file that goes with a file of coordinates: labels.areas.tsv with labels.star."""
+    path = Path(coordinates)
+    if suffix == NEGATIVES:
+        suffix += path.suffix
+    other = path.with_name(path.stem + suffix)
+    return str(other) if path.is_file() and other.is_file() else None
+
+
+def _drawn_radius(settings: str | None) -> float | None:
+    """Read half the diameter that someone drew on a particle."""
+    held = yaml.safe_load(Path(settings).read_text()) if settings else None
+    diameter = held.get("diameter") if isinstance(held, dict) else None
+    return diameter / 2 if isinstance(diameter, int | float) and diameter > 0 else None
 
 
 def _guess(points: Mapping[Path, Points], shapes: Mapping[str, tuple[int, int]]) -> float:

@@ -1,0 +1,161 @@
+"""Areas, clicks and negatives that do not fit the micrographs or each other."""
+
+from __future__ import annotations
+
+import numpy as np
+from badinput.book import Case, Refused, Right
+from badinput.project import NX, NY, Make, Project, points
+
+from fewpick.coordinates import Picks, write_picks
+
+NAME = "areas.tsv"
+HEADER = "micrograph\tx0\ty0\tx1\ty1\n"
+
+
+def areas(*lines: str, header: str = HEADER) -> Make:
+    """A table of areas."""
+
+    def make(project: Project) -> None:
+        text = header + "".join("\t".join(line.split()) + "\n" for line in lines)
+        project.path(NAME).write_text(text)
+        project.edit(annotation="areas", areas=NAME)
+
+    return make
+
+
+def clicks(n: int) -> Make:
+    """The first marks of m3, and nothing else."""
+
+    def make(project: Project) -> None:
+        project.rewrite(lambda name, xy: xy[: n if name == "m3" else 0])
+        project.edit(annotation="clicks")
+
+    return make
+
+
+def negatives(xy: np.ndarray) -> Make:
+    """Clicks, and places of m3 that are no particle."""
+
+    def make(project: Project) -> None:
+        write_picks(project.path("negatives.star"), {"m3.mrc": Picks(xy)})
+        project.edit(annotation="clicks", negatives="negatives.star")
+
+    return make
+
+
+def on_the_wrong_one(project: Project) -> None:
+    """The area that someone went through on m3 carries the name of m4, where nothing is marked."""
+    project.rewrite(lambda name, xy: xy if name == "m3" else xy[:0])
+    areas(f"m4 0 0 {NX} {NY}")(project)
+
+
+def outside(n: int, micrographs: int) -> tuple[str, ...]:
+    return ("coordinates", f"{n} of 90 marks lie outside", f"on {micrographs} micrograph", "clicks")
+
+
+WHOLE = f"0 0 {NX} {NY}"
+
+CASES = [
+    Case(
+        "areas that hold all marks",
+        "micrographs that someone went through",
+        areas(*(f"m{i} {WHOLE}" for i in range(6))),
+        Right({"training micrographs": 6, "labelled particles": 90}),
+    ),
+    Case(
+        "marks outside the areas",
+        "some clicks first, then one micrograph in full",
+        areas(f"m0 {WHOLE}"),
+        Right({"training micrographs": 6, "labelled particles": 90}, (outside(75, 5),)),
+    ),
+    Case(
+        "an area outside the image",
+        "drawn on another micrograph, or on a larger copy",
+        areas(f"m0 0 0 {NX} {NY}", "m1 0 0 1000 100"),
+        Refused("areas.tsv: line 3", "reaches out of m1.mrc", "on a scaled one?"),
+    ),
+    Case(
+        "an area without width",
+        "a click where a drag was meant",
+        areas("m0 10 10 10 50"),
+        Refused("areas.tsv: line 2", "x0=10", "Give x0 < x1"),
+    ),
+    Case(
+        "areas that overlap",
+        "drawn twice",
+        areas(*(f"m{i} {WHOLE}" for i in range(6)), "m5 10 10 90 90"),
+        Right(
+            {"training micrographs": 6, "labelled particles": 90},
+            ((NAME, "areas overlap on 1 micrograph, the first being m5.mrc", "counts once"),),
+        ),
+    ),
+    Case(
+        "an area under the name of another micrograph",
+        "names exchanged in a table",
+        on_the_wrong_one,
+        Right(
+            {"particles": 15, "annotated": 2, "changed annotations": 5},
+            (
+                ("coordinates", "15 of 15 marks lie outside the areas", "clicks"),
+                ("15 marks of m3.mrc lie where m4.mrc has an area", "Correct the name"),
+            ),
+        ),
+    ),
+    Case(
+        "areas of other micrographs",
+        "the table of another session",
+        areas(f"session2_1 {WHOLE}"),
+        Refused("areas.tsv", "'session2_1' matches no micrograph", "Check that both belong"),
+    ),
+    Case(
+        "an area of a micrograph that is not there",
+        "micrographs removed after labelling",
+        areas(*(f"m{i} {WHOLE}" for i in range(6)), f"m17 {WHOLE}"),
+        Right(
+            {"training micrographs": 6, "labelled particles": 90},
+            ((NAME, "1 name is left out", "'m17' matches no micrograph"),),
+        ),
+    ),
+    Case(
+        "areas without a header",
+        "a table written by hand",
+        areas(f"m0 1 0 {NX} {NY}", header=""),
+        Refused(NAME, "has no column 'micrograph'", "Give the columns"),
+    ),
+    Case(
+        "no area yet",
+        "the page keeps its table when the last area is taken back",
+        areas(),
+        Right({"training micrographs": 6, "labelled particles": 90}),
+    ),
+    Case(
+        "two clicks",
+        "a first try",
+        clicks(2),
+        Refused("datasets.mine.coordinates", "2 marked particles", "Mark about ten"),
+    ),
+    Case(
+        "a place that is marked as a particle and as none",
+        "a click taken back in one list only",
+        negatives(points("m3")[:2] + np.array([[1.0, 0.0], [9.0, 0.0]])),
+        Right(
+            {"training micrographs": 6, "labelled particles": 90},
+            (("negatives.star", "1 negative lies on a marked particle", "Remove one of the two"),),
+        ),
+    ),
+    Case(
+        "a table of areas, and `annotation: clicks`",
+        "the key was left as it was when the first area was marked",
+        lambda project: (areas(f"m0 {WHOLE}")(project), project.edit(annotation="clicks")),
+        Refused("datasets.mine.areas", "annotation is clicks", "set annotation: areas"),
+    ),
+    Case(
+        "negatives, and every particle marked",
+        "negatives add nothing there",
+        lambda project: (
+            negatives(np.array([[90.0, 90.0]]))(project),
+            project.edit(annotation="full"),
+        ),
+        Refused("datasets.mine.negatives", "annotation is full", "or remove negatives"),
+    ),
+]
