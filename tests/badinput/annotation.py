@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from badinput.book import Case, Refused, Right
-from badinput.project import NX, NY, Make, Project, points
+from badinput.project import NX, NY, Make, Project, both, points
 
 from fewpick.coordinates import Picks, write_picks
 
@@ -146,15 +146,15 @@ CASES = [
     Case(
         "a table of areas, and `annotation: clicks`",
         "the key was left as it was when the first area was marked",
-        lambda project: (areas(f"m0 {WHOLE}")(project), project.edit(annotation="clicks")),
+        both(areas(f"m0 {WHOLE}"), lambda project: project.edit(annotation="clicks")),
         Refused("datasets.mine.areas", "annotation is clicks", "set annotation: areas"),
     ),
     Case(
         "negatives, and every particle marked",
         "negatives add nothing there",
-        lambda project: (
-            negatives(np.array([[90.0, 90.0]]))(project),
-            project.edit(annotation="full"),
+        both(
+            negatives(np.array([[90.0, 90.0]])),
+            lambda project: project.edit(annotation="full"),
         ),
         Refused("datasets.mine.negatives", "annotation is full", "or remove negatives"),
     ),

@@ -85,6 +85,7 @@ use rule train as final_train with:
         ratio="results/final/training/{part}/labels.tsv",
         hyperparameters="results/final/training/train.json",
         warm_start="results/final/training/{part}/warm_start/model.safetensors",
+        rival=[],
     output:
         model="results/final/training/{part}/model.safetensors",
         history="results/final/training/{part}/history.tsv",

@@ -390,7 +390,9 @@ def _check_final_labels(
         )
     labels = join(parts, config["final"]["folds"])
     print("labels (all of them train)")
-    for name, rows in label_table(labels).groupby("dataset"):
+    table = label_table(labels)
+    for name in annotations:
+        rows = table[table["dataset"] == name]
         inside = sum(len(p.points) for p in labels.pieces if p.window and p.dataset == name)
         n_labelled = int((rows["split"] == "train").sum())
         print(

@@ -238,7 +238,7 @@ def _compose_for_picks(
     scale: float,
     fmt: str | None,
 ) -> str:
-    """The configuration where only some particles are marked: no comparison, picks alone."""
+    """Write the configuration where only some particles are marked: picks, and no comparison."""
     given = {
         "format": fmt,
         "scale": None if scale == 1 else f"{scale:g}",

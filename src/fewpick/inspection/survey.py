@@ -223,7 +223,7 @@ def _survey_of_marks(
 def _told_by_counts(
     coordinates: str, points: Mapping[Path, Points], shapes: Mapping[str, tuple[int, int]]
 ) -> str:
-    """Take the annotation to be full, unless the counts look like clicks, as only the user knows."""
+    """Take an annotation for full, and ask the user where the counts look like clicks."""
     counts = [len(xy) for xy in points.values() if len(xy)]
     few = bool(counts) and max(counts) <= CLICKS_PER_MICROGRAPH
     if not few or len(counts) > CLICKED_PART * len(shapes):
