@@ -13,6 +13,7 @@ PACKAGE = SOURCE / "fewpick"
 
 # Packages of one level do not import each other.
 LEVELS = (
+    ("micrographs",),
     ("network", "coordinates", "evaluation"),
     ("annotation",),
     ("data", "external", "simulation", "fetching", "comparison"),

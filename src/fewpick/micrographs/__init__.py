@@ -1,0 +1,172 @@
+"""Find and read micrographs: MRC (also gzip, bzip2), TIFF, PNG and JPG.
+
+An image is the array its reader returns, row 0 first. MRC stores the bottom row of the picture
+first and the other formats the top row; nothing is flipped here (see `fewpick.data.manifest`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fewpick.errors import InputError
+from fewpick.micrographs import mrc, pictures
+from fewpick.micrographs.decoding import Header, checked_suffix, readable
+from fewpick.micrographs.listing import (
+    IMAGE_SUFFIXES,
+    MRC_SUFFIXES,
+    expand,
+    image_suffix,
+    list_micrographs,
+    stem,
+)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Header",
+    "Image32",
+    "expand",
+    "image_suffix",
+    "list_micrographs",
+    "read_header",
+    "read_headers",
+    "read_micrograph",
+    "shapes_of",
+    "sort_out",
+    "stem",
+]
+
+logger = logging.getLogger(__name__)
+
+# Shares above which a warning is due: of rows with one value throughout, of pixels at one end of
+# the grey values.
+BLANK, CLIPPED = 0.05, 0.1
+
+Image32 = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+Rows = np.ndarray[tuple[int], np.dtype[np.float32]]
+
+
+def read_header(path: str | Path) -> Header:
+    """Read size and pixel size without the pixels.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, not an image of its suffix, truncated or holds several images.
+    """
+    path = Path(path)
+    suffix = checked_suffix(path)
+    with readable(path):
+        return (mrc if suffix in MRC_SUFFIXES else pictures).read_header(path)
+
+
+def read_headers(paths: Iterable[Path]) -> dict[Path, Header]:
+    """Read the headers of several micrographs; see `read_header`."""
+    return {path: read_header(path) for path in paths}
+
+
+def shapes_of(headers: Mapping[Path, Header]) -> dict[str, tuple[int, int]]:
+    """Sizes by the micrographs' names: name -> (ny, nx), px."""
+    return {path.name: (header.ny, header.nx) for path, header in headers.items()}
+
+
+def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
+    """Read a micrograph.
+
+    Returns
+    -------
+    image : (ny, nx) float32 array
+    pixel_size : float or None
+        Angstrom; None when the file does not say.
+
+    Raises
+    ------
+    InputError
+        As `read_header`, and when the image is constant or holds NaN or infinite values.
+    """
+    path = Path(path)
+    suffix = checked_suffix(path)
+    pixel_size = None
+    with readable(path):
+        if suffix in MRC_SUFFIXES:
+            data, pixel_size = mrc.read(path)
+        else:
+            data = pictures.read(path)
+    # A float64 value may overflow to infinity, which the next check reports.
+    with np.errstate(over="ignore"):
+        image = np.ascontiguousarray(data, dtype=np.float32)
+    if image.size == 0:  # a TIFF may say that it has pixels and hold none
+        raise InputError(f"{path}: holds no pixel. Copy or process the micrograph again.")
+    lows, highs = image.min(axis=1), image.max(axis=1)  # NaN and infinities carry through
+    _check_values(path, image, float(lows.min()), float(highs.max()))
+    _doubt_values(path, image, lows, highs)
+    return image, pixel_size
+
+
+def sort_out(paths: Sequence[Path], on_bad: str = "stop") -> tuple[list[Path], dict[Path, str]]:
+    """Leave out broken micrographs, where that is wanted.
+
+    The answer depends on the files alone, so that every stage that asks gets the same one.
+
+    Parameters
+    ----------
+    paths : list of paths
+    on_bad : str
+        "skip" reads every image to find those that cannot be used; "stop" passes all on, and the
+        first reading of a broken one ends the stage.
+
+    Returns
+    -------
+    good : list of paths
+    left_out : dict
+        Path to the reason, a message as `read_micrograph` gives it.
+    """
+    left_out = {}
+    for path in paths if on_bad == "skip" else ():
+        try:
+            read_header(path)
+            read_micrograph(path)
+        except InputError as error:
+            left_out[path] = str(error)
+    return [path for path in paths if path not in left_out], left_out
+
+
+def _check_values(path: Path, image: Image32, low: float, high: float) -> None:
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = ~np.isfinite(image)
+        row, column = np.argwhere(bad)[0]
+        raise InputError(
+            f"{path}: {int(bad.sum())} pixels are NaN or infinite, the first "
+            f"({image[row, column]}) at row {row}, column {column}. "
+            "Process the micrograph again or remove it."
+        )
+    if low == high:
+        raise InputError(
+            f"{path}: every pixel is {low:g}. Copy or process the micrograph again, or remove it."
+        )
+
+
+def _doubt_values(path: Path, image: Image32, lows: Rows, highs: Rows) -> None:
+    """Warn of an image that may be incomplete or clipped; it can be used all the same.
+
+    `lows` and `highs` are the least and the greatest value of each row.
+    """
+    blank = np.flatnonzero(lows == highs)
+    if len(blank) > BLANK * len(image):
+        logger.warning(
+            "%s: %d of %d rows hold one value throughout, the first is row %d. The file may be "
+            "incomplete. Look at it, and copy or process it again.",
+            *(path, len(blank), len(image), blank[0]),
+        )
+        return
+    for word, ends, value in (("highest", highs, highs.max()), ("lowest", lows, lows.min())):
+        # Only rows that reach the value are counted: few, but where values are clipped.
+        if (share := (image[ends == value] == value).sum() / image.size) > CLIPPED:
+            logger.warning(
+                "%s: %.0f %% of the pixels have the %s value, %g: grey values are clipped there. "
+                "Export the micrograph again with a wider range, or as 32-bit MRC.",
+                *(path, 100 * share, word, value),
+            )

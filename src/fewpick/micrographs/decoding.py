@@ -1,0 +1,100 @@
+"""What the decoders share: the header, what a file may be, and how a broken one is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fewpick.errors import InputError
+from fewpick.micrographs.listing import IMAGE_SUFFIXES, image_suffix
+
+LARGEST_SIDE = 65_536  # px; above it a header is broken rather than a detector large
+# How files of some formats begin.
+TIFF, PNG, JPEG = "a TIFF file", "a PNG file", "a JPEG file"
+MAGIC = {
+    b"II*\0": TIFF,
+    b"MM\0*": TIFF,
+    b"II+\0": TIFF,
+    b"MM\0+": TIFF,
+    b"\x89PNG": PNG,
+    b"\xff\xd8\xff": JPEG,
+    b"GIF8": "a GIF file",
+    b"\x89HDF": "an HDF5 file",
+    b"PK\x03\x04": "a zip file",
+    b"\x1f\x8b": "a file packed by gzip",
+    b"BZh": "a file packed by bzip2",
+    b"\0\0\0\x03": "a DM3 file",
+    b"\0\0\0\x04": "a DM4 file",
+    b"\x93NUMPY": "a numpy file",
+    b"<": "a web page",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """Size and scale of a micrograph: `ny` rows, `nx` columns, `pixel_size` in angstrom or None."""
+
+    ny: int
+    nx: int
+    pixel_size: float | None
+
+
+def other_format(start: bytes) -> str | None:
+    """Name the format that a file's first bytes belong to, None if unknown."""
+    return next((name for magic, name in MAGIC.items() if start.startswith(magic)), None)
+
+
+def checked_suffix(path: Path) -> str:
+    """Return the image suffix of a file that is there and not empty, in lower case.
+
+    Raises
+    ------
+    InputError
+        When the suffix is not one of an image, or the file is missing or empty.
+    """
+    suffix = (image_suffix(path.name) or "").lower()
+    if not suffix:
+        raise InputError(
+            f"{path}: {path.suffix or 'no suffix'} is not a micrograph format. "
+            f"Use one of {', '.join(IMAGE_SUFFIXES)}."
+        )
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Check the path.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty (0 bytes). Copy it again or remove it.")
+    return suffix
+
+
+def check_sides(path: Path, ny: int, nx: int) -> None:
+    """Refuse sizes that no detector has.
+
+    Raises
+    ------
+    InputError
+        When a side is not positive or longer than `LARGEST_SIDE`.
+    """
+    if not (0 < nx <= LARGEST_SIDE and 0 < ny <= LARGEST_SIDE):
+        raise InputError(f"{path}: the header says {nx} x {ny} pixels. Write the file again.")
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises on a broken file into an InputError that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(
+            f"{path}: reading it takes more memory than there is. Copy it again, its header may be "
+            "broken; or run where there is more memory."
+        ) from None
+    except Exception as error:
+        # Third-party decoders raise about anything on bytes they do not expect.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read ({reason}). Copy it again; it may be truncated or in "
+            "another format than its suffix says."
+        ) from error

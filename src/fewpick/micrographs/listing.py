@@ -1,0 +1,168 @@
+"""Find micrographs: which files are images, and which of them are micrographs of their own."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fewpick.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+MRC_SUFFIXES = (".mrc", ".map", ".mrc.gz", ".mrc.bz2")
+TIFF_SUFFIXES = (".tif", ".tiff")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = MRC_SUFFIXES + TIFF_SUFFIXES + PICTURE_SUFFIXES
+
+# What programs write beside a micrograph, by the end of the name, the best to pick on first: dose
+# weighted (MotionCor2, cryoSPARC, Scipion), the micrograph itself (RELION's is dose weighted), then
+# others of the same exposure, which must not count as further micrographs: not weighted, weighted
+# in part, denoised, sums of even and odd frames, power spectra, backgrounds, previews.
+COMPANIONS = (
+    "dw|doseweighted",
+    "",
+    "nodw",
+    "dws",
+    "denoised",
+    "evn|even",
+    "odd",
+    "ps|powerspectrum|ctf|background|avrot|thumb(nail)?(_@\\dx)?|preview(_@\\dx)?",
+)
+NAMED = "|".join(f"(?P<rank{i}>{names})" for i, names in enumerate(COMPANIONS) if names)
+COMPANION = re.compile(f"[_-]({NAMED})$", re.IGNORECASE)
+ALIGNED = re.compile("_((patch|local)|rigid)_aligned$", re.IGNORECASE)  # cryoSPARC, the best first
+SHOWN = 3  # names listed in a message
+
+
+def image_suffix(name: str) -> str | None:
+    """Return the image suffix of a file name as spelled in it (".mrc.gz"), None without one."""
+    lower = name.lower()
+    found = [suffix for suffix in IMAGE_SUFFIXES if lower.endswith(suffix)]
+    return name[-max(map(len, found)) :] if found else None
+
+
+def stem(name: str) -> str:
+    """Return a file name without its image suffix; other dots stay ("a.bin_avg.png")."""
+    return name.removesuffix(image_suffix(name) or "")
+
+
+def list_micrographs(*sources: str | Path) -> list[Path]:
+    """List the micrographs of folders, globs and single files, sorted by name.
+
+    `~` and variables such as `$HOME` in a source are expanded. Of several files of one exposure
+    (`a.mrc`, `a_noDW.mrc`, `a_PS.mrc`) one is listed, with a warning that counts the others.
+
+    Raises
+    ------
+    InputError
+        When a source has none, or when two micrographs share a name or a stem, so that their
+        coordinates and picks would be mixed up.
+    """
+    paths = [path for source in sources for path in _images(source)]
+    paths.sort(key=lambda path: (path.name, len(path.parts), path))
+    seen: dict[str, Path] = {}
+    for path in _without_companions(paths):
+        if set(path.name) & set("\t\r\n"):
+            raise InputError(
+                f"{path.parent}: the name {path.name!r} holds a tab or newline. Rename it."
+            )
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{str(path).encode(errors='backslashreplace').decode()}: the name is not UTF-8 "
+                "text. Rename it (convmv -f latin1 -t utf8 does many)."
+            ) from None
+        other = seen.setdefault(stem(path.name), path)
+        # Links between folders show a `**` one file many times.
+        if other is not path and not (other.name == path.name and other.samefile(path)):
+            raise InputError(
+                f"{path}: the name {stem(path.name)!r} is also that of {other}. "
+                "Rename one, or narrow the glob."
+            )
+    return list(seen.values())
+
+
+def expand(source: str | Path) -> str:
+    """Replace `~` and variables such as `$HOME` at the places where a shell would."""
+    return os.path.expandvars(os.path.expanduser(source))
+
+
+def _images(source: str | Path) -> list[Path]:
+    """List the images of one folder or glob; a single file is a glob too."""
+    folder = Path(expand(source))
+    if folder.is_dir():
+        found = list(folder.iterdir())
+    elif folder.is_file():  # whatever brackets its name holds
+        found = [folder]
+    else:
+        found = [Path(match) for match in glob.glob(str(folder), recursive=True)]
+    for path in found:
+        if image_suffix(path.name) and path.is_symlink() and not path.exists():
+            raise InputError(
+                f"{path}: the link leads nowhere ({os.readlink(path)}). Mount what it leads to, or "
+                "remove the link."
+            )
+    paths = [
+        p for p in found if image_suffix(p.name) and not p.name.startswith(".") and p.is_file()
+    ]
+    if not paths:
+        what = "is not there" if not found and not folder.is_dir() else "holds no micrograph"
+        what += _others(found)
+        raise InputError(
+            f"{source}: {what}. Give a folder or a glob of single, motion-corrected images "
+            f"({', '.join(IMAGE_SUFFIXES)})."
+        )
+    return paths
+
+
+def exposure(name: str) -> tuple[str, float]:
+    """Return what files of one exposure have in common, and the rank of this one among them."""
+    base, rank = stem(name), float(COMPANIONS.index(""))
+    found = COMPANION.search(base)
+    if found and found.start() > 0:
+        rank = float(next(i for i in range(len(COMPANIONS)) if found.groupdict().get(f"rank{i}")))
+        base = base[: found.start()]
+    aligned = ALIGNED.search(base)
+    if aligned and aligned.start() > 0:
+        base, rank = base[: aligned.start()], rank + (0 if aligned[2] else 0.5)
+    return base, rank
+
+
+def _without_companions(paths: Sequence[Path]) -> list[Path]:
+    """Keep the best file of each exposure, where there are several."""
+    ranks: dict[str, float] = {}
+    for base, rank in (exposure(path.name) for path in paths):
+        ranks[base] = min(rank, ranks.get(base, rank))
+    best = {path for path in paths if exposure(path.name)[1] == ranks[exposure(path.name)[0]]}
+    if left_out := [path for path in paths if path not in best]:
+        logger.warning(
+            "%s: %d %s of exposures that another file stands for %s left out: %s. Give a glob of "
+            "the files you want if that is wrong.",
+            left_out[0].parent,
+            len(left_out),
+            *(("file", "is") if len(left_out) == 1 else ("files", "are")),
+            shown(path.name for path in left_out),
+        )
+    return [path for path in paths if path in best]
+
+
+def shown(names: Iterable[str], most: int = SHOWN) -> str:
+    """List a few names, and the number of the others."""
+    held = list(names)
+    more = len(held) - most
+    return ", ".join(held[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _others(found: Sequence[Path]) -> str:
+    """Say which files there are instead of micrographs."""
+    suffixes = Counter(path.suffix for path in found if path.is_file())
+    if not suffixes:
+        return ""
+    suffix, many = suffixes.most_common(1)[0]
+    return f", but {many} files of {suffix or 'no suffix'}"
