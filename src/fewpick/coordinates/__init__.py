@@ -20,11 +20,12 @@ from fewpick.coordinates import (
     coco,
     cryosparc,
     csv_table,
+    job_folder,
     json_points,
     star,
     topaz_table,
 )
-from fewpick.coordinates.names import Match, match_names
+from fewpick.coordinates.names import Match, Micrographs, match_names
 from fewpick.coordinates.picks import Picks, make_picks
 from fewpick.coordinates.text import UTF16_MARKS
 from fewpick.errors import InputError
@@ -88,6 +89,7 @@ def read_picks(
     *,
     fmt: str | None = None,
     shapes: Mapping[str, tuple[int, int]] | None = None,
+    micrographs: Micrographs | None = None,
     scale: float = 1.0,
 ) -> dict[str, Picks]:
     """Read a coordinate file, or all of a folder.
@@ -100,6 +102,8 @@ def read_picks(
         A key of `FORMATS`; recognised by content and suffix when left out.
     shapes : dict, optional
         (ny, nx) per micrograph; cryoSPARC files are measured by them.
+    micrographs : names, or name to path, optional
+        Where those micrographs are, as `match_names` takes them.
     scale : float
         Multiplies the coordinates and sizes, such as the factor Topaz downsampled by.
 
@@ -121,8 +125,8 @@ def read_picks(
     if path.is_dir():
         files, fmt = _files(path, fmt)
     elif path.is_file():
-        files = [path]
-        fmt = fmt or detect_format(path)
+        files = job_folder.listed(path)
+        fmt = fmt or detect_format(files[0])
     else:
         raise InputError(f"{path}: no such file or folder. Check the path.")
     if fmt is None:
@@ -133,8 +137,12 @@ def read_picks(
     picks: dict[str, Picks] = {}
     origin: dict[str, Path] = {}
     for file in files:
-        held = cryosparc.read(file, shapes) if fmt == "cs" else FORMATS[fmt].read(file)
+        at_hand = (shapes, micrographs) if fmt == "cs" else ()
+        held = FORMATS[fmt].read(file, *at_hand)
         for key, value in held.items():
+            if path.is_dir() and not {"/", "\\"} & set(key):
+                # The folders of a tree take part in the names that its files give.
+                key = (file.parent.relative_to(path) / key).as_posix()
             if key in origin:
                 raise InputError(f"{file}: {key} stands also in {origin[key]}. Keep one of them.")
             origin[key] = file
@@ -147,11 +155,7 @@ def _files(folder: Path, fmt: str | None) -> tuple[list[Path], str]:
     suffixes = {suffix for form in FORMATS.values() for suffix in form.suffixes}
     if fmt is not None:
         suffixes = set(FORMATS[fmt].suffixes)
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file()
-    )
+    files = job_folder.coordinate_files(folder, suffixes)
     if fmt is None:
         formats = {name: file for file in reversed(files) if (name := detect_format(file))}
         if len(formats) > 1:

@@ -13,44 +13,54 @@ import numpy as np
 
 from fewpick.atomic import atomic_path
 from fewpick.coordinates.picks import Picks, make_picks
-from fewpick.coordinates.text import NUMBER, number, read_text
+from fewpick.coordinates.text import NUMBER, number, optional_number, read_text
 from fewpick.errors import InputError
 from fewpick.micrographs import stem
+
+NO_SCORE = "-3"  # EMAN1's own mark
 
 
 def sniff(head: str) -> bool:
     """Tell whether a file that begins so is an EMAN box file."""
     first = next((line.split() for line in head.splitlines() if line.strip()), [])
-    return len(first) in (4, 5) and all(NUMBER.fullmatch(word) for word in first)
+    return len(first) in (4, 5) and all(NUMBER.fullmatch(word) for word in first[:4])
 
 
 def read(path: Path) -> dict[str, Picks]:
     """Read one file; an empty one is a micrograph without particles."""
     rows: list[list[float]] = []
+    lengths: list[int] = []
+    sizes: list[list[str]] = []
     for line, content in enumerate(read_text(path).split("\n"), start=1):
         words = content.split()
         if not words:
             continue
-        if len(words) not in (4, 5) or (rows and len(words) != len(rows[0])):
+        # A box that was added by hand may lack the score, but then has the size of the others.
+        alike = not rows or len(words) == lengths[0] or words[2:4] == sizes[0]
+        if len(words) not in (4, 5) or not alike:
             raise InputError(
                 f"{path}: line {line} has {len(words)} values. A box has 4 (corner x, corner y, "
                 "width, height) or 5 (and a score), on each line alike."
             )
-        rows.append([number(f"{path}: line {line}", word) for word in words])
+        where = f"{path}: line {line}"
+        last_word = words[4] if len(words) == 5 and words[4] != NO_SCORE else ""
+        corner_and_size = [number(where, word) for word in words[:4]]
+        rows.append([*corner_and_size, optional_number(where, last_word)])
+        lengths.append(len(words))
+        sizes.append(words[2:4])
     if not rows:
         return {path.stem: make_picks(path, [], [])}
     table = np.array(rows)
-    corner, size, last = table[:, :2], table[:, 2:4], table[:, 4:].ravel()
+    corner, size, score = table[:, :2], table[:, 2:4], table[:, 4]
     if not (size > 0).all():
         row = int(np.flatnonzero(~(size > 0).all(axis=1))[0])
         raise InputError(
             f"{path}: box {row + 1} measures {size[row, 0]:g} x {size[row, 1]:g} px. Correct it."
         )
-    if len(last) and set(last) == {-1.0, -2.0}:
+    if set(score) == {-1.0, -2.0}:
         raise InputError(
             f"{path}: holds start and end points of helices (-1, -2). Give single particles."
         )
-    score = None if not len(last) or (last == -3).all() else last
     x, y = (corner + size / 2).T
     return {path.stem: make_picks(path, x, y, score, float(np.median(size)))}
 
@@ -63,7 +73,8 @@ def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = No
         for row, (x, y) in enumerate(held.xy - size / 2):
             words = [f"{np.rint(x):.0f}", f"{np.rint(y):.0f}", f"{size}", f"{size}"]
             if held.score is not None:
-                words.append(f"{held.score[row]:.6f}")
+                value = held.score[row]
+                words.append(NO_SCORE if np.isnan(value) else f"{value:.6f}")
             lines.append("\t".join(words) + "\n")
         with atomic_path(file) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")

@@ -12,8 +12,8 @@ import numpy as np
 
 from fewpick.atomic import atomic_path
 from fewpick.coordinates.box import even_size, per_micrograph
-from fewpick.coordinates.picks import Picks, make_picks
-from fewpick.coordinates.star_blocks import floats, read_blocks, star_text
+from fewpick.coordinates.picks import Picks, make_picks, refuse_slices
+from fewpick.coordinates.star_blocks import floats, optional_floats, read_blocks, star_text
 from fewpick.errors import InputError
 
 COLUMNS = ("CoordinateX", "CoordinateY", "Width", "Height")
@@ -33,14 +33,12 @@ def read(path: Path) -> dict[str, Picks]:
             f"{path}: has no data_cryolo table with {', '.join('_' + c for c in COLUMNS)}. "
             "Give a CBOX file of version 1.0."
         )
-    if SLICE in block and block[SLICE].dropna().nunique() > 1:
-        raise InputError(f"{path}: holds boxes of several slices, a tomogram. Give a micrograph.")
+    if SLICE in block:
+        refuse_slices(path, [path.stem] * len(block), optional_floats(path, block, SLICE))
     x, y, width, height = (floats(path, block, column) for column in COLUMNS)
     if not (width > 0).all() or not (height > 0).all():
         raise InputError(f"{path}: holds a box without width or height. Write the file again.")
-    score = None
-    if SCORE in block and not block[SCORE].isna().all():
-        score = floats(path, block, SCORE)
+    score = optional_floats(path, block, SCORE) if SCORE in block else None
     diameter = float(np.median([width, height])) if len(x) else None
     return {path.stem: make_picks(path, x + width / 2, y + height / 2, score, diameter)}
 
@@ -50,7 +48,8 @@ def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = No
     for file, held in per_micrograph(path, ".cbox", picks):
         size = even_size(file, held, box_size)
         missing, side = ["<NA>"] * len(held), [f"{size}"] * len(held)
-        confidence = missing if held.score is None else [f"{value:.6f}" for value in held.score]
+        score = np.full(len(held), np.nan) if held.score is None else held.score
+        confidence = ["<NA>" if np.isnan(value) else f"{value:.6f}" for value in score]
         cryolo = {
             "CoordinateX": [f"{x:.4f}" for x in held.xy[:, 0] - size / 2],
             "CoordinateY": [f"{y:.4f}" for y in held.xy[:, 1] - size / 2],

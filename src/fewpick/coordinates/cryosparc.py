@@ -7,19 +7,23 @@ https://github.com/asarnow/pyem
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from fewpick.coordinates.names import match_names
+from fewpick.coordinates.names import Micrographs, match_names
 from fewpick.coordinates.picks import Picks, make_picks, rows_by_name
 from fewpick.errors import InputError
 
 NAME, SHAPE = "location/micrograph_path", "location/micrograph_shape"
 X, Y = "location/center_x_frac", "location/center_y_frac"
 SCORE = "pick_stats/ncc_score"
+SHIFTS = ("alignments2D/shift", "alignments3D/shift")
 COMPRESSED = b"\x95CSDAT"  # how the other form of the files begins, a stream of cryoSPARC's own
+
+logger = logging.getLogger(__name__)
 
 
 def sniff(head: str) -> bool:
@@ -27,8 +31,15 @@ def sniff(head: str) -> bool:
     return head[1:6] == "NUMPY"
 
 
-def read(path: Path, shapes: Mapping[str, tuple[int, int]] | None = None) -> dict[str, Picks]:
-    """Read the file; `shapes` (ny, nx) of the micrographs at hand win over those it records."""
+def read(
+    path: Path,
+    shapes: Mapping[str, tuple[int, int]] | None = None,
+    micrographs: Micrographs | None = None,
+) -> dict[str, Picks]:
+    """Read the file; `shapes` (ny, nx) of the micrographs at hand win over those it records.
+
+    `micrographs` gives their paths, so that those of other folders are told apart.
+    """
     table = _load(path)
     fields = table.dtype.names or ()
     if not {NAME, X, Y} <= set(fields):
@@ -52,7 +63,15 @@ def read(path: Path, shapes: Mapping[str, tuple[int, int]] | None = None) -> dic
     if not names or "" in names:
         raise InputError(f"{path}: a particle without micrograph, or no particle at all.")
     rows_of = rows_by_name(names)
-    at_hand = match_names(list(shapes), rows_of).matched if shapes else {}
+    at_hand = match_names(micrographs or list(shapes), rows_of).matched if shapes else {}
+    for field in sorted(set(SHIFTS) & set(fields)):
+        if np.nan_to_num(table[field].astype(np.float64)).any():
+            logger.warning(
+                "%s: refined shifts (%s) are not applied. Export the particles as STAR, or extract "
+                "them again, recentred, to use them.",
+                *(path, field),
+            )
+            break
     picks = {}
     for key, rows in rows_of.items():
         if key in at_hand and shapes:

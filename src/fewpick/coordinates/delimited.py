@@ -9,9 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from fewpick.coordinates.picks import NoParticles, Picks, make_picks, rows_by_name
-from fewpick.coordinates.text import number, read_text
+from fewpick.coordinates.picks import (
+    NoParticles,
+    Picks,
+    make_picks,
+    refuse_slices,
+    rows_by_name,
+)
+from fewpick.coordinates.text import number, optional_number, read_text
 from fewpick.errors import InputError
+
+# Columns of a third coordinate, which micrographs do not have.
+SLICES = ("z", "z_coord", "Z-Coordinate", "slice")
 
 
 def read_columns(
@@ -45,13 +54,19 @@ def read_columns(
     scores = table.optional_numbers(score)
     sizes = table.optional_numbers(diameter) if diameter is not None else None
 
+    slices = next(iter(table.held(SLICES)), None)
+
     def picks_of(rows: np.ndarray) -> Picks:
-        held_scores = _given(None if scores is None else scores[rows])
-        size = _given(None if sizes is None else sizes[rows])
-        median = None if size is None else float(np.median(size))
+        held_scores = None if scores is None else scores[rows]
+        size = np.empty(0) if sizes is None else sizes[rows]
+        size = size[~np.isnan(size) & (size != 0)]  # others say nothing, and labels need none
+        median = float(np.median(size)) if len(size) else None
         xy = everything.xy[rows]
         return make_picks(path, xy[:, 0], xy[:, 1], held_scores, median)
 
+    if slices is not None:
+        of = table.strings(table.find(name)) if table.held(name) else [path.stem] * len(everything)
+        refuse_slices(path, of, table.numbers(slices, blank=True))
     if not table.held(name):
         return {path.stem: picks_of(np.arange(len(everything)))}
     names = table.strings(table.find(name))
@@ -64,11 +79,6 @@ def read_columns(
             "file per micrograph, to say that micrographs are empty."
         )
     return {key: picks_of(rows) for key, rows in rows_by_name(names).items()}
-
-
-def _given(values: np.ndarray | None) -> np.ndarray | None:
-    """Return None for a column that is absent or left blank throughout."""
-    return None if values is None or np.isnan(values).all() else values
 
 
 @dataclass(frozen=True)
@@ -114,9 +124,9 @@ class Table:
         """Return a column as numbers; with `blank`, empty fields become NaN."""
         swap = "," if self.decimal_comma else "."
         return [
-            np.nan
-            if blank and not field
-            else number(f"{self.path}: line {line}", field.replace(swap, "."))
+            (optional_number if blank else number)(
+                f"{self.path}: line {line}", field.replace(swap, ".")
+            )
             for (line, _), field in zip(self.rows, self.strings(column), strict=True)
         ]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fewpick.coordinates import read_picks
-from fewpick.coordinates.names import match_names
+from fewpick.coordinates.names import Micrographs, match_names
 from fewpick.coordinates.picks import Picks
 from fewpick.errors import InputError
 
@@ -30,7 +30,8 @@ def read_in_frame(
     fmt: str | None = None,
     y_axis: str = "down",
     scale: float = 1.0,
-    left_out: Collection[str] = (),
+    left_out: Collection[str | Path] = (),
+    paths: Mapping[str, Path] | None = None,
 ) -> dict[str, Picks]:
     """Read coordinates and bring them into the frame of micrographs, by the micrographs' names.
 
@@ -46,9 +47,11 @@ def read_in_frame(
         "down": y counts rows from the first of the array; "up": from the last.
     scale : float
         Pixels of the micrograph per unit of the coordinates.
-    left_out : names
+    left_out : names or paths
         Further micrographs, whose points are dropped. They take part in the matching of names, so
         that no point of theirs goes to another micrograph.
+    paths: dict, optional
+        Micrograph name to path, so that coordinates of another folder are told apart.
 
     Returns
     -------
@@ -64,12 +67,15 @@ def read_in_frame(
     """
     if y_axis not in Y_AXES:
         raise InputError(f"y_axis: {y_axis!r} is not a direction. Use down or up.")
-    known = {**shapes, **dict.fromkeys(left_out, (1, 1))}
-    picks = read_picks(path, fmt=fmt, shapes=known, scale=scale)
+    at_hand = {name: (paths or {}).get(name, name) for name in shapes}
+    at_hand |= {Path(other).name: other for other in left_out}
+    known = {**shapes, **dict.fromkeys((Path(other).name for other in left_out), (1, 1))}
+    micrographs: Micrographs = list(at_hand) if paths is None else at_hand
+    picks = read_picks(path, fmt=fmt, shapes=known, micrographs=micrographs, scale=scale)
     if not picks:
         raise InputError(f"{path}: names no micrograph. Check that it is the right file.")
     try:
-        match = match_names(list(known), picks)
+        match = match_names(micrographs, picks)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     matched = {key: name for key, name in match.matched.items() if name in shapes}
@@ -99,7 +105,18 @@ def _in_image(where: str, picks: Picks, shape: tuple[int, int], *, flip: bool) -
     if flip:
         xy[:, 1] = ny - xy[:, 1]
     last = np.array([nx - 1, ny - 1])
-    outside = ((xy < -TOLERANCE) | (xy > last + TOLERANCE)).any(axis=1)
+    beyond = np.maximum(-xy, xy - last).max(axis=1, initial=-np.inf)
+    # Recentring may push particles at an edge over it.
+    lost = (beyond > TOLERANCE) & (beyond <= TOLERANCE + picks.moved)
+    if lost.any():
+        logger.warning(
+            "%s: %d points that refined origins move out of the image are left out.",
+            *(where, lost.sum()),
+        )
+        score = None if picks.score is None else picks.score[~lost]
+        xy, beyond = xy[~lost], beyond[~lost]
+        picks = Picks(picks.xy[~lost], score, picks.diameter, picks.pixel_size)
+    outside = beyond > TOLERANCE
     if outside.any():
         x, y = picks.xy[np.flatnonzero(outside)[0]]
         raise InputError(

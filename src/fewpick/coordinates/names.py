@@ -1,7 +1,9 @@
 """Match the micrograph names in a coordinate file to the micrographs at hand.
 
 Programs write the same micrograph with and without folder, suffix, number prefix or job suffix.
-Each spelling is tried in turn, the closest first, and only an unambiguous one counts.
+Each spelling is tried in turn, the closest first, and only an unambiguous one counts. Folders are
+compared from the last one up, as far as is needed to tell names apart: paths are relative to one
+folder or another, and files are copied, so a folder alone contradicts nothing.
 """
 
 from __future__ import annotations
@@ -9,24 +11,39 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fewpick.errors import InputError
 from fewpick.micrographs import stem
 
 FILE_SUFFIX = re.compile(r"\.(mrcs?|tiff?|eer|star|csv|c?box|txt|cs|json)$", re.IGNORECASE)
+IMAGE_NUMBER = re.compile(r"^\d+@")  # RELION's image of a stack
 CRYOSPARC_PREFIX = re.compile(r"^\d+_")
+# What pickers append: RELION, Gautomatch, EMAN2, crYOLO, Topaz, cryoSPARC.
 JOB_SUFFIX = re.compile(
-    r"(_(autopick|manualpick|extractpick|topazpicks|cryolo|picks?|particles|coordinates))+$",
+    r"(_(autopick|manualpick|extractpick|extract|automatch|topazpicks|cryolo|picks?|particles"
+    r"|coordinates|coords|boxes|info|pred))+$",
     re.IGNORECASE,
 )
-MOTION_SUFFIX = re.compile(r"(_(patch|rigid|local)_aligned)?(_doseweighted|_dw)?$", re.IGNORECASE)
+# What motion correction and denoising append: MotionCor2, RELION, cryoSPARC, Scipion, Leginon, EPU.
+MOTION_SUFFIX = re.compile(
+    r"([_-](((patch|rigid|local)_)?aligned(_mic)?|doseweighted|dws?|nodw|denoised|evn|odd|fractions"
+    r"|eer|a(?=-dw)))+$",
+    re.IGNORECASE,
+)
 SHOWN = 5  # names listed in a message; the counts tell of the rest
+
+Micrographs = Sequence[str] | Mapping[str, str | Path]
+
+
+def _parts(name: str) -> list[str]:
+    return IMAGE_NUMBER.sub("", name.strip()).replace("\\", "/").split("/")
 
 
 def _base(name: str) -> str:
-    return name.replace("\\", "/").rsplit("/", 1)[-1].strip()
+    return _parts(name)[-1].strip()
 
 
 def _stem(name: str) -> str:
@@ -34,19 +51,24 @@ def _stem(name: str) -> str:
     return FILE_SUFFIX.sub("", base) or base
 
 
-def _without(pattern: re.Pattern[str]) -> Callable[[str], str]:
+def _without(*patterns: re.Pattern[str]) -> Callable[[str], str]:
     def strip(name: str) -> str:
-        return pattern.sub("", _stem(name)) or _stem(name)
+        name = _stem(name)
+        for pattern in patterns:
+            name = pattern.sub("", name) or name
+        return name
 
     return strip
 
 
-def _bare(name: str) -> str:
-    name = _stem(name)
-    for pattern in (JOB_SUFFIX, CRYOSPARC_PREFIX, MOTION_SUFFIX):
-        name = pattern.sub("", name) or name
-    return name
+def _number(name: str) -> str:
+    """A name of digits only, as a spreadsheet leaves it."""
+    base = _stem(name)
+    return base.lstrip("0") or "0" if base.isdecimal() else base
 
+
+_tail = _without(JOB_SUFFIX, MOTION_SUFFIX)
+_bare = _without(JOB_SUFFIX, MOTION_SUFFIX, CRYOSPARC_PREFIX)
 
 # (spelling of the key, spelling of the micrograph). A number prefix is removed on one side at a
 # time: removed on both, 001_mic would match 002_mic.
@@ -57,8 +79,14 @@ SPELLINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
     (_without(JOB_SUFFIX), _stem),
     (_without(CRYOSPARC_PREFIX), _stem),
     (_stem, _without(CRYOSPARC_PREFIX)),
+    (_tail, _stem),
+    (_stem, _tail),
+    (_tail, _tail),
     (_bare, _stem),
     (_stem, _bare),
+    (_bare, _tail),
+    (_tail, _bare),
+    (_number, _number),
 )
 
 
@@ -93,22 +121,32 @@ class Match:
         return "; ".join([text, *reasons])
 
 
-def match_names(micrographs: Sequence[str], keys: Iterable[str]) -> Match:
+def match_names(micrographs: Micrographs, keys: Iterable[str]) -> Match:
     """Match each key to the one micrograph it can mean.
+
+    Parameters
+    ----------
+    micrographs: names, or name to path
+        With paths, a key whose folders are those of other micrographs matches none: of
+        `Grid1/a.mrc` and `Grid2/a.mrc` only the first is the `a.mrc` in a folder Grid1.
+    keys: names in the file of coordinates
 
     Raises
     ------
     InputError
         When no key matches, or two mean the same micrograph.
     """
+    names = list(micrographs)
     open_keys = list(dict.fromkeys(keys))
     matched: dict[str, str] = {}
     ambiguous: dict[str, list[str]] = {}
     both = [(of_key, of_name) for of_key, of_name in SPELLINGS]
     folded = [(_folded(of_key), _folded(of_name)) for of_key, of_name in SPELLINGS]
     for of_key, of_name in both + folded:
+        if not open_keys:
+            break
         index: dict[str, list[str]] = {}
-        for name in micrographs:
+        for name in names:
             index.setdefault(of_name(name), []).append(name)
         for key in open_keys:
             found = index.get(of_key(key), [])
@@ -117,6 +155,10 @@ def match_names(micrographs: Sequence[str], keys: Iterable[str]) -> Match:
             elif found:
                 ambiguous.setdefault(key, found)
         open_keys = [key for key in open_keys if key not in matched]
+    elsewhere: dict[str, str] = {}
+    if isinstance(micrographs, Mapping):
+        elsewhere = _elsewhere(micrographs, matched)
+        matched = {key: name for key, name in matched.items() if key not in elsewhere}
     taken: dict[str, str] = {}
     for key, name in matched.items():
         other = taken.setdefault(name, key)
@@ -124,19 +166,58 @@ def match_names(micrographs: Sequence[str], keys: Iterable[str]) -> Match:
             raise InputError(
                 f"{name}: both {other!r} and {key!r} mean this micrograph. Remove or rename one."
             )
-    shown = {key: _reason(key, micrographs, ambiguous) for key in open_keys[:SHOWN]}
+    shown = {key: _reason(key, names, ambiguous) for key in open_keys[:SHOWN]}
     match = Match(
         matched,
-        {key: shown.get(key, "matches no micrograph") for key in open_keys},
-        [name for name in micrographs if name not in taken],
+        elsewhere | {key: shown.get(key, "matches no micrograph") for key in open_keys},
+        [name for name in names if name not in taken],
     )
     if not matched:
         raise InputError(
             f"coordinates: {match.summary()}; the micrographs are called "
-            f"{', '.join(map(repr, micrographs[:3]))}. Check that both belong together, or "
+            f"{', '.join(map(repr, names[:3]))}. Check that both belong together, or "
             "rename either."
         )
     return match
+
+
+def _folders(name: str) -> tuple[str, ...]:
+    """Folders of a name, the nearest first."""
+    parts = [part.casefold() for part in _parts(name)[-2::-1]]
+    return tuple(part for part in parts if part not in ("", ".") and not part.endswith(":"))
+
+
+def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """Number of folders that two paths share, from the nearest up to the first that differs."""
+    differ = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differ, min(len(one), len(other)))
+
+
+def _elsewhere(micrographs: Mapping[str, str | Path], matched: Mapping[str, str]) -> dict[str, str]:
+    """Matched keys whose folders say that they are of another folder than the micrograph.
+
+    That is so where another key, or another micrograph at hand, fits the folders better.
+    """
+    here = {name: _folders(str(Path(path).absolute())) for name, path in micrographs.items()}
+    at_hand = set(here.values())
+    written = {key: _folders(key) for key in matched}
+    pairs = {(written[key], here[name]) for key, name in matched.items()}
+    shared = {(folders, place): _common(folders, place) for folders, place in pairs}
+    best: dict[tuple[str, ...], int] = {}
+    for (_, place), count in shared.items():
+        best[place] = max(count, best.get(place, 0))
+    of_others = {
+        folders
+        for folders in set(written.values())
+        if folders and any(_common(folders, place) == len(folders) for place in at_hand)
+    }
+    found = {}
+    for key, name in matched.items():
+        folders, place = written[key], here[name]
+        count = shared[folders, place]
+        if count < len(folders) and (count < best[place] or folders in of_others):
+            found[key] = f"is of another folder than {micrographs[name]}"
+    return found
 
 
 def _folded(spelling: Callable[[str], str]) -> Callable[[str], str]:

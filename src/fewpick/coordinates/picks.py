@@ -28,17 +28,21 @@ class Picks:
     xy : (n, 2) float64 array
         x = column, y = row, 0-based pixel centres, as the file gives them.
     score : (n,) float64 array or None
-        The picker's figure of merit; higher is better.
+        The picker's figure of merit; higher is better. NaN for points that have none, such as
+        those that a person added.
     diameter : float or None
         Box size or particle diameter in px, when the file gives one.
     pixel_size : float or None
         Angstrom per px of `xy`, when the file gives it.
+    moved : float
+        How far, px, refined origins have moved points at most; so far they may lie outside.
     """
 
     xy: Points
     score: Points | None = None
     diameter: float | None = None
     pixel_size: float | None = None
+    moved: float = 0.0
 
     def __len__(self) -> int:
         """Return the number of picks."""
@@ -48,7 +52,7 @@ class Picks:
         """Return the same picks in pixels that are `factor` times smaller."""
         diameter = None if self.diameter is None else self.diameter * factor
         size = None if self.pixel_size is None else self.pixel_size / factor
-        return Picks(self.xy * factor, self.score, diameter, size)
+        return Picks(self.xy * factor, self.score, diameter, size, self.moved * factor)
 
 
 def make_picks(
@@ -75,14 +79,40 @@ def make_picks(
         )
     if score is not None:
         score = np.asarray(score, np.float64).ravel()
-        if not np.isfinite(score).all():
-            row = int(np.flatnonzero(~np.isfinite(score))[0])
-            raise InputError(
-                f"{where}: the score of point {row + 1} is {score[row]:g}. Write the file again."
-            )
+        score = np.where(np.isfinite(score), score, np.nan)
     if diameter is not None and not 0 < diameter <= FARTHEST:
         raise InputError(f"{where}: the size {diameter:g} px is not positive. Correct it.")
-    return Picks(xy, score, diameter)
+    return Picks(xy, given(score), diameter)
+
+
+def given(values: Points | None) -> Points | None:
+    """Return None for values that are absent or missing throughout."""
+    return None if values is None or np.isnan(values).all() else values
+
+
+def refuse_slices(where: object, names: Iterable[str], z: ArrayLike) -> None:
+    """Refuse points of several slices, which would fall on top of each other.
+
+    Parameters
+    ----------
+    where: the file, for the message
+    names: micrograph of each point
+    z: slice of each point, NaN where none is given
+
+    Raises
+    ------
+    InputError
+        When one micrograph has points of different z.
+    """
+    values = np.asarray(z, np.float64).ravel()
+    for name, rows in rows_by_name(names).items():
+        held = values[rows]
+        held = held[np.isfinite(held)]
+        if len(held) and held.min() != held.max():
+            raise InputError(
+                f"{where}: {name}: points from z={held.min():g} to z={held.max():g}, of several "
+                "slices of a tomogram. Give picks of micrographs."
+            )
 
 
 def rows_by_name(names: Iterable[str]) -> dict[str, NDArray[np.intp]]:

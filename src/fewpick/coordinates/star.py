@@ -7,6 +7,7 @@ https://relion.readthedocs.io/en/latest/Reference/Conventions.html
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -14,8 +15,22 @@ import numpy as np
 import pandas as pd
 
 from fewpick.atomic import atomic_path
-from fewpick.coordinates.picks import NoParticles, Picks, make_picks, rows_by_name
-from fewpick.coordinates.star_blocks import check_word, floats, read_blocks, star_text
+from fewpick.coordinates.picks import (
+    NoParticles,
+    Picks,
+    Points,
+    given,
+    make_picks,
+    refuse_slices,
+    rows_by_name,
+)
+from fewpick.coordinates.star_blocks import (
+    check_word,
+    floats,
+    optional_floats,
+    read_blocks,
+    star_text,
+)
 from fewpick.coordinates.text import read_text
 from fewpick.errors import InputError
 from fewpick.micrographs import stem
@@ -23,8 +38,18 @@ from fewpick.micrographs import stem
 X, Y = "rlnCoordinateX", "rlnCoordinateY"
 SCORE = "rlnAutopickFigureOfMerit"
 GROUP, PIXEL_SIZE = "rlnOpticsGroup", "rlnMicrographPixelSize"
+IMAGE_PIXEL_SIZE = "rlnImagePixelSize"
+ORIGINS_ANGSTROM = ("rlnOriginXAngst", "rlnOriginYAngst")
+ORIGINS_PX = ("rlnOriginX", "rlnOriginY")  # up to RELION 3.0
+SLICE, TOMOGRAM = "rlnCoordinateZ", "rlnTomoName"
 NAME, FILE = "rlnMicrographName", "rlnMicrographCoordinates"
+COLUMNS = (
+    *(X, Y, SCORE, NAME, FILE, GROUP, PIXEL_SIZE, IMAGE_PIXEL_SIZE, SLICE),
+    *(*ORIGINS_ANGSTROM, *ORIGINS_PX),
+)
 NO_SCORE = -999.0  # RELION's own mark, as manual picks carry it
+
+logger = logging.getLogger(__name__)
 
 
 def sniff(head: str) -> bool:
@@ -38,13 +63,20 @@ def is_index(path: Path) -> bool:
 
 
 def read(path: Path) -> dict[str, Picks]:
-    """Read one file; micrograph names as written, or the file's stem where there is none."""
-    blocks = read_blocks(path, (X, Y, SCORE, NAME, FILE, GROUP, PIXEL_SIZE))
+    """Read one file; micrograph names as written, or the file's stem where there is none.
+
+    Refined origins (`rlnOriginXAngst`) are subtracted, as RELION does when it extracts again.
+    """
+    blocks = read_blocks(path, COLUMNS)
     tables = [block for block in blocks.values() if X in block and Y in block]
     if len(tables) > 1:
         raise InputError(f"{path}: holds {len(tables)} blocks with coordinates. Keep one.")
+    if any(TOMOGRAM in block for block in [*tables, *blocks.values()]):
+        raise InputError(
+            f"{path}: holds picks of tomograms (_{TOMOGRAM}). Give picks of micrographs."
+        )
     if tables:
-        return _read_table(path, tables[0], _pixel_sizes(path, blocks.get("optics")))
+        return _read_table(path, tables[0], blocks.get("optics"))
     lists = [block for block in blocks.values() if NAME in block and FILE in block]
     if lists:
         return _read_listed(path, lists[0])
@@ -53,43 +85,88 @@ def read(path: Path) -> dict[str, Picks]:
     )
 
 
-def _pixel_sizes(path: Path, optics: pd.DataFrame | None) -> dict[str, float]:
-    """Optics group -> angstrom per px of its micrographs, where the file gives it."""
-    if optics is None or not {GROUP, PIXEL_SIZE} <= set(optics.columns):
-        return {}
-    return dict(zip(optics[GROUP], floats(path, optics, PIXEL_SIZE).tolist(), strict=True))
+def _of_groups(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None, column: str) -> Points:
+    """A column of the optics table for each row of the particles; NaN where it says nothing."""
+    if column in block:
+        return optional_floats(path, block, column)
+    if optics is None or column not in optics:
+        return np.full(len(block), np.nan)
+    values = optional_floats(path, optics, column)
+    if GROUP not in block or GROUP not in optics:
+        return np.full(len(block), values[0] if len(values) == 1 else np.nan)
+    by_group = dict(zip(optics[GROUP].astype(str), values.tolist(), strict=True))
+    return np.array([by_group.get(str(group), np.nan) for group in block[GROUP]], np.float64)
 
 
-def _read_table(
-    path: Path, block: pd.DataFrame, pixel_sizes: Mapping[str, float]
-) -> dict[str, Picks]:
+def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) -> dict[str, Picks]:
     x, y = floats(path, block, X), floats(path, block, Y)
+    pixel_sizes = _of_groups(path, block, optics, PIXEL_SIZE)
+    origins = _origins(path, block, optics, pixel_sizes)
     score = None
-    if SCORE in block and not (block[SCORE].isna().all() and len(block)):
-        score = floats(path, block, SCORE)
-        if len(score) and (score == NO_SCORE).all():
-            score = None
-    everything = make_picks(path, x, y, score)
-    if NAME not in block:
-        return {path.stem: everything}
-    names = block[NAME].fillna("").astype(str).to_list()
+    if SCORE in block:
+        score = optional_floats(path, block, SCORE)
+        score[score == NO_SCORE] = np.nan
+    # Broken numbers are found in what the file says, not in what it is turned into.
+    make_picks(path, x, y)
+    everything = make_picks(path, x - origins[:, 0], y - origins[:, 1], score)
+    names = [path.stem] * len(block)
+    if NAME in block:
+        names = block[NAME].fillna("").astype(str).to_list()
     if "" in names:
         row = names.index("") + 1
         raise InputError(f"{path}: row {row} has no _{NAME}. Write the file again.")
+    if SLICE in block:
+        refuse_slices(path, names, optional_floats(path, block, SLICE))
+    if NAME not in block and not names:
+        return {path.stem: everything}
     if not names:
         raise NoParticles(
             f"{path}: holds no particle and so names no micrograph. Use the format json, or one "
             "file per micrograph, to say that micrographs are empty."
         )
-    groups = block[GROUP].to_list() if GROUP in block else [""] * len(names)
-    return {
-        name: Picks(
+    picks = {}
+    for name, rows in rows_by_name(names).items():
+        size = float(pixel_sizes[rows[0]])
+        picks[name] = Picks(
             everything.xy[rows],
-            None if everything.score is None else everything.score[rows],
-            pixel_size=pixel_sizes.get(groups[rows[0]]),
+            given(None if everything.score is None else everything.score[rows]),
+            pixel_size=size if size > 0 else None,
+            moved=float(np.abs(origins[rows]).max(initial=0)),
         )
-        for name, rows in rows_by_name(names).items()
-    }
+    return picks
+
+
+def _origins(
+    path: Path, block: pd.DataFrame, optics: pd.DataFrame | None, pixel_sizes: Points
+) -> Points:
+    """How far refinement moved the particles' centres, (n, 2) px of the micrograph."""
+    zero = np.zeros((len(block), 2))
+    for columns, unit in ((ORIGINS_ANGSTROM, np.ones(len(block))), (ORIGINS_PX, None)):
+        if not set(columns) <= set(block.columns):
+            continue
+        found = np.column_stack([optional_floats(path, block, column) for column in columns])
+        found = np.nan_to_num(found)
+        if not found.any():
+            return zero
+        if unit is None:  # px of the extracted image, which may be scaled
+            unit = _of_groups(path, block, optics, IMAGE_PIXEL_SIZE)
+        found *= (unit / pixel_sizes)[:, None]
+        if not np.isfinite(found).all():
+            logger.warning(
+                "%s: refined origins (_%s) are not applied, since the file gives no pixel size "
+                "(_%s%s) for them. Extract the particles again, recentred, and give those.",
+                *(path, columns[0], PIXEL_SIZE),
+                "" if columns is ORIGINS_ANGSTROM else f" and _{IMAGE_PIXEL_SIZE}",
+            )
+            return zero
+        distance = np.hypot(*found.T)
+        logger.warning(
+            "%s: refined origins (_%s) are applied; they move centres by %.1f px in the median and "
+            "by %.1f px at most.",
+            *(path, columns[0], np.median(distance), distance.max()),
+        )
+        return found
+    return zero
 
 
 def _read_listed(path: Path, block: pd.DataFrame) -> dict[str, Picks]:
@@ -183,5 +260,5 @@ def _columns(picks: Picks, scored: bool) -> dict[str, list[str]]:
     }
     if scored:
         score = np.full(len(picks), NO_SCORE) if picks.score is None else picks.score
-        columns[SCORE] = [f"{value:.6f}" for value in score]
+        columns[SCORE] = [f"{value:.6f}" for value in np.nan_to_num(score, nan=NO_SCORE)]
     return columns

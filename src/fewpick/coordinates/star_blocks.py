@@ -12,9 +12,10 @@ import pandas as pd
 import starfile
 
 from fewpick.coordinates.picks import Points
-from fewpick.coordinates.text import number, read_text
+from fewpick.coordinates.text import number, optional_number, read_text
 from fewpick.errors import InputError
 
+AGAIN = "__again"  # in the name of a column that stands twice
 Loop = Mapping[str, Sequence[str]]
 
 
@@ -41,7 +42,7 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
             )
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".star") as plain:
         # starfile reads as if Python source, in an encoding of its own finding: give it UTF-8.
-        plain.write(text)
+        plain.write(_marked(text))
         plain.flush()
         try:
             blocks = starfile.read(plain.name, always_dict=True, parse_as_string=list(columns))
@@ -51,12 +52,42 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
             raise InputError(
                 f"{path}: not a readable STAR file ({reason}). Write the file again."
             ) from error
-    loops = {name: block for name, block in blocks.items() if isinstance(block, pd.DataFrame)}
-    for name, block in loops.items():
-        if not block.columns.is_unique:
-            twice = block.columns[block.columns.duplicated()][0]
-            raise InputError(f"{path}: data_{name} has the column _{twice} twice. Remove one.")
-    return loops
+    return {
+        name: _once(path, name, _table(block))
+        for name, block in blocks.items()
+        if isinstance(block, pd.DataFrame | dict)
+    }
+
+
+def _table(block: pd.DataFrame | dict[str, object]) -> pd.DataFrame:
+    """A table of one row may be written as names and values."""
+    return block if isinstance(block, pd.DataFrame) else pd.DataFrame([block], dtype=object)
+
+
+def _marked(text: str) -> str:
+    """Give columns that stand twice in a block names of their own, which starfile needs."""
+    lines, seen = text.split("\n"), set[str]()
+    for at, line in enumerate(lines):
+        words = line.split(maxsplit=1)
+        if line.lstrip().startswith("data_"):
+            seen.clear()
+        elif words and words[0].startswith("_"):
+            if words[0] in seen:
+                lines[at] = f"{words[0]}{AGAIN}{at} {''.join(words[1:])}"
+            seen.add(words[0])
+    return "\n".join(lines)
+
+
+def _once(path: Path, name: str, block: pd.DataFrame) -> pd.DataFrame:
+    """Drop columns that say the same as one of the same name."""
+    for column in [column for column in block.columns if AGAIN in str(column)]:
+        first = str(column).split(AGAIN)[0]
+        if not block[column].astype(str).equals(block[first].astype(str)):
+            raise InputError(
+                f"{path}: data_{name} has the column _{first} twice, with other values. Remove one."
+            )
+        block = block.drop(columns=column)
+    return block
 
 
 def floats(path: Path, block: pd.DataFrame, column: str) -> Points:
@@ -72,6 +103,21 @@ def floats(path: Path, block: pd.DataFrame, column: str) -> Points:
         if pd.isna(value) or value == "":
             raise InputError(f"{path}: row {row} has no _{column}. Write the file again.")
         values.append(number(f"{path}: row {row}, _{column}", str(value)))
+    return np.array(values, dtype=np.float64)
+
+
+def optional_floats(path: Path, block: pd.DataFrame, column: str) -> Points:
+    """Return a text column as (n,) float64 with NaN for missing values.
+
+    Raises
+    ------
+    InputError
+        When a value is neither a number nor a mark for none.
+    """
+    values = [
+        np.nan if pd.isna(value) else optional_number(f"{path}: row {row}, _{column}", str(value))
+        for row, value in enumerate(block[column].to_list(), start=1)
+    ]
     return np.array(values, dtype=np.float64)
 
 

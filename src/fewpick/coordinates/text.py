@@ -41,6 +41,21 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+# What programs write where they have no value.
+MISSING = {"", "nan", "na", "n/a", "<na>", "none", "null", "inf", "+inf", "-inf", "-nan", "-"}
+
+
+def optional_number(where: object, text: str) -> float:
+    """Convert a number that nothing depends on; NaN where none is given.
+
+    Raises
+    ------
+    InputError
+        As `number`.
+    """
+    return float("nan") if text.strip().casefold() in MISSING else number(where, text)
+
+
 def number(where: object, text: str) -> float:
     """Convert a decimal number, refusing everything else Python would take for one.
 

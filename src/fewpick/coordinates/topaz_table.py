@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from fewpick.atomic import atomic_path
 from fewpick.coordinates.delimited import read_columns
 from fewpick.coordinates.picks import Picks
@@ -30,7 +32,7 @@ def read(path: Path) -> dict[str, Picks]:
 
 
 def write(path: Path, picks: Mapping[str, Picks]) -> None:
-    """Write one table; scores only when every micrograph has them."""
+    """Write one table; scores only when every micrograph has them, blank for a point without."""
     scored = all(held.score is not None for held in picks.values())
     lines = ["\t".join([NAME, X, Y] + [SCORE] * scored) + "\n"]
     for key, held in picks.items():
@@ -39,7 +41,8 @@ def write(path: Path, picks: Mapping[str, Picks]) -> None:
         for row, (x, y) in enumerate(held.xy):
             words = [stem(key), f"{x:.4f}", f"{y:.4f}"]
             if scored and held.score is not None:
-                words.append(f"{held.score[row]:.6f}")
+                value = held.score[row]
+                words.append("" if np.isnan(value) else f"{value:.6f}")
             lines.append("\t".join(words) + "\n")
     with atomic_path(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")

@@ -57,8 +57,6 @@ def test_the_farthest_position_and_size_still_count() -> None:
         ([1, 1000001], [2, 3], None, None, r"point 2 is x=1e\+06, y=3, which"),
         ([1, 2], [2, -1e7], None, None, r"point 2 is x=2, y=-1e\+07, which"),
         ([np.nan, 2], [2, 3], None, None, "point 1 is x=nan, y=2, which"),
-        ([1, 2], [2, 3], [0.5, np.nan], None, "the score of point 2 is nan"),
-        ([1, 2], [2, 3], [np.inf, 0.5], None, "the score of point 1 is inf"),
         ([1, 2], [2, 3], None, 0, "the size 0 px is not positive"),
         ([1, 2], [2, 3], None, 1.1e6, r"the size 1\.1e\+06 px is not positive"),
     ],
@@ -140,7 +138,7 @@ def test_scores_and_sizes_stay_with_their_micrograph(tmp_path: Path) -> None:
         ("image_name x_coord y_coord\na 1 2\n\n '' 3\n", "line 4 has 2 fields"),
         ("image_name\tx_coord\ty_coord\na\t1\t2\n\n\t3\t4\n", "line 4 names no micrograph"),
         ("image_name\tx_coord\ty_coord\n", "names no micrograph. Use the format json"),
-        ("image_name\tx_coord\ty_coord\tscore\na\t1\t2\t3\na\t1\t2\t\n", "score of point 2 is nan"),
+        ("image_name\tx_coord\ty_coord\tscore\na\t1\t2\t3\na\t1\t2\tx\n", "'x' is not a number"),
         ("image_name\tx_coord\ty_coord\na\tone\t2\n", "line 2: 'one' is not a number"),
         ("image_name\tx_coord\n", "'y_coord'; its header is"),
         ('image_name\tx_coord\ty_coord\n"a\t1\t2\n', "not a table"),
@@ -262,13 +260,13 @@ def test_scores_of_star_tables(tmp_path: Path) -> None:
     # One pick made by hand among others has RELION's mark in place of a score.
     text = star(columns, "1 2 -999.0", "3 4 0.5")
     held = read_picks(put(tmp_path / "a.star", text))["a"]
-    np.testing.assert_array_equal(held.score, [-999, 0.5])
-    with pytest.raises(InputError, match="row 2 has no _rlnAutopickFigureOfMerit"):
-        read_picks(put(tmp_path / "a.star", star(columns, "1 2 0.5", "3 4 <NA>")))
+    np.testing.assert_array_equal(held.score, [np.nan, 0.5])
+    held = read_picks(put(tmp_path / "a.star", star(columns, "1 2 0.5", "3 4 <NA>")))["a"]
+    np.testing.assert_array_equal(held.score, [0.5, np.nan])
     some = {"a.mrc": picks((1, 2), score=[0.5]), "b.mrc": picks((3, 4))}
     write_picks(tmp_path / "b.star", some)
     found = read_picks(tmp_path / "b.star")
-    assert [held.score for held in found.values()] == [0.5, -999]
+    assert [held.score for held in found.values()] == [0.5, None]
     write_picks(tmp_path / "c.star", {"b.mrc": some["b.mrc"]})
     assert "FigureOfMerit" not in (tmp_path / "c.star").read_text()
     write_picks(tmp_path / "folder", some, fmt="star")
@@ -311,7 +309,7 @@ def test_cbox_sizes_and_confidences(tmp_path: Path) -> None:
     [
         (CBOX + "0 10 0 40 0.5\n", "a box without width or height"),
         (CBOX + "0 10 20 40 0.5\n0 10 20 -1 0.5\n", "a box without width or height"),
-        (CBOX + "0 10 20 40 0.5\n0 10 20 40 <NA>\n", "row 2 has no _Confidence"),
+        (CBOX + "0 10 20 40 0.5\n0 10 20 40 high\n", "row 2, _Confidence: 'high' is not"),
         (CBOX.replace("_Width", "_Depth") + "0 10 20 40 0.5\n", "has no data_cryolo table with"),
         (CBOX.replace("data_cryolo", "data_other") + "0 1 2 4 0.5\n", "has no data_cryolo table"),
     ],
@@ -343,19 +341,21 @@ def test_written_boxes(tmp_path: Path) -> None:
 def test_scores_and_sizes_of_box_files(tmp_path: Path) -> None:
     for text, score in (
         ("1 2 4 4 -3\n1 2 4 4 -3\n", None),
-        ("1 2 4 4 -3\n1 2 4 4 0.5\n", [-3, 0.5]),
         ("1 2 4 4 -1\n1 2 4 4 -1\n", [-1, -1]),
         ("1 2 4 4\n", None),
     ):
         found = read_picks(put(tmp_path / "a.box", text))["a"].score
         assert (None if found is None else found.tolist()) == score
+    for text in ("1 2 4 4 -3\n1 2 4 4 0.5\n", "1 2 4 4\n\n1 2 4 4 0.5\n"):
+        found = read_picks(put(tmp_path / "a.box", text))["a"].score
+        np.testing.assert_array_equal(found, [np.nan, 0.5])
     held = read_picks(put(tmp_path / "a.box", "\n0 0 10 20\n \n5 5 30 40\n"))["a"]
     np.testing.assert_array_equal(held.xy, [[5, 10], [20, 25]])
     assert held.diameter == 25
     with pytest.raises(InputError, match="box 2 measures 4 x 0 px"):
         read_picks(put(tmp_path / "a.box", "1 2 4 4\n1 2 4 0\n"))
     with pytest.raises(InputError, match="line 3 has 5 values"):
-        read_picks(put(tmp_path / "a.box", "1 2 4 4\n\n1 2 4 4 0.5\n"))
+        read_picks(put(tmp_path / "a.box", "1 2 4 4\n\n1 2 4 6 0.5\n"))
 
 
 # ------------------------------------------------------------------------------------ JSON

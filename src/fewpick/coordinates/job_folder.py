@@ -1,0 +1,69 @@
+"""Which files of a folder hold coordinates: those of a picker's or a RELION job's folder.
+
+A job of RELION leaves `note.txt`, `job.star`, `job_pipeline.star`, `summary.star` and lists of
+micrographs beside the picks, which lie there or a level below, in the folder of the movies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from fewpick.errors import InputError
+
+# Files of RELION (and of people) that hold no coordinates, by name.
+OTHERS = re.compile(
+    r"(note|readme|run|job|job_pipeline|(default|backup)_pipeline.*|summary|.*_summary|job_options"
+    r"|(corrected_|filtered_|selected_|.*_)?micrographs(_ctf|_split.*|_selected)?|movies"
+    r"|optimisation_set|coords_suffix_.+|run_.*(model|optimiser|sampling)|class_averages"
+    r"|backup_selection|labels|gain.*)\.(star|txt|json|csv)",
+    re.IGNORECASE,
+)
+SUFFIX_FILE = re.compile(r"coords_suffix_(.+)\.star")  # up to RELION 3: a line that names a list
+ITERATION = re.compile(r"run_(ct\d+_)?it(\d+)_data\.star")
+
+
+def coordinate_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """List the files that may hold coordinates: in the folder itself, else anywhere below it."""
+
+    def chosen(found: Collection[Path]) -> list[Path]:
+        files = sorted(
+            file
+            for file in found
+            if file.suffix.lower() in suffixes
+            and not OTHERS.fullmatch(file.name)
+            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+            and file.is_file()
+        )
+        iterations = [file for file in files if ITERATION.fullmatch(file.name)]
+        last = max(iterations, key=_iteration, default=None)  # the others are earlier states of it
+        return [file for file in files if file not in iterations or file == last]
+
+    return chosen(list(folder.iterdir())) or chosen(list(folder.rglob("*")))
+
+
+def _iteration(file: Path) -> int:
+    found = ITERATION.fullmatch(file.name)
+    return int(found[2]) if found else -1
+
+
+def listed(file: Path) -> list[Path]:
+    """Return the file, or for a suffix file of RELION 3 the files that it stands for.
+
+    Raises
+    ------
+    InputError
+        When there are none.
+    """
+    found = SUFFIX_FILE.fullmatch(file.name)
+    if found is None:
+        return [file]
+    files = sorted(file.parent.rglob(f"*_{found[1]}.star"))
+    files = [other for other in files if not OTHERS.fullmatch(other.name)]
+    if not files:
+        raise InputError(
+            f"{file}: stands for files *_{found[1]}.star below {file.parent}, and there are none. "
+            "Give the folder that holds them."
+        )
+    return files
