@@ -8,7 +8,7 @@ in the order x, y, with x the column, y the row, and 0-based pixel centres.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ from fewpick.errors import InputError
 GRAIN = 32
 # Bounds of the square, px: below, nothing is left to see; above, memory runs out.
 SMALLEST_INPUT, LARGEST_INPUT = 64, 4096
+
+PIXEL_SIZES = (0.25, 100.0)  # angstrom, from the finest super-resolution to maps of a grid square
+SAME_PIXEL_SIZE = 1e-4  # relative; rounding is less, and other magnifications are far more
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,74 @@ def particle_radius(spec: Mapping[str, Any], pixel_size: float | None) -> float:
             "none. Set pixel_size (angstrom per pixel), or particle_radius in pixels."
         )
     return float(diameter) / 2 / float(pixel_size)
+
+
+def believable(pixel_size: float) -> bool:
+    """Whether micrographs of particles may have such pixels, angstrom; metres and nm are not."""
+    return PIXEL_SIZES[0] <= pixel_size <= PIXEL_SIZES[1]
+
+
+def one_pixel_size(sizes: Iterable[float | None]) -> float | None:
+    """The pixel size that all share but for rounding, angstrom; None where one lacks or differs.
+
+    Headers keep the size of the image in 32 bits, so that pixel sizes differ in the last digits
+    between images of different sizes.
+    """
+    held = [size if size is not None and believable(size) else None for size in sizes]
+    known = [size for size in held if size is not None]
+    if not known or len(known) < len(held):
+        return None
+    if max(known) - min(known) > SAME_PIXEL_SIZE * min(known):
+        return None
+    return float(f"{np.median(known):.6g}")
+
+
+def fitting_radius(
+    spec: Mapping[str, Any],
+    ny: int,
+    nx: int,
+    *,
+    pixel_size: float | None = None,
+    header: float | None = None,
+) -> float:
+    """Particle radius in original pixels, for a micrograph that such a particle fits into.
+
+    Parameters
+    ----------
+    spec : as `particle_radius` takes it
+    ny, nx : original pixels
+    pixel_size : angstrom per pixel, as the user says; None leaves it to the header
+    header : angstrom per pixel, as the file says
+
+    Raises
+    ------
+    InputError : as `particle_radius`; a pixel size in the header that no micrograph has, where the
+        size rests on it; a particle smaller than a pixel, or larger than the micrograph. The
+        message lacks the file's name.
+    """
+    size = pixel_size or header
+    by_header = spec.get("particle_radius") is None and not pixel_size and bool(header)
+    if by_header and header is not None and header > 0 and not believable(header):
+        raise InputError(
+            f"the header says {header:g} angstrom per pixel, which no micrograph of particles has. "
+            "Set the pixel size (pixel_size, --pixel-size)."
+        )
+    radius = particle_radius(spec, size)
+    said = f", at {header:g} angstrom per pixel by the header," if by_header else ""
+    if radius < 1:
+        raise InputError(
+            f"a particle of radius {radius:g} px{said} is smaller than a pixel. Correct "
+            "particle_radius, which counts px, or particle_diameter_angstrom and pixel_size "
+            "(--diameter, --diameter-angstrom, --pixel-size)."
+        )
+    if 2 * radius > min(ny, nx):
+        raise InputError(
+            f"a particle of radius {radius:g} px{said} does not fit into {nx} x {ny} px. Correct "
+            "particle_radius, which counts px of the original micrograph, or "
+            "particle_diameter_angstrom and pixel_size (--diameter, --diameter-angstrom, "
+            "--pixel-size); or remove the file."
+        )
+    return radius
 
 
 def _points(xy: ArrayLike) -> NDArray[np.float64]:

@@ -75,21 +75,22 @@ def _parser() -> argparse.ArgumentParser:
 def _read(arguments: argparse.Namespace) -> Mapping[str, Picks]:
     if arguments.micrographs is None and arguments.flip_y:
         raise InputError("--flip-y needs the image heights. Give --micrographs FOLDER.")
-    shapes = None
+    headers = None
     if arguments.micrographs is not None:
-        shapes = shapes_of(read_headers(list_micrographs(*arguments.micrographs)))
+        headers = read_headers(list_micrographs(*arguments.micrographs))
     together: dict[str, Picks] = {}
     origin: dict[str, Path] = {}
     for path in arguments.input:
-        if shapes is None:
+        if headers is None:
             held = read_picks(path, fmt=arguments.from_, scale=arguments.scale)
         else:
             held = read_in_frame(
                 path,
-                shapes,
+                shapes_of(headers),
                 fmt=arguments.from_,
                 y_axis="up" if arguments.flip_y else "down",
                 scale=arguments.scale,
+                paths={path.name: path for path in headers},
             )
         for name in held:
             if name in origin:

@@ -98,6 +98,7 @@ def _pick(arguments: argparse.Namespace) -> int:
     from fewpick.coordinates.star import check_names
     from fewpick.figures.overlays import draw_circles
     from fewpick.figures.palette import FOUND
+    from fewpick.geometry import one_pixel_size
     from fewpick.micrographs import list_micrographs, stem
     from fewpick.network.device import select_device
     from fewpick.picking.picker import Picker
@@ -123,7 +124,7 @@ def _pick(arguments: argparse.Namespace) -> int:
     given = {key: getattr(arguments, key) for key in ("expected", "threshold", "adapt")}
     threshold, verdict, found = pick_folder(paths, picker, failures, **given)
     picks: dict[str, Picks] = {}
-    sizes: set[float | None] = set()
+    sizes: list[float | None] = []
     rescaled = 0
     stopped = False
     try:
@@ -137,7 +138,7 @@ def _pick(arguments: argparse.Namespace) -> int:
                         arguments.overlay / f"{stem(path.name)}.png",
                     )
                 picks[path.name] = chosen
-                sizes.add(seen.pixel_size)
+                sizes.append(seen.pixel_size)
                 rescaled += picker.use["target_size"] not in (None, seen.frame.size)
                 progress.update()
     except KeyboardInterrupt:
@@ -152,7 +153,7 @@ def _pick(arguments: argparse.Namespace) -> int:
             fmt=fmt,
             names={path.name: str(path) for path in paths},
             box_size=arguments.box_size,
-            pixel_size=sizes.pop() if len(sizes) == 1 else None,
+            pixel_size=one_pixel_size(sizes),
         )
         count = f"{sum(map(len, picks.values()))} picks on {len(picks)} micrographs"
         print(f"{output}: {count}, with a score of at least {threshold:.4g}")

@@ -110,7 +110,8 @@ def _suggest(arguments: argparse.Namespace) -> int:
     paths = {path.name: path for path in list_micrographs(*sources)}
     if arguments.labelled is not None:
         shapes = shapes_of(read_headers(paths.values()))
-        known = match_names(list(paths), read_picks(arguments.labelled, shapes=shapes)).matched
+        held = read_picks(arguments.labelled, shapes=shapes, micrographs=paths)
+        known = match_names(paths, held).matched
         paths = {name: path for name, path in paths.items() if name not in set(known.values())}
         if not paths:
             raise InputError(f"{arguments.labelled}: every micrograph is labelled already.")

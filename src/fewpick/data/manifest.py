@@ -17,7 +17,7 @@ from fewpick.coordinates.picks import NoParticles, Picks, Points
 from fewpick.coordinates.star import check_names
 from fewpick.data.orientation import measure_orientation
 from fewpick.errors import InputError
-from fewpick.geometry import particle_radius
+from fewpick.geometry import fitting_radius
 from fewpick.micrographs import Header, shapes_of
 
 logger = logging.getLogger(__name__)
@@ -72,14 +72,15 @@ def build_manifest(
     pixel_sizes = {
         name: spec.get("pixel_size") or header.pixel_size for name, header in headers.items()
     }
-    radii = _radii(spec, headers, pixel_sizes, paths)
+    radii = _radii(spec, headers, paths)
     points, picks = {}, {}
     if spec.get("coordinates"):
         try:
             picks = read_in_frame(
                 spec["coordinates"],
                 shapes_of(micrographs),
-                left_out=[path.name for path in left_out],
+                left_out=list(left_out),
+                paths=paths,
                 fmt=spec.get("format"),
                 y_axis=spec.get("y_axis", "down"),
                 scale=spec.get("scale", 1.0),
@@ -142,28 +143,21 @@ def _tell_left_out(left_out: Mapping[Path, str], n_good: int) -> None:
 def _radii(
     spec: Mapping[str, Any],
     headers: Mapping[str, Header],
-    pixel_sizes: Mapping[str, float | None],
     paths: Mapping[str, Path],
 ) -> dict[str, float]:
     """Particle radius of each micrograph, px."""
     radii = {}
     for name, header in headers.items():
         try:
-            radii[name] = particle_radius(spec, pixel_sizes[name])
+            radii[name] = fitting_radius(
+                spec,
+                header.ny,
+                header.nx,
+                pixel_size=spec.get("pixel_size"),
+                header=header.pixel_size,
+            )
         except InputError as error:
             raise InputError(f"{paths[name]}: {error}") from None
-        if radii[name] < 1:
-            raise InputError(
-                f"{paths[name]}: a particle of radius {radii[name]:g} px is smaller than a pixel. "
-                "Correct particle_radius, which counts px, or particle_diameter_angstrom."
-            )
-        if 2 * radii[name] > min(header.ny, header.nx):
-            raise InputError(
-                f"{paths[name]}: a particle of radius {radii[name]:g} px does not fit into "
-                f"{header.nx} x {header.ny} px. Correct particle_radius, which counts px of the "
-                "original micrograph, or particle_diameter_angstrom and pixel_size; or remove the "
-                "file."
-            )
     return radii
 
 

@@ -40,8 +40,9 @@ def read_external(
     InputError : files that cannot be read, or that match no micrograph
     """
     sizes = {row["micrograph"]: (row["ny"], row["nx"]) for row in manifest.to_dict("records")}
-    picks = read_picks(source, fmt=fmt, shapes=sizes, scale=scale)
-    match = match_names(list(sizes), picks)
+    micrographs = dict(zip(manifest["micrograph"], manifest["path"], strict=True))
+    picks = read_picks(source, fmt=fmt, shapes=sizes, micrographs=micrographs, scale=scale)
+    match = match_names(micrographs, picks)
     if match.unmatched_keys:
         logger.warning("%s: %s", source, match.summary())
     parts = [pd.DataFrame(columns=["micrograph", "x", "y", "score"])]

@@ -20,7 +20,7 @@ from fewpick.coordinates.picks import Points
 from fewpick.data.orientation import measure_orientation
 from fewpick.data.particle_size import measure_radius, neighbour_distance
 from fewpick.errors import InputError
-from fewpick.geometry import frame_for
+from fewpick.geometry import believable, fitting_radius, frame_for, one_pixel_size
 from fewpick.micrographs import list_micrographs, read_headers, shapes_of
 
 # Formats that hold the particle's diameter; a box is drawn larger than the particle.
@@ -111,22 +111,39 @@ def look(
     warnings: list[str] = []
     headers = read_headers(list_micrographs(micrographs))
     paths, shapes = {path.name: path for path in headers}, shapes_of(headers)
-    sizes = {header.pixel_size for header in headers.values()}
-    if pixel_size is None and len(sizes) == 1:
-        (pixel_size,) = sizes
-    if pixel_size is None and len(sizes) > 1:
-        warnings.append("The headers give several pixel sizes; the particle size is in pixels.")
-    if radius is None and diameter_angstrom is not None:
-        if pixel_size is None:
-            raise InputError(
-                f"{micrographs}: a diameter in angstrom needs a pixel size, and the files give "
-                "none. Give --pixel-size."
+    held = pixel_size or one_pixel_size(header.pixel_size for header in headers.values())
+    said = next((header.pixel_size for header in headers.values() if header.pixel_size), None)
+    if held is None and said is not None:
+        if not believable(said):
+            warnings.append(
+                f"The headers say {said:g} angstrom per pixel, which no micrograph of particles "
+                "has; it is not used. Pass --pixel-size."
             )
-        radius = diameter_angstrom / 2 / pixel_size
+        else:
+            warnings.append("The headers give several pixel sizes; the particle size is in pixels.")
+    size: dict[str, float] = {}
+    if radius is not None:
+        size = {"particle_radius": radius}
+    elif diameter_angstrom is not None:
+        size = {"particle_diameter_angstrom": diameter_angstrom}
+        if held is None and (said is None or believable(said)):
+            raise InputError(
+                f"{micrographs}: a diameter in angstrom needs one pixel size, and the files give "
+                f"{'none' if said is None else 'several'}. Pass --pixel-size."
+            )
+    if size:
+        for path, header in headers.items():
+            try:
+                radius = fitting_radius(
+                    size, header.ny, header.nx, pixel_size=held, header=header.pixel_size
+                )
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+    pixel_size = held
 
     def points_for(y_axis: str) -> dict[Path, Points]:
-        held = read_in_frame(coordinates, shapes, fmt=fmt, y_axis=y_axis, scale=scale)
-        return {paths[name]: picks.xy for name, picks in held.items()}
+        read = read_in_frame(coordinates, shapes, fmt=fmt, y_axis=y_axis, scale=scale, paths=paths)
+        return {paths[name]: picks.xy for name, picks in read.items()}
 
     points = points_for("down")
     beside = {

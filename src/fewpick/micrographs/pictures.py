@@ -108,7 +108,9 @@ def _read_tiff(path: Path) -> Array:
         if samples > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
             data = np.moveaxis(data, 0, -1)
         if photometric == PHOTOMETRIC.MINISWHITE:
-            logger.warning("%s: stored as a negative (0 is white); values are used as stored.", path)
+            logger.warning(
+                "%s: stored as a negative (0 is white); values are used as stored.", path
+            )
         tag = page.tags.get(ORIENTATION)
         _doubt_orientation(path, UPRIGHT if tag is None else int(tag.value))
         if np.iscomplexobj(data):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fewpick.coordinates import Picks, read_picks, write_picks
-from fewpick.geometry import particle_radii
+from fewpick.geometry import one_pixel_size, particle_radii
 
 
 def export_picks(
@@ -33,7 +33,7 @@ def export_picks(
         `autopick.star`; with several data sets, one folder each inside it
     """
     picks: dict[str, Picks] = {}
-    sizes: set[float] = set()
+    sizes: list[float] = []
     for dataset, manifest in manifests.items():
         by_name = dict(iter(chosen[chosen["dataset"] == dataset].groupby("micrograph")))
         paths = dict(zip(manifest["micrograph"], manifest["path"], strict=True))
@@ -44,9 +44,8 @@ def export_picks(
         where = folder / dataset if len(manifests) > 1 else folder
         write_picks(where, held, fmt="star", names=paths)
         picks |= {paths[name]: found for name, found in held.items()}
-        sizes |= set(manifest["pixel_size"].dropna())
-    pixel_size = sizes.pop() if len(sizes) == 1 else None
-    write_picks(star, picks, fmt="star", pixel_size=pixel_size)
+        sizes += manifest["pixel_size"].tolist()
+    write_picks(star, picks, fmt="star", pixel_size=one_pixel_size(sizes))
     write_picks(csv, picks, fmt="csv")
 
 

@@ -18,7 +18,7 @@ from fewpick.data.masks import valid_area
 from fewpick.data.preprocess import in_pixels, preprocess_micrograph
 from fewpick.errors import InputError
 from fewpick.evaluation.threshold_policy import dataset_threshold
-from fewpick.geometry import GRAIN, Frame, input_size, particle_radius
+from fewpick.geometry import GRAIN, Frame, fitting_radius, input_size, particle_radius
 from fewpick.micrographs import read_micrograph
 from fewpick.network.inference import find_peaks, predict
 from fewpick.network.model_file import GENERAL, general_path, load_model
@@ -197,13 +197,13 @@ class Picker:
         Raises
         ------
         InputError
-            If it cannot be read, or its particle size is not known.
+            If it cannot be read, or its particle size is not known or makes no sense.
         """
-        pixels, pixel_size = read_micrograph(path)
-        pixel_size = self._pixel_size or pixel_size
+        pixels, header = read_micrograph(path)
+        pixel_size = self._pixel_size or header
         ny, nx = pixels.shape
         particle = self.particle and self.particle.as_in(max(ny, nx), pixel_size)
-        radius = self._radius(path, max(ny, nx), pixel_size)
+        radius = self._radius(path, ny, nx, header)
         try:
             size = self._size_of(ny, nx, radius)
         except InputError as error:
@@ -287,23 +287,24 @@ class Picker:
             return size
         return input_size(ny, nx, 2 * radius, trained[0])
 
-    def _radius(self, path: Path, longest: int, pixel_size: float | None) -> float:
+    def _radius(self, path: Path, ny: int, nx: int, header: float | None) -> float:
         """Particle radius in px of the micrograph.
 
         What the caller gave counts first; then the size of the training in angstrom, if both
         pixel sizes are known; else micrographs are taken to show as much as those of the training.
         """
-        given = {key: value for key, value in self._size.items() if value is not None}
-        if given:
-            try:
-                return particle_radius(given, pixel_size)
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from None
-        assert self.particle is not None
-        particle = self.particle.as_in(longest, pixel_size)
-        if particle.pixel_size and pixel_size:
-            return particle.radius * particle.pixel_size / pixel_size
-        return particle.radius * longest / particle.longest
+        size = {key: value for key, value in self._size.items() if value is not None}
+        if not size:
+            assert self.particle is not None
+            trained = self.particle.as_in(max(ny, nx), self._pixel_size or header)
+            if trained.pixel_size and (self._pixel_size or header):
+                size = {"particle_diameter_angstrom": 2 * trained.radius * trained.pixel_size}
+            else:
+                size = {"particle_radius": trained.radius * max(ny, nx) / trained.longest}
+        try:
+            return fitting_radius(size, ny, nx, pixel_size=self._pixel_size, header=header)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
 
 
 def is_model(path: str | Path) -> bool:

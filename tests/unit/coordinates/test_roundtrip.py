@@ -26,9 +26,9 @@ TARGETS = [
 ONE_TABLE = {("star", "picks.star"), ("csv", "picks.csv"), ("topaz", "picks.txt")}
 
 STEMS = st.text("abcXYZ019._-", min_size=1, max_size=12).map(lambda name: f"m{name}e")
-POINTS = st.lists(
-    st.tuples(st.floats(0, 12000), st.floats(0, 12000), st.floats(-1e4, 1e4)), max_size=8
-)
+# RELION marks picks without a score by -999.
+SCORES = st.floats(-1e4, 1e4).filter(lambda score: abs(score + 999) > 1e-5)
+POINTS = st.lists(st.tuples(st.floats(0, 12000), st.floats(0, 12000), SCORES), max_size=8)
 
 
 @st.composite
