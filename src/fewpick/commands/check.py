@@ -173,7 +173,9 @@ def _check_dataset(
         said += f", {len(annotation.areas)} areas marked in full, {len(annotation.negatives)} "
         said += f"places that are no particle (annotation: {spec['annotation']})"
     print(said)
-    print(f"  frame of the coordinates: {manifest['orientation'].iloc[0]}")
+    own = manifest["own_orientation"].value_counts()
+    each = ", ".join(f"{count} {verdict}" for verdict, count in own.items())
+    print(f"  frame of the coordinates: {manifest['orientation'].iloc[0]} (micrographs: {each})")
     return annotation, points
 
 

@@ -15,10 +15,12 @@ from fewpick.annotation.annotate import FULL
 from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import NoParticles, Picks, Points
 from fewpick.coordinates.star import check_names
-from fewpick.data.orientation import measure_orientation
+from fewpick.data.each_orientation import UNCLEAR
+from fewpick.data.orientation import Orientation, measure_orientation
 from fewpick.errors import InputError
-from fewpick.geometry import fitting_radius
+from fewpick.geometry import believable, fitting_radius
 from fewpick.micrographs import Header, shapes_of
+from fewpick.micrographs.listing import shown
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ SAME_PARTICLE = 0.5  # particle radii; no two particles lie that near
 PIXEL_SIZE_TOLERANCE = 0.05  # calibrations differ by less
 UNSET = 1.0  # angstrom, what programs write in place of a pixel size
 FEW_MARKS = 100  # clicks below which images that show no particle at them are no news
+NAMED = 8  # micrographs named in a message
 REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
 
 
@@ -53,7 +56,8 @@ def build_manifest(
     manifest : DataFrame
         One row per micrograph: micrograph, path, ny, nx (px), pixel_size (Angstrom, NaN when
         unknown), annotated ("true" or "false"), n_particles; and, the same in each row, orientation
-        (the verdict) and left_out (number of micrographs).
+        (the verdict on all) and left_out (number of micrographs); own_orientation is that of the
+        micrograph.
     coordinates : DataFrame
         micrograph, x, y (px, internal frame).
 
@@ -102,7 +106,10 @@ def build_manifest(
             "pixel_size": [size or np.nan for size in pixel_sizes.values()],
             "annotated": ["true" if name in points else "false" for name in headers],
             "n_particles": [len(points.get(name, ())) for name in headers],
-            "orientation": orientation,
+            "orientation": orientation.verdict,
+            "own_orientation": [
+                _own(orientation, paths[name], points.get(name)) for name in headers
+            ],
             "left_out": len(left_out),
         }
     )
@@ -116,6 +123,13 @@ def build_manifest(
         }
     )
     return manifest, coordinates
+
+
+def _own(orientation: Orientation, path: Path, xy: Points | None) -> str:
+    """What one micrograph says of the frame."""
+    if path in orientation.each:
+        return orientation.each[path].verdict
+    return "not looked at" if xy is not None and len(xy) else "no points"
 
 
 def left_out_table(left_out: Mapping[Path, str]) -> pd.DataFrame:
@@ -187,23 +201,36 @@ def _doubt_pixel_sizes(
     """Warn where headers, coordinates and configuration contradict each other."""
     known = {name: header.pixel_size for name, header in headers.items() if header.pixel_size}
     declared = spec.get("pixel_size")
+    others = {}
     for name, held in picks.items():
         size, said = declared or known.get(name), held.pixel_size
         if size and said and not _alike(size, said):
-            logger.warning(
-                "%s: says %.4g angstrom per pixel for %s, which has %.4g. Were the points picked "
-                "on images of another size (set scale), or is the header wrong (set pixel_size)?",
-                *(spec["coordinates"], said, name, size),
-            )
-            break
+            others[name] = said, size
+    if others:
+        name, (said, size) = next(iter(others.items()))
+        logger.warning(
+            "%s: says %.4g angstrom per pixel for %s, which has %.4g (so for %d of %d: %s). Were "
+            "the points picked on images of another size (set scale), or is the header wrong (set "
+            "pixel_size)?",
+            *(spec["coordinates"], said, name, size, len(others), len(picks), shown(others)),
+        )
     if declared or not known:
         return
-    least, most = (choose(known, key=lambda name: known[name]) for choose in (min, max))
-    if spec.get("particle_radius") and not _alike(known[least], known[most]):
+    if absurd := [name for name, size in known.items() if not believable(size)]:
+        logger.warning(
+            "%s: the header says %.4g angstrom per pixel, which no micrograph of particles has (so "
+            "in %d micrographs). Set pixel_size.",
+            *(paths[absurd[0]], known[absurd[0]], len(absurd)),
+        )
+    usual = float(np.median(list(known.values())))
+    odd = [name for name, size in known.items() if not _alike(size, usual)]
+    if spec.get("particle_radius") and odd and not absurd:
         logger.warning(
             "%s: pixel sizes go from %.4g to %.4g angstrom, and particle_radius is the same number "
-            "of px for all. Give particle_diameter_angstrom, or pixel_size if headers are wrong.",
-            *(paths[most], known[least], known[most]),
+            "of px for all. %d of %d differ from the others: %s. Give particle_diameter_angstrom, "
+            "or pixel_size if headers are wrong.",
+            *(paths[odd[0]], min(known.values()), max(known.values()), len(odd), len(known)),
+            shown(odd, NAMED),
         )
     unset = [name for name, size in known.items() if size == UNSET]
     if unset and spec.get("particle_diameter_angstrom"):
@@ -222,14 +249,13 @@ def _check_orientation(
     spec: Mapping[str, Any],
     points: Mapping[Path, Points],
     radii: Mapping[str, float],
-) -> str:
-    """Return the verdict on the frame, having warned of a doubtful and refused a wrong one."""
+) -> Orientation:
+    """Return the verdicts on the frame, having warned of doubtful ones and refused a wrong one."""
     if not any(map(len, points.values())):
-        return "unclear"
-    first = next(path.name for path, xy in points.items() if len(xy))
-    found = measure_orientation(points, radii[first])
+        return Orientation(UNCLEAR, {}, 0, 0)
+    found = measure_orientation(points, {path: radii[path.name] for path in points})
     logger.info("orientation: %s", found.summary())
-    if found.verdict == "flip_y suspected" and found.evidence["flip_y"] >= REFUSED:
+    if found.verdict == "flip_y suspected" and found.evidence.get("flip_y", 0) >= REFUSED:
         declared = spec.get("y_axis", "down")
         right = "up" if declared == "down" else "down"
         raise InputError(
@@ -243,20 +269,13 @@ def _check_orientation(
             spec["coordinates"],
             found.summary(),
         )
-    elif found.verdict == "unclear":
-        # A few marks show little, which is no news.
-        few = spec.get("annotation", FULL) != FULL and found.n_particles < FEW_MARKS
-        logger.log(
-            logging.INFO if few else logging.WARNING,
+    elif found.verdict == UNCLEAR:
+        logger.warning(
             "%s: the images show no particle at the points: %s. With more than a few hundred "
             "particles this hints at another scale or at other micrographs.",
             spec["coordinates"],
             found.summary(),
         )
-    if found.inverted:
-        logger.warning(
-            "%s: the particles have the opposite contrast of those of other micrographs (so on %d "
-            "of the %d that were looked at). Invert the micrograph, or leave it out.",
-            *(found.inverted[0], len(found.inverted), found.n_micrographs),
-        )
-    return found.verdict
+    for line in found.warnings():
+        logger.warning("%s", line)
+    return found

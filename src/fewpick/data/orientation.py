@@ -1,17 +1,21 @@
-"""Test whether coordinates fit the images, or rather a flipped, transposed or shifted one.
+"""Do the coordinates fit the images, or an image flipped, transposed, scaled or shifted to them?
 
 Averaging the image patches at the true centres leaves the average particle, bright, dark or
 ring-shaped; in any other frame it leaves noise. So the evidence for a frame is the energy of that
 average within a particle radius of the centres, divided by the 99th percentile of its energy at
 arbitrary offsets. On real data a wrong frame stays below 2 whatever the number of particles; the
 right one grows with it, from 3 to 17 for 50 particles to hundreds for a whole data set.
+
+Together, a minority of micrographs in another frame only weakens the evidence. So each micrograph
+is judged as well (`fewpick.data.each_orientation`), by the average particle of all.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +23,21 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from fewpick.coordinates.picks import Points
+from fewpick.data import each_orientation
+from fewpick.data.each_orientation import OK, UNCLEAR, Judged
 from fewpick.micrographs import Image32, read_micrograph
+from fewpick.micrographs.listing import shown
 
 logger = logging.getLogger(__name__)
 
-SAMPLED = 8  # micrographs looked at
+SAMPLED = 100  # micrographs looked at
 FEWEST = 10  # particles below which nothing is concluded
 CLEAR = 4.0  # evidence that noise does not reach
-OPPOSITE = -0.7  # correlation with the other micrographs below which contrast is inverted
 MARGIN = 3.0  # factor by which another frame must beat the declared one
+NEARLY_ALL = 4.0  # micrographs in another frame for each in the declared one, if that is wrong
+NAMED = 8  # micrographs named in a message
 BINNED_RADIUS = 6.0  # px of the particle radius after binning
+FFT_COST = 20  # sums per pixel that an FFT takes as long as
 NEAR, SHIFTS, WINDOW = 0.5, 4.0, 10.0  # offsets in radii: same place, searched, null
 
 # Where a point (x, y) given in a frame lies in the image; n is the image's (nx, ny).
@@ -51,38 +60,83 @@ class Orientation:
     Attributes
     ----------
     verdict : str
-        "ok", "unclear", "<frame> suspected" or "shift by ... suspected".
+        "ok", "unclear", "<frame> suspected", "shift by ... suspected" or "scale by ... suspected";
+        "... suspected in k of n micrographs" where only some are in another frame.
     evidence : dict
         Energy of the average patch per frame, relative to what noise may have.
-    inverted : tuple of paths
-        Micrographs whose particles have the opposite contrast of those of the others.
+    n_micrographs, n_particles : int
+        Looked at.
+    each : dict
+        Micrograph to what it says by itself.
     """
 
     verdict: str
     evidence: dict[str, float]
     n_micrographs: int
     n_particles: int
-    inverted: tuple[Path, ...] = ()
+    each: dict[Path, Judged] = field(default_factory=dict)
+
+    def odd(self) -> dict[str, list[Path]]:
+        """Micrographs that disagree with nearly all others, by what they say."""
+        usual = OK
+        if self.verdict.endswith(" suspected"):
+            usual = self.verdict.removesuffix(" suspected").split(" by ")[0]
+        found: dict[str, list[Path]] = {}
+        for path, judged in self.each.items():
+            if judged.kind not in (UNCLEAR, usual):
+                what = "that of the file" if judged.kind == OK else judged.verdict
+                found.setdefault(what, []).append(path)
+        return found
+
+    def warnings(self) -> list[str]:
+        """Say which micrographs disagree, a line for each thing that they say."""
+        lines = []
+        for what, paths in self.odd().items():
+            share = f"so on {len(paths)} of the {self.n_micrographs} that were looked at"
+            if len(paths) > 1:
+                share += f", {shown((path.name for path in paths), NAMED)}"
+            if what == each_orientation.INVERTED:
+                line = (
+                    f"the particles have the opposite contrast of those of other micrographs "
+                    f"({share}). Invert the micrograph, or leave it out."
+                )
+            elif what == each_orientation.NOTHING:
+                line = (
+                    "no particle shows at the points, where other micrographs have some "
+                    f"({share}). Check that these coordinates belong to the micrograph."
+                )
+            else:
+                judged = self.each[paths[0]]
+                line = (
+                    f"the points fit another frame than those of other micrographs: {what} "
+                    f"({share}; on the first, {abs(judged.evidence):.0f} standard deviations "
+                    f"against {max(judged.declared, 0):.0f}). Correct its coordinates, or leave "
+                    "it out."
+                )
+            lines.append(f"{paths[0]}: {line}")
+        return lines
 
     def summary(self) -> str:
         """Return the evidence on one line, the strongest first."""
         ranked = sorted(self.evidence.items(), key=lambda item: -item[1])
-        shown = ", ".join(f"{frame} {value:.1f}" for frame, value in ranked[:3])
+        text = ", ".join(f"{frame} {value:.1f}" for frame, value in ranked[:3])
         return (
             f"{self.verdict} (evidence on {self.n_micrographs} micrographs, "
-            f"{self.n_particles} particles: {shown or 'none'}; noise reaches 2)"
+            f"{self.n_particles} particles: {text or 'none'}; noise reaches 2)"
         )
 
 
-def measure_orientation(points: Mapping[Path, Points], radius: float) -> Orientation:
+def measure_orientation(
+    points: Mapping[Path, Points], radius: float | Mapping[Path, float]
+) -> Orientation:
     """Compare the declared frame with the seven other flips and transpositions, and with shifts.
 
     Parameters
     ----------
     points : dict
         Micrograph to its (n, 2) points x, y in the declared frame, px.
-    radius : float
-        Particle radius in px of the micrograph.
+    radius : float or dict
+        Particle radius in px of the micrograph, of all or of each.
     """
     peopled = sorted(path for path, xy in points.items() if len(xy))
     # Spread over the whole session: neighbours share their grid square.
@@ -90,46 +144,83 @@ def measure_orientation(points: Mapping[Path, Points], radius: float) -> Orienta
     sampled = [peopled[i * len(peopled) // count] for i in range(count)]
     n_particles = sum(len(points[path]) for path in sampled)
     if n_particles < FEWEST:
-        return Orientation("unclear", {}, len(sampled), n_particles)
+        return Orientation(UNCLEAR, {}, len(sampled), n_particles)
 
-    binning = max(1, int(radius / BINNED_RADIUS))
-    reach = int(np.ceil(WINDOW * radius / binning))
+    radii = {path: radius[path] if isinstance(radius, Mapping) else radius for path in sampled}
+    # All are binned so that their particles are about as large.
+    binnings = {path: max(1, int(held / BINNED_RADIUS)) for path, held in radii.items()}
+    binned_radius = float(np.median([radii[path] / binnings[path] for path in sampled]))
+    binning = float(np.median(list(binnings.values())))
+    reach = int(np.ceil(WINDOW * binned_radius))
     sums = {frame: np.zeros((2 * reach + 1, 2 * reach + 1)) for frame in FRAMES}
     counts = dict.fromkeys(FRAMES, 0)
-    declared: dict[Path, tuple[NDArray[np.float64], int]] = {}
+    flats: dict[Path, NDArray[np.float32]] = {}
     for path in sampled:
-        image = flatten(read_micrograph(path)[0], binning, radius / binning)
-        spectrum = fft.rfft2(image)
-        x, y = (points[path] / binning).T
+        image = flatten(read_micrograph(path)[0], binnings[path], radii[path] / binnings[path])
+        flats[path] = image.astype(np.float32)
+        few = len(points[path]) * sums["ok"].size < FFT_COST * image.size
+        spectrum = None if few else fft.rfft2(image)
+        x, y = (points[path] / binnings[path]).T
         ny, nx = image.shape
         for frame, place in FRAMES.items():
-            patch, count = _average_patch(image.shape, spectrum, *place(x, y, nx, ny), reach)
+            patch, count = average_patch(image, spectrum, *place(x, y, nx, ny), reach)
             sums[frame] += patch
             counts[frame] += count
-            if frame == "ok":
-                declared[path] = patch, count
-    found = _judge(sums, counts, radius / binning, binning, len(sampled), n_particles)
-    if found.verdict != "ok":
-        return found
-    return replace(found, inverted=_inverted(declared, sums["ok"], radius / binning))
+    together = _judge(sums, counts, binned_radius, binning, len(sampled), n_particles)
+    template = _template(sums, counts, binned_radius, together)
+    each = {
+        path: each_orientation.judge(
+            flats[path], points[path] / binnings[path], binned_radius, template, FRAMES
+        )
+        for path in sampled
+    }
+    each_orientation.compare(each)
+    return Orientation(
+        _overall(together, each),
+        together.evidence,
+        together.n_micrographs,
+        together.n_particles,
+        each,
+    )
 
 
-def _inverted(
-    patches: Mapping[Path, tuple[NDArray[np.float64], int]],
-    together: NDArray[np.float64],
+def _overall(together: Orientation, each: Mapping[Path, Judged]) -> str:
+    """The verdict on all: what nearly all say, or that some disagree."""
+    kinds = Counter(judged.kind for judged in each.values() if judged.moved)
+    if not kinds:
+        return together.verdict
+    kind, many = kinds.most_common(1)[0]
+    fine = sum(judged.kind == OK for judged in each.values())
+    if many > NEARLY_ALL * fine:
+        if together.verdict.startswith(kind):
+            return together.verdict
+        verdicts = Counter(judged.verdict for judged in each.values() if judged.kind == kind)
+        return f"{verdicts.most_common(1)[0][0]} suspected"
+    total = sum(kinds.values())
+    return f"{kind} suspected in {total} of {len(each)} micrographs"
+
+
+def _template(
+    sums: Mapping[str, NDArray[np.float64]],
+    counts: Mapping[str, int],
     radius: float,
-) -> tuple[Path, ...]:
-    """Micrographs whose average patch is clear, and the negative of that of the others."""
-    dx, dy, null, near = _offsets(together, radius)
-    particle = np.hypot(dx, dy) <= radius
-    found = []
-    for path, (patch, count) in patches.items():
-        energy, others = _energy(patch, count, radius), (together - patch)[particle]
-        clear = count >= FEWEST and energy[near].max() >= CLEAR * np.percentile(energy[null], 99)
-        likeness = (patch[particle] * others).sum() / np.linalg.norm(patch[particle])
-        if clear and likeness < OPPOSITE * np.linalg.norm(others):
-            found.append(path)
-    return tuple(found)
+    together: Orientation,
+) -> NDArray[np.float64] | None:
+    """The average particle, as far as its radial profile goes; None where it does not show."""
+    if max(together.evidence.values(), default=0.0) < CLEAR:
+        return None
+    best = max(
+        (frame for frame in together.evidence if frame in sums),
+        key=lambda frame: together.evidence[frame],
+    )
+    if together.evidence.get("shift", 0.0) <= together.evidence[best]:
+        patch = sums[best] / max(counts[best], 1)
+        return each_orientation.radial(patch, 0, 0, radius)
+    patch = sums["ok"] / max(counts["ok"], 1)
+    dx, dy, _, _ = _offsets(patch, radius)
+    energy = np.where(np.hypot(dx, dy) <= SHIFTS * radius, _energy(patch, 1, radius), 0)
+    at = np.unravel_index(np.argmax(energy), energy.shape)
+    return each_orientation.radial(patch, int(dx[at]), int(dy[at]), radius)
 
 
 def flatten(image: Image32, binning: int, radius: float) -> NDArray[np.float64]:
@@ -155,20 +246,30 @@ def flatten(image: Image32, binning: int, radius: float) -> NDArray[np.float64]:
     return flat - flat.mean()
 
 
-def _average_patch(
-    shape: tuple[int, int], spectrum: NDArray[np.complex128], x: Points, y: Points, reach: int
+def average_patch(
+    image: NDArray[np.float64],
+    spectrum: NDArray[np.complex128] | None,
+    x: Points,
+    y: Points,
+    reach: int,
 ) -> tuple[NDArray[np.float64], int]:
     """Return the sum of the image at offsets -reach to reach around the points, and their number.
 
-    All offsets at once: the cross-correlation of the image with the points, by FFT.
+    With the image's spectrum by FFT, all offsets at once: the cross-correlation of the image with
+    the points. Else point by point, which few points in a large image do faster.
     """
-    ny, nx = shape
+    ny, nx = image.shape
     columns, rows = np.rint(x).astype(int), np.rint(y).astype(int)
     inside = (columns >= 0) & (columns < nx) & (rows >= 0) & (rows < ny)
-    density = np.zeros(shape)
-    np.add.at(density, (rows[inside], columns[inside]), 1)
-    around = fft.irfft2(spectrum * np.conj(fft.rfft2(density)), s=shape)
     offsets = np.arange(-reach, reach + 1)
+    if spectrum is None:
+        total = np.zeros((len(offsets), len(offsets)))
+        for column, row in zip(columns[inside], rows[inside], strict=True):
+            total += image[np.ix_((row + offsets) % ny, (column + offsets) % nx)]
+        return total, int(inside.sum())
+    density = np.zeros(image.shape)
+    np.add.at(density, (rows[inside], columns[inside]), 1)
+    around = fft.irfft2(spectrum * np.conj(fft.rfft2(density)), s=image.shape)
     return around[np.ix_(offsets % ny, offsets % nx)], int(inside.sum())
 
 
@@ -196,7 +297,7 @@ def _judge(
     sums: dict[str, NDArray[np.float64]],
     counts: dict[str, int],
     radius: float,
-    binning: int,
+    binning: float,
     n_micrographs: int,
     n_particles: int,
 ) -> Orientation:
@@ -218,7 +319,7 @@ def _judge(
         searched = np.where(np.hypot(dx, dy) <= SHIFTS * radius, energy["ok"], 0) / noise
         at = np.unravel_index(np.argmax(searched), searched.shape)
         if searched[at] >= max(CLEAR, MARGIN * declared):
-            x, y = int(dx[at]) * binning, int(dy[at]) * binning
+            x, y = round(int(dx[at]) * binning), round(int(dy[at]) * binning)
             verdict = f"shift by x {x:+d}, y {y:+d} px suspected"
             evidence["shift"] = float(searched[at])
     return Orientation(verdict, evidence, n_micrographs, n_particles)

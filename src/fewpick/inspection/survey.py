@@ -22,6 +22,7 @@ from fewpick.data.particle_size import measure_radius, neighbour_distance
 from fewpick.errors import InputError
 from fewpick.geometry import believable, fitting_radius, frame_for, one_pixel_size
 from fewpick.micrographs import list_micrographs, read_headers, shapes_of
+from fewpick.micrographs.listing import shown
 
 # Formats that hold the particle's diameter; a box is drawn larger than the particle.
 SIZED = ("csv", "coco")
@@ -120,7 +121,13 @@ def look(
                 "has; it is not used. Pass --pixel-size."
             )
         else:
-            warnings.append("The headers give several pixel sizes; the particle size is in pixels.")
+            sizes = {path: header.pixel_size or math.nan for path, header in headers.items()}
+            usual = float(np.nanmedian(list(sizes.values())))
+            odd = [path.name for path, size in sizes.items() if not abs(size / usual - 1) < 1e-3]
+            warnings.append(
+                f"The headers give several pixel sizes, {usual:.4g} angstrom and others on "
+                f"{shown(odd, 8)}; the particle size is in pixels."
+            )
     size: dict[str, float] = {}
     if radius is not None:
         size = {"particle_radius": radius}
@@ -171,7 +178,8 @@ def look(
         y_axis, points = "up", points_for("up")
         guess = told or measure_radius(points) or guess
         found = measure_orientation(points, guess)
-    if found.verdict != "ok":
+    warnings += found.warnings()
+    if found.verdict != "ok" and not found.warnings():
         warnings.append(
             f"The images do not confirm where the points lie ({found.verdict}). Check y_axis and "
             "that micrographs and coordinates belong together; look at a few."

@@ -55,7 +55,7 @@ def test_columns_and_the_three_kinds_of_micrograph(micrographs: list[Path]) -> N
     manifest, coordinates = build(micrographs, {"a.mrc": [[1, 2], [30.5, 40]], "b.mrc": []})
     assert manifest.columns.to_list() == [
         "micrograph", "path", "ny", "nx", "pixel_size", "annotated", "n_particles", "orientation",
-        "left_out",
+        "own_orientation", "left_out",
     ]  # fmt: skip
     assert manifest["micrograph"].to_list() == ["a.mrc", "b.mrc", "c.mrc"]
     assert manifest["path"].to_list() == [str(path) for path in micrographs]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from scipy import signal
+from scipy import fft, signal
 
+from fewpick.data import orientation
 from fewpick.data.manifest import build_manifest
 from fewpick.data.orientation import FRAMES, measure_orientation
 from fewpick.errors import InputError
@@ -141,9 +143,146 @@ def test_few_or_no_particles_are_unclear(tmp_path: Path) -> None:
         assert measure_orientation(held, RADIUS).verdict == "unclear"
 
 
-def test_at_most_eight_micrographs_are_read(tmp_path: Path) -> None:
+def test_so_many_micrographs_are_read_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     points = simulate(tmp_path, np.random.default_rng(10), n_micrographs=10, n_particles=10)
+    assert measure_orientation(points, RADIUS).n_micrographs == 10
+    monkeypatch.setattr(orientation, "SAMPLED", 8)
     assert measure_orientation(points, RADIUS).n_micrographs == 8
+
+
+# --------------------------------------------------------- one micrograph among the others
+
+MOVED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    **{
+        frame: partial(lambda place, xy: np.column_stack(place(xy[:, 0], xy[:, 1])), place)
+        for frame, place in STORED.items()
+        if frame != "ok"
+    },
+    "scale by 2": lambda xy: xy / 2,
+    "scale by 0.5": lambda xy: xy * 2,
+    "scale by 1.4": lambda xy: xy / 1.4,
+    "shift": lambda xy: xy - 14,
+}
+
+
+@pytest.mark.parametrize(("kind", "many"), [("dark", 1), ("ring", 3)])
+@pytest.mark.parametrize("what", MOVED)
+def test_micrographs_in_another_frame_are_named(
+    tmp_path: Path, what: str, many: int, kind: str
+) -> None:
+    points = simulate(
+        tmp_path, np.random.default_rng(20), kind=kind, n_micrographs=6, n_particles=40, noise=1.5
+    )
+    wrong = sorted(points)[:many]
+    for path in wrong:
+        points[path] = MOVED[what](points[path])
+    found = measure_orientation(points, RADIUS)
+    name = what.split(" by ")[0]
+    assert found.verdict == f"{name} suspected in {many} of 6 micrographs"
+    assert [path for path, judged in found.each.items() if judged.kind == name] == wrong
+    assert {judged.kind for path, judged in found.each.items() if path not in wrong} == {"ok"}
+    if "scale" in what:
+        factors = [float(found.each[path].verdict.split()[-1]) for path in wrong]
+        np.testing.assert_allclose(factors, float(what.split()[-1]), rtol=0.02)
+    (line,) = found.warnings()
+    assert line.startswith(f"{wrong[0]}: the points fit another frame than those of other")
+    assert all(path.name in line for path in wrong)
+
+
+def test_the_majority_upside_down_is_not_ok_either(tmp_path: Path) -> None:
+    points = simulate(tmp_path, np.random.default_rng(21), n_micrographs=8, n_particles=30)
+    flipped = stored_as("flip_y", points)
+    for many in (0, 1, 5, 7, 8):
+        mixed = points | {path: flipped[path] for path in sorted(points)[:many]}
+        found = measure_orientation(mixed, RADIUS)
+        kinds = [judged.kind for judged in found.each.values()]
+        assert kinds == ["flip_y"] * many + ["ok"] * (8 - many)
+        if many == 0:
+            assert found.verdict == "ok"
+        elif many < 7:
+            assert found.verdict == f"flip_y suspected in {many} of 8 micrographs"
+        else:
+            assert found.verdict == "flip_y suspected"
+        names = "".join(found.warnings())
+        odd = sorted(points)[7:] if many == 7 else sorted(points)[: many % 8]
+        assert [path for path in sorted(points) if path.name in names] == odd
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, 1.37])
+def test_all_at_another_scale(tmp_path: Path, factor: float) -> None:
+    points = simulate(tmp_path, np.random.default_rng(22), n_micrographs=4, noise=1.0)
+    scaled = {path: xy / factor for path, xy in points.items()}
+    verdict = measure_orientation(scaled, RADIUS).verdict
+    assert verdict.startswith("scale by ")
+    assert verdict.endswith(" suspected")
+    np.testing.assert_allclose(float(verdict.split()[2]), factor, rtol=0.02)
+
+
+def test_inverted_contrast_and_points_of_another_micrograph(tmp_path: Path) -> None:
+    points = simulate(tmp_path, np.random.default_rng(23), n_micrographs=6, noise=1.0)
+    first, second, third, *_ = sorted(points)
+    tifffile.imwrite(first, -tifffile.imread(first))
+    points[second], points[third] = points[third], points[second]
+    found = measure_orientation(points, RADIUS)
+    assert [judged.kind for judged in found.each.values()] == [
+        "opposite contrast", "no particle", "no particle", "ok", "ok", "ok",
+    ]  # fmt: skip
+    lines = found.warnings()
+    assert lines[0].startswith(f"{first}: the particles have the opposite contrast")
+    assert lines[1].startswith(f"{second}: no particle shows at the points")
+    assert third.name in lines[1]
+
+
+def test_weak_and_sparse_micrographs_accuse_nobody(tmp_path: Path) -> None:
+    for n_particles, noise in ((3, 1.0), (6, 3.0), (15, 6.0), (60, 8.0)):
+        points = simulate(
+            tmp_path,
+            np.random.default_rng(24),
+            n_micrographs=12,
+            n_particles=n_particles,
+            noise=noise,
+        )
+        found = measure_orientation(points, RADIUS)
+        assert found.warnings() == []
+        assert "suspected" not in found.verdict
+
+
+def test_each_micrograph_has_its_own_radius(tmp_path: Path) -> None:
+    points = simulate(tmp_path, np.random.default_rng(25), n_micrographs=4)
+    small = sorted(points)[0]
+    tifffile.imwrite(small, np.ascontiguousarray(tifffile.imread(small)[::2, ::2]))
+    points[small] = points[small] / 2
+    radii = {path: RADIUS / 2 if path == small else RADIUS for path in points}
+    found = measure_orientation(points, radii)
+    assert [judged.kind for judged in found.each.values()] == ["ok"] * 4
+
+
+def test_the_manifest_holds_what_each_micrograph_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    points = simulate(tmp_path, np.random.default_rng(26), n_micrographs=5)
+    wrong = sorted(points)[1]
+    points[wrong][:, 1] = NY - 1 - points[wrong][:, 1]
+    stored = {path.name: xy.tolist() for path, xy in sorted(points.items())[:4]}
+    (tmp_path / "c.json").write_text(json.dumps(stored))
+    spec = {"coordinates": tmp_path / "c.json", "particle_radius": RADIUS}
+    manifest, _ = build_manifest(spec, read_headers(sorted(points)))
+    assert manifest["own_orientation"].tolist() == ["ok", "flip_y", "ok", "ok", "no points"]
+    assert manifest["orientation"].eq("flip_y suspected in 1 of 4 micrographs").all()
+    assert f"{wrong}: the points fit another frame" in caplog.text
+
+
+def test_points_are_summed_alike_with_and_without_fft() -> None:
+    rng = np.random.default_rng(27)
+    image = rng.normal(size=(70, 90))
+    x, y = rng.uniform(-5, 95, 40), rng.uniform(-5, 75, 40)
+    direct, n = orientation.average_patch(image, None, x, y, 9)
+    by_fft, m = orientation.average_patch(image, fft.rfft2(image), x, y, 9)
+    assert n == m == int(((np.rint(x) >= 0) & (np.rint(x) < 90) & (np.rint(y) >= 0)
+                          & (np.rint(y) < 70)).sum())  # fmt: skip
+    np.testing.assert_allclose(direct, by_fft, atol=1e-9)
 
 
 @pytest.mark.parametrize(("declared", "right"), [("down", "up"), ("up", "down")])
