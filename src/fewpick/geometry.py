@@ -183,7 +183,7 @@ def believable(pixel_size: float) -> bool:
 
 
 def one_pixel_size(sizes: Iterable[float | None]) -> float | None:
-    """The pixel size that all share but for rounding, angstrom; None where one lacks or differs.
+    """Find the pixel size that all share but for rounding, angstrom, or None.
 
     Headers keep the size of the image in 32 bits, so that pixel sizes differ in the last digits
     between images of different sizes.

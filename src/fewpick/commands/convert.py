@@ -8,10 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fewpick.commands.shared import add_force, add_relion
 from fewpick.coordinates import FORMATS, Picks, read_picks, write_picks
 from fewpick.coordinates.frame import read_in_frame
 from fewpick.errors import InputError
-from fewpick.micrographs import list_micrographs, read_headers, shapes_of
+from fewpick.external.relion_list import named_as_in, read_relion_list
+from fewpick.geometry import one_pixel_size
+from fewpick.micrographs import Header, list_micrographs, read_headers, shapes_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,13 +22,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        picks = _read(arguments)
+        picks, pixel_size = _read(arguments)
+        optics = None
+        if arguments.relion is not None:
+            optics = read_relion_list(arguments.relion)
+            picks = named_as_in(optics, picks)
         write_picks(
             arguments.output,
             picks,
             fmt=arguments.to,
+            overwrite=arguments.force,
             box_size=arguments.box_size,
-            pixel_size=arguments.pixel_size,
+            pixel_size=arguments.pixel_size or pixel_size,
+            optics=optics,
         )
     except (InputError, OSError) as error:
         print(f"fewpick convert: {error}", file=sys.stderr)
@@ -69,19 +78,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pixel-size", type=float, metavar="ANGSTROM", help="for the optics table of STAR"
     )
+    add_relion(parser)
+    add_force(parser)
     return parser
 
 
-def _read(arguments: argparse.Namespace) -> Mapping[str, Picks]:
+def _read(arguments: argparse.Namespace) -> tuple[Mapping[str, Picks], float | None]:
+    """Read picks, and the pixel size of the micrographs in angstrom, where they are given."""
     if arguments.micrographs is None and arguments.flip_y:
         raise InputError("--flip-y needs the image heights. Give --micrographs FOLDER.")
-    headers = None
+    headers: dict[Path, Header] = {}
     if arguments.micrographs is not None:
         headers = read_headers(list_micrographs(*arguments.micrographs))
     together: dict[str, Picks] = {}
     origin: dict[str, Path] = {}
     for path in arguments.input:
-        if headers is None:
+        if not headers:
             held = read_picks(path, fmt=arguments.from_, scale=arguments.scale)
         else:
             held = read_in_frame(
@@ -90,7 +102,7 @@ def _read(arguments: argparse.Namespace) -> Mapping[str, Picks]:
                 fmt=arguments.from_,
                 y_axis="up" if arguments.flip_y else "down",
                 scale=arguments.scale,
-                paths={path.name: path for path in headers},
+                paths={micrograph.name: micrograph for micrograph in headers},
             )
         for name in held:
             if name in origin:
@@ -99,7 +111,7 @@ def _read(arguments: argparse.Namespace) -> Mapping[str, Picks]:
                 )
             origin[name] = path
         together |= held
-    return together
+    return together, one_pixel_size(header.pixel_size for header in headers.values())
 
 
 if __name__ == "__main__":

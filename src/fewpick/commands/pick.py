@@ -8,7 +8,9 @@ from pathlib import Path
 
 from fewpick.commands.shared import (
     add_device,
+    add_force,
     add_model_size,
+    add_relion,
     check_writable,
     model_size,
     positive,
@@ -89,13 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--adapt", action="store_true", help=told)
     add_model_size(parser)
     add_device(parser)
+    add_relion(parser)
+    add_force(parser)
     return parser
 
 
 def _pick(arguments: argparse.Namespace) -> int:
     # Late, since they take seconds that --help and mistyped arguments need not wait for.
-    from fewpick.coordinates import Picks, writable_format, write_picks
+    from fewpick.coordinates import Picks, output_files, writable_format, write_picks
+    from fewpick.coordinates.layout import refuse_existing
     from fewpick.coordinates.star import check_names
+    from fewpick.external.relion_list import read_relion_list, relion_names
     from fewpick.figures.overlays import draw_circles
     from fewpick.figures.palette import FOUND
     from fewpick.geometry import one_pixel_size
@@ -111,8 +117,18 @@ def _pick(arguments: argparse.Namespace) -> int:
     if arguments.overlay is not None:
         check_writable(arguments.overlay)
     paths = list_micrographs(*arguments.micrographs)
-    if fmt == "star":
+    optics = None if arguments.relion is None else read_relion_list(arguments.relion)
+    # What each micrograph is called where picks are written.
+    keys = {path.name: path.name for path in paths}
+    names = {path.name: str(path) for path in paths}
+    if optics is not None:
+        keys = relion_names(optics, {path.name: path for path in paths})
+        names = {key: key for key in keys.values()}
+    elif fmt == "star":
         check_names(paths)
+    files = output_files(output, keys.values(), fmt=fmt, optics=optics)
+    if not arguments.force:
+        refuse_existing(files)
     picker = Picker(
         arguments.model,
         select_device(arguments.device),
@@ -137,7 +153,7 @@ def _pick(arguments: argparse.Namespace) -> int:
                         seen.radius,
                         arguments.overlay / f"{stem(path.name)}.png",
                     )
-                picks[path.name] = chosen
+                picks[keys[path.name]] = chosen
                 sizes.append(seen.pixel_size)
                 rescaled += picker.use["target_size"] not in (None, seen.frame.size)
                 progress.update()
@@ -151,7 +167,8 @@ def _pick(arguments: argparse.Namespace) -> int:
             output,
             picks,
             fmt=fmt,
-            names={path.name: str(path) for path in paths},
+            names=names,
+            optics=optics,
             box_size=arguments.box_size,
             pixel_size=one_pixel_size(sizes),
         )

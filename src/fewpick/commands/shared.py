@@ -51,6 +51,22 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path}: no permission to write to {folder}. Choose another place.")
 
 
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Add the option to write over files."""
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+
+
+def add_relion(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the micrographs of a RELION project."""
+    parser.add_argument(
+        "--relion",
+        type=Path,
+        metavar="STAR",
+        help="micrographs_ctf.star of the RELION project: micrographs are named as there, the "
+        "optics table is copied from it, and a folder OUT is laid out as that of a RELION job",
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add the option for the device."""
     parser.add_argument(

@@ -7,7 +7,7 @@ for cryoSPARC .cs, whose definition holds the flip.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from fewpick.coordinates import (
     star,
     topaz_table,
 )
+from fewpick.coordinates.layout import one_or_each, places, refuse_existing
 from fewpick.coordinates.names import Match, Micrographs, match_names
 from fewpick.coordinates.picks import Picks, make_picks
 from fewpick.coordinates.text import UTF16_MARKS
@@ -38,6 +39,7 @@ __all__ = [
     "detect_format",
     "make_picks",
     "match_names",
+    "output_files",
     "read_picks",
     "writable_format",
     "write_picks",
@@ -63,7 +65,9 @@ FORMATS: dict[str, Format] = {
     "coco": Format((".json",), coco.sniff, coco.read, None),
     "json": Format((".json",), json_points.sniff, json_points.read, json_points.write),
     "cbox": Format((".cbox",), cbox.sniff, cbox.read, cbox.write, ("box_size",)),
-    "star": Format((".star",), star.sniff, star.read, star.write, ("names", "pixel_size")),
+    "star": Format(
+        (".star",), star.sniff, star.read, star.write, ("names", "pixel_size", "optics")
+    ),
     "csv": Format((".csv",), csv_table.sniff, csv_table.read, csv_table.write, ("box_size",)),
     "topaz": Format((".txt",), topaz_table.sniff, topaz_table.read, topaz_table.write),
     "box": Format((".box",), box.sniff, box.read, box.write, ("box_size",)),
@@ -191,12 +195,38 @@ def writable_format(path: Path, fmt: str | None = None) -> str:
     return fmt
 
 
+def output_files(
+    path: str | Path,
+    keys: Iterable[str],
+    *,
+    fmt: str | None = None,
+    optics: star.Optics | None = None,
+) -> list[Path]:
+    """List the files that `write_picks` would write for some micrographs.
+
+    Raises
+    ------
+    InputError
+        When two micrographs would share a file, or one would lie outside `path`.
+    """
+    path, keys = Path(path), list(keys)
+    fmt = writable_format(path, fmt)
+    if fmt in ("topaz", "json") or (fmt in ("csv", "star") and path.suffix == f".{fmt}"):
+        return [path]
+    if fmt == "star":
+        return list(star.output_files(path, keys, optics).values())
+    if fmt == "csv":
+        return list(places(path, keys, ".csv").values())
+    return list(one_or_each(path, f".{fmt}", keys).values())
+
+
 def write_picks(
     path: str | Path,
     picks: Mapping[str, Picks],
     *,
     fmt: str | None = None,
     scale: float = 1.0,
+    overwrite: bool = True,
     **options: Any,
 ) -> None:
     """Write picks so that the programs of the field open them.
@@ -212,9 +242,12 @@ def write_picks(
         A key of `FORMATS`; by the suffix of `path` when left out.
     scale : float
         The reader's factor: coordinates are divided by it.
+    overwrite : bool
+        False refuses to write over a file, before anything is written.
     options
         `box_size` (px of the original frame: box, cbox, csv), `names` (name to write per
-        micrograph: star), `pixel_size` (Angstrom: star). Formats without room ignore them.
+        micrograph: star), `pixel_size` (Angstrom: star), `optics` (`star.Optics`: star). Formats
+        without room ignore them.
 
     Raises
     ------
@@ -226,6 +259,9 @@ def write_picks(
     assert form.write is not None
     if not (np.isfinite(scale) and scale > 0):
         raise InputError(f"{path}: scale is {scale:g}. Give a positive factor.")
+    files = output_files(path, picks, fmt=fmt, optics=options.get("optics"))
+    if not overwrite:
+        refuse_existing(files)
     if options.get("box_size") is not None:
         options["box_size"] /= scale
     form.write(

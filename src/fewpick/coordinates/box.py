@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from fewpick.atomic import atomic_path
+from fewpick.coordinates.layout import one_or_each
 from fewpick.coordinates.picks import Picks, make_picks
 from fewpick.coordinates.text import NUMBER, number, optional_number, read_text
 from fewpick.errors import InputError
-from fewpick.micrographs import stem
 
 NO_SCORE = "-3"  # EMAN1's own mark
 
@@ -67,7 +67,8 @@ def read(path: Path) -> dict[str, Picks]:
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
     """Write one file per micrograph; corners are whole pixels, as EMAN's are."""
-    for file, held in per_micrograph(path, ".box", picks):
+    for key, file in one_or_each(path, ".box", picks).items():
+        held = picks[key]
         size = even_size(file, held, box_size)
         lines = []
         for row, (x, y) in enumerate(held.xy - size / 2):
@@ -78,23 +79,6 @@ def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = No
             lines.append("\t".join(words) + "\n")
         with atomic_path(file) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
-
-
-def per_micrograph(path: Path, suffix: str, picks: Mapping[str, Picks]) -> list[tuple[Path, Picks]]:
-    """Return the file for each micrograph: in the folder `path`, or `path` itself for one.
-
-    Raises
-    ------
-    InputError
-        When several micrographs are to go into one file.
-    """
-    if path.suffix != suffix:
-        return [(path / f"{stem(key)}{suffix}", held) for key, held in picks.items()]
-    if len(picks) != 1:
-        raise InputError(
-            f"{path}: a {suffix} file holds one micrograph, not {len(picks)}. Give a folder."
-        )
-    return [(path, next(iter(picks.values())))]
 
 
 def even_size(path: Path, picks: Picks, box_size: float | None) -> int:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from fewpick.atomic import atomic_path
-from fewpick.coordinates.box import even_size, per_micrograph
+from fewpick.coordinates.box import even_size
+from fewpick.coordinates.layout import one_or_each
 from fewpick.coordinates.picks import Picks, make_picks, refuse_slices
 from fewpick.coordinates.star_blocks import floats, optional_floats, read_blocks, star_text
 from fewpick.errors import InputError
@@ -45,7 +46,8 @@ def read(path: Path) -> dict[str, Picks]:
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
     """Write one file per micrograph with the columns of crYOLO 1.8 and later."""
-    for file, held in per_micrograph(path, ".cbox", picks):
+    for key, file in one_or_each(path, ".cbox", picks).items():
+        held = picks[key]
         size = even_size(file, held, box_size)
         missing, side = ["<NA>"] * len(held), [f"{size}"] * len(held)
         score = np.full(len(held), np.nan) if held.score is None else held.score

@@ -16,8 +16,8 @@ import numpy as np
 
 from fewpick.atomic import atomic_path
 from fewpick.coordinates.delimited import read_columns
+from fewpick.coordinates.layout import places
 from fewpick.coordinates.picks import Picks
-from fewpick.micrographs import stem
 
 X, Y, DIAMETER, SCORE = "X-Coordinate", "Y-Coordinate", "Diameter", "Score"
 NAME = "Micrographs Filename"
@@ -42,8 +42,8 @@ def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = No
     if path.suffix == ".csv":
         _write_file(path, picks, named=True, box_size=box_size)
     else:
-        for key, held in picks.items():
-            _write_file(path / f"{stem(key)}.csv", {key: held}, named=False, box_size=box_size)
+        for key, file in places(path, picks, ".csv").items():
+            _write_file(file, {key: picks[key]}, named=False, box_size=box_size)
 
 
 def _write_file(

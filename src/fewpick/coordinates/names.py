@@ -62,7 +62,7 @@ def _without(*patterns: re.Pattern[str]) -> Callable[[str], str]:
 
 
 def _number(name: str) -> str:
-    """A name of digits only, as a spreadsheet leaves it."""
+    """Spell a name of digits only as a spreadsheet leaves it."""
     base = _stem(name)
     return base.lstrip("0") or "0" if base.isdecimal() else base
 
@@ -188,13 +188,13 @@ def _folders(name: str) -> tuple[str, ...]:
 
 
 def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """Number of folders that two paths share, from the nearest up to the first that differs."""
+    """Count the folders that two paths share, from the nearest up to the first that differs."""
     differ = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     return next(differ, min(len(one), len(other)))
 
 
 def _elsewhere(micrographs: Mapping[str, str | Path], matched: Mapping[str, str]) -> dict[str, str]:
-    """Matched keys whose folders say that they are of another folder than the micrograph.
+    """Find matched keys whose folders are not those of the micrograph.
 
     That is so where another key, or another micrograph at hand, fits the folders better.
     """

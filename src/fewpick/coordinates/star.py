@@ -8,13 +8,15 @@ https://relion.readthedocs.io/en/latest/Reference/Conventions.html
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from fewpick.atomic import atomic_path
+from fewpick.coordinates.layout import places
 from fewpick.coordinates.picks import (
     NoParticles,
     Picks,
@@ -33,7 +35,6 @@ from fewpick.coordinates.star_blocks import (
 )
 from fewpick.coordinates.text import read_text
 from fewpick.errors import InputError
-from fewpick.micrographs import stem
 
 X, Y = "rlnCoordinateX", "rlnCoordinateY"
 SCORE = "rlnAutopickFigureOfMerit"
@@ -47,6 +48,8 @@ COLUMNS = (
     *(X, Y, SCORE, NAME, FILE, GROUP, PIXEL_SIZE, IMAGE_PIXEL_SIZE, SLICE),
     *(*ORIGINS_ANGSTROM, *ORIGINS_PX),
 )
+# Of the files in a folder, of their list, and what stands for the list up to RELION 3.1.
+ENDING, LIST, SUFFIX = "_autopick.star", "autopick.star", "coords_suffix_autopick.star"
 NO_SCORE = -999.0  # RELION's own mark, as manual picks carry it
 
 logger = logging.getLogger(__name__)
@@ -86,7 +89,7 @@ def read(path: Path) -> dict[str, Picks]:
 
 
 def _of_groups(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None, column: str) -> Points:
-    """A column of the optics table for each row of the particles; NaN where it says nothing."""
+    """Look up a column of the optics table for each particle; NaN where it says nothing."""
     if column in block:
         return optional_floats(path, block, column)
     if optics is None or column not in optics:
@@ -205,52 +208,115 @@ def check_names(paths: Iterable[Path]) -> None:
         check_word(path, str(path))
 
 
+@dataclass(frozen=True)
+class Optics:
+    """The optics block of a RELION project, and the group of each micrograph there.
+
+    Attributes
+    ----------
+    block : dict
+        Column to the values of all groups, as the project's file spells them.
+    groups : dict
+        Micrograph, as the project names it, to its group.
+    path : Path or None
+        The list of micrographs that they are from.
+    root : Path or None
+        Folder of the project, from which RELION counts paths.
+    """
+
+    block: Mapping[str, Sequence[str]]
+    groups: Mapping[str, str]
+    path: Path | None = None
+    root: Path | None = None
+
+
 def write(
     path: Path,
     picks: Mapping[str, Picks],
     *,
     names: Mapping[str, str] | None = None,
     pixel_size: float | None = None,
+    optics: Optics | None = None,
 ) -> None:
     """Write one particle table, or into a folder one file per micrograph and their list.
 
     `names` gives the micrograph name to write for a key, such as the path inside a RELION
-    project; `pixel_size` (Angstrom) goes into the optics table.
+    project; `pixel_size` (Angstrom) goes into the optics table, or each micrograph's own does;
+    `optics` is a project's own optics table, which takes the place of that.
     """
     names = names or {}
     words = {key: check_word(path, names.get(key, key)) for key in picks}
     if path.suffix != ".star":
-        _write_folder(path, picks, words)
+        _write_folder(path, picks, words, optics)
         return
     scored = any(held.score is not None for held in picks.values())
+    sizes = {key: pixel_size or held.pixel_size for key, held in picks.items()}
+    if optics is None:
+        optics = _own_optics({words[key]: size for key, size in sizes.items()})
     # Coordinates first: STAR readers may take a line that starts with a name for a new block.
     loop: dict[str, list[str]] = {
         column: [] for column in (X, Y, SCORE) if scored or column != SCORE
     }
-    loop |= {NAME: [], "rlnOpticsGroup": []}
+    loop |= {NAME: [], GROUP: []}
     for key, held in picks.items():
         for column, values in _columns(held, scored).items():
             loop[column] += values
         loop[NAME] += [words[key]] * len(held)
-        loop["rlnOpticsGroup"] += ["1"] * len(held)
-    optics = {"rlnOpticsGroupName": ["opticsGroup1"], "rlnOpticsGroup": ["1"]}
-    if pixel_size is not None:
-        optics["rlnMicrographPixelSize"] = [f"{pixel_size:.6f}"]
+        loop[GROUP] += [optics.groups[words[key]]] * len(held)
     with atomic_path(path) as temporary:
-        temporary.write_text(star_text({"optics": optics, "particles": loop}), encoding="utf-8")
+        temporary.write_text(
+            star_text({"optics": optics.block, "particles": loop}), encoding="utf-8"
+        )
 
 
-def _write_folder(folder: Path, picks: Mapping[str, Picks], words: Mapping[str, str]) -> None:
+def _own_optics(sizes: Mapping[str, float | None]) -> Optics:
+    """Make an optics table that says no more than the pixel sizes, a group for each."""
+    # To the digits that are written: pixel sizes differ by rounding.
+    said = {name: "None" if size is None else f"{size:.6f}" for name, size in sizes.items()}
+    kinds = list(dict.fromkeys(said.values())) or ["None"]
+    block = {
+        "rlnOpticsGroupName": [f"opticsGroup{i}" for i in range(1, len(kinds) + 1)],
+        GROUP: [str(i) for i in range(1, len(kinds) + 1)],
+    }
+    if kinds != ["None"]:
+        block[PIXEL_SIZE] = kinds
+    return Optics(block, {name: str(kinds.index(size) + 1) for name, size in said.items()})
+
+
+def output_files(
+    folder: Path, keys: Iterable[str], optics: Optics | None = None
+) -> dict[str, Path]:
+    """Return the files of a folder of picks by micrograph, and its lists under "" and SUFFIX."""
+    lists = {"": folder / LIST} | ({SUFFIX: folder / SUFFIX} if optics is not None else {})
+    return places(folder, keys, ENDING) | lists
+
+
+def _write_folder(
+    folder: Path, picks: Mapping[str, Picks], words: Mapping[str, str], optics: Optics | None
+) -> None:
+    files = output_files(folder, picks, optics)
     index: dict[str, list[str]] = {NAME: [], FILE: []}
-    for key, held in picks.items():
-        file = folder / check_word(folder, f"{stem(key)}_autopick.star")
-        loop = _columns(held, scored=held.score is not None)
-        with atomic_path(file) as temporary:
-            temporary.write_text(star_text({"": loop}), encoding="utf-8")
+    for key in picks:
+        file = files[key]
         index[NAME].append(words[key])
-        index[FILE].append(check_word(folder, file.as_posix()))
-    with atomic_path(folder / "autopick.star") as temporary:
+        index[FILE].append(check_word(folder, _listed(file, optics)))
+    for key, held in picks.items():
+        loop = _columns(held, scored=held.score is not None)
+        with atomic_path(files[key]) as temporary:
+            temporary.write_text(star_text({"": loop}), encoding="utf-8")
+    with atomic_path(files[""]) as temporary:
         temporary.write_text(star_text({"coordinate_files": index}), encoding="utf-8")
+    if optics is not None and optics.path is not None:
+        with atomic_path(files[SUFFIX]) as temporary:
+            temporary.write_text(_listed(optics.path, optics) + "\n", encoding="utf-8")
+
+
+def _listed(file: Path, optics: Optics | None) -> str:
+    """Spell a path as a list names it: from the folder of the project, if it is known."""
+    root = None if optics is None else optics.root
+    if root is not None and root.resolve() in file.resolve().parents:
+        return file.resolve().relative_to(root.resolve()).as_posix()
+    return file.as_posix() if root is None else file.resolve().as_posix()
 
 
 def _columns(picks: Picks, scored: bool) -> dict[str, list[str]]:

@@ -60,7 +60,7 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 
 def _table(block: pd.DataFrame | dict[str, object]) -> pd.DataFrame:
-    """A table of one row may be written as names and values."""
+    """Read a table of one row, which may be written as names and values."""
     return block if isinstance(block, pd.DataFrame) else pd.DataFrame([block], dtype=object)
 
 

@@ -53,10 +53,10 @@ class Judged:
 
     kind: str
     verdict: str
-    evidence : float
-    declared : float
-    n_particles : int
-    noise : float
+    evidence: float
+    declared: float
+    n_particles: int
+    noise: float
 
     @property
     def moved(self) -> bool:
@@ -65,7 +65,7 @@ class Judged:
 
 
 def radial(patch: NDArray[np.float64], dx: int, dy: int, radius: float) -> NDArray[np.float64]:
-    """The radial average of a patch around an offset from its centre, as a filter."""
+    """Return the radial average of a patch around an offset from its centre, as a filter."""
     reach = len(patch) // 2
     cut = int(np.ceil(EXTENT * radius))
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -77,7 +77,7 @@ def radial(patch: NDArray[np.float64], dx: int, dy: int, radius: float) -> NDArr
 
 
 def plain(radius: float) -> NDArray[np.float64]:
-    """A filter for bright discs, where the particle is not known."""
+    """Return a filter for bright discs, where the particle is not known."""
     cut = int(np.ceil(EXTENT * radius))
     return _filter((np.arange(cut + 1) <= radius).astype(float), cut)
 
@@ -91,7 +91,7 @@ def _filter(profile: NDArray[np.float64], cut: int) -> NDArray[np.float64]:
 def judge(
     image: Image,
     points: Points,
-    radius : float,
+    radius: float,
     template: NDArray[np.float64] | None,
     frames: Frames,
 ) -> Judged:
@@ -181,7 +181,7 @@ def _sums(
 def _best_scale(
     filtered: Image, points: Points, radius: float, null: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """The factor by which the points fit best, other than 1, and its standard deviations."""
+    """Find the factor by which the points fit best, other than 1, and its standard deviations."""
     ny, nx = filtered.shape
     # Steps that move no point by more than a third of a radius.
     step = 0.6 * radius / max(ny, nx)

@@ -126,7 +126,7 @@ def build_manifest(
 
 
 def _own(orientation: Orientation, path: Path, xy: Points | None) -> str:
-    """What one micrograph says of the frame."""
+    """Return what one micrograph says of the frame."""
     if path in orientation.each:
         return orientation.each[path].verdict
     return "not looked at" if xy is not None and len(xy) else "no points"

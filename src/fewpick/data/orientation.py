@@ -1,4 +1,4 @@
-"""Do the coordinates fit the images, or an image flipped, transposed, scaled or shifted to them?
+"""Tell whether coordinates fit the images, or images flipped, transposed, scaled or shifted.
 
 Averaging the image patches at the true centres leaves the average particle, bright, dark or
 ring-shaped; in any other frame it leaves noise. So the evidence for a frame is the energy of that
@@ -185,7 +185,7 @@ def measure_orientation(
 
 
 def _overall(together: Orientation, each: Mapping[Path, Judged]) -> str:
-    """The verdict on all: what nearly all say, or that some disagree."""
+    """Give the verdict on all: what nearly all say, or that some disagree."""
     kinds = Counter(judged.kind for judged in each.values() if judged.moved)
     if not kinds:
         return together.verdict
@@ -206,7 +206,7 @@ def _template(
     radius: float,
     together: Orientation,
 ) -> NDArray[np.float64] | None:
-    """The average particle, as far as its radial profile goes; None where it does not show."""
+    """Average the particles to a radial filter; None where they do not show."""
     if max(together.evidence.values(), default=0.0) < CLEAR:
         return None
     best = max(

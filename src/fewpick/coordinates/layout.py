@@ -1,0 +1,106 @@
+"""Where the files of micrographs lie in a folder that is written: inside it, and each its own.
+
+Names in files of coordinates may be absolute, climb by `..` or follow a link out of the folder;
+nothing of that is followed. Folders in names are kept, but for those of a RELION job: RELION looks
+for the picks of `MotionCorr/job002/Movies/a.mrc` in `Movies/` below the folder it is given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from fewpick.errors import InputError
+from fewpick.micrographs import stem
+
+JOB = re.compile(r"[A-Za-z0-9]+/job\d+/")  # of RELION, at the beginning of a micrograph's name
+DRIVE = re.compile(r"^[A-Za-z]:")
+
+
+def places(folder: Path, keys: Iterable[str], ending: str) -> dict[str, Path]:
+    """Return the file of each micrograph below a folder.
+
+    Parameters
+    ----------
+    folder : path
+        Nothing outside it is returned.
+    keys : names of micrographs, with or without folders
+    ending : str
+        Of the file, after the stem of the micrograph, such as `_autopick.star`.
+
+    Raises
+    ------
+    InputError
+        When two micrographs would share a file, or a link leads out of the folder.
+    """
+    keys = list(keys)
+    inner = {key: _inner(key) for key in keys}
+    # Of paths that begin elsewhere only what tells them apart is kept.
+    elsewhere = [inner[key][:-1] for key in keys if _begins_elsewhere(key)]
+    paths = ["/".join(["x", *parts]) for parts in elsewhere] or ["x"]
+    shared = len(Path(os.path.commonpath(paths)).parts) - 1
+    found: dict[str, Path] = {}
+    taken: dict[Path, str] = {}
+    for key in keys:
+        parts = inner[key][shared:] if _begins_elsewhere(key) else inner[key]
+        file = folder.joinpath(*parts[:-1], f"{stem(parts[-1])}{ending}")
+        other = taken.setdefault(file, key)
+        if other != key:
+            raise InputError(
+                f"{file}: {other!r} and {key!r} would both be written there. Rename one, or write "
+                "one file for all."
+            )
+        if not _within(folder, file):
+            raise InputError(f"{file}: a link leads out of {folder}. Choose another folder.")
+        found[key] = file
+    return found
+
+
+def _begins_elsewhere(key: str) -> bool:
+    parts = key.replace("\\", "/").split("/")
+    return parts[0] in ("", "..") or ".." in parts or bool(DRIVE.match(key))
+
+
+def _inner(key: str) -> list[str]:
+    """Parts of a name that stay inside whatever folder they are put into."""
+    name = JOB.sub("", DRIVE.sub("", key.replace("\\", "/")), count=1)
+    return [part for part in name.split("/") if part not in ("", ".", "..")] or ["unnamed"]
+
+
+def _within(folder: Path, file: Path) -> bool:
+    root = folder.resolve()
+    return file.parent.resolve() == root or root in file.parent.resolve().parents
+
+
+def refuse_existing(files: Iterable[Path], cure: str = "Choose another place, or --force") -> None:
+    """Refuse to write over files, before the first is written.
+
+    Raises
+    ------
+    InputError
+        When one of them is there.
+    """
+    there = [file for file in files if os.path.lexists(file)]
+    if there:
+        more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
+        raise InputError(f"{there[0]}: already exists{more}. {cure}.")
+
+
+def one_or_each(path: Path, suffix: str, keys: Iterable[str]) -> Mapping[str, Path]:
+    """Return the file for each micrograph: in the folder `path`, or `path` itself for one.
+
+    Raises
+    ------
+    InputError
+        When several micrographs are to go into one file.
+    """
+    keys = list(keys)
+    if path.suffix != suffix:
+        return places(path, keys, suffix)
+    if len(keys) != 1:
+        raise InputError(
+            f"{path}: a {suffix} file holds one micrograph, not {len(keys)}. Give a folder."
+        )
+    return {keys[0]: path}

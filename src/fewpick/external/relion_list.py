@@ -1,0 +1,105 @@
+"""The list of micrographs of a RELION project, whose names and optics picks are written with.
+
+RELION compares names of micrographs as they stand in its own lists, relative to the folder of the
+project, and takes voltage and spherical aberration from the optics table that comes with particles.
+So both are copied from `micrographs_ctf.star`, and nothing is invented.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from fewpick.coordinates import Picks, match_names
+from fewpick.coordinates.star import GROUP, NAME, Optics
+from fewpick.coordinates.star_blocks import read_blocks
+from fewpick.coordinates.text import read_text
+from fewpick.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def read_relion_list(path: Path) -> Optics:
+    """Read `micrographs_ctf.star`, or the list of another job of RELION 3.1 or newer.
+
+    Raises
+    ------
+    InputError
+        When the file is no such list.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Give micrographs_ctf.star of a CTF job.")
+    columns = re.findall(r"^[ \t]*_(\S+)", read_text(path), re.MULTILINE)
+    blocks = read_blocks(path, columns)
+    lists = [block for name, block in blocks.items() if NAME in block and name != "optics"]
+    optics = blocks.get("optics")
+    if len(lists) != 1 or lists[0].empty:
+        raise InputError(
+            f"{path}: holds no list of micrographs (_{NAME}). Give micrographs_ctf.star of a CTF "
+            "job."
+        )
+    if optics is None or GROUP not in optics or GROUP not in lists[0]:
+        raise InputError(
+            f"{path}: has no optics table. Give micrographs_ctf.star of RELION 3.1 or newer."
+        )
+    names, groups = (lists[0][column].astype(str).to_list() for column in (NAME, GROUP))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path}: lists {twice} twice. Keep one line.")
+    block = {str(column): optics[column].astype(str).to_list() for column in optics}
+    if strangers := sorted(set(groups) - set(block[GROUP])):
+        raise InputError(
+            f"{path}: micrographs are of the optics group {strangers[0]}, which its optics table "
+            "lacks. Give the file as RELION wrote it."
+        )
+    above = [Path.cwd(), *path.absolute().parents]
+    root = next((folder for folder in above if (folder / names[0]).is_file()), None)
+    return Optics(block, dict(zip(names, groups, strict=True)), path, root)
+
+
+def relion_names(optics: Optics, micrographs: Mapping[str, Path]) -> dict[str, str]:
+    """Return what the list of a project calls micrographs.
+
+    Parameters
+    ----------
+    optics : Optics
+        As `read_relion_list` returns it.
+    micrographs : dict
+        Name to path.
+
+    Raises
+    ------
+    InputError
+        When the list lacks one, or names one twice.
+    """
+    try:
+        match = match_names(micrographs, optics.groups)
+    except InputError as error:
+        raise InputError(f"{optics.path}: {error}") from None
+    if missing := match.unmatched_micrographs:
+        raise InputError(
+            f"{optics.path}: does not list {micrographs[missing[0]]}"
+            + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+            + ". Give the list of the job that these micrographs are of, or only those listed."
+        )
+    return {name: key for key, name in match.matched.items()}
+
+
+def named_as_in(optics: Optics, picks: Mapping[str, Picks]) -> dict[str, Picks]:
+    """Name picks as the list of a project does; those of other micrographs are left out and said.
+
+    Raises
+    ------
+    InputError
+        When none is of a micrograph of the list, or two are of the same.
+    """
+    try:
+        match = match_names({name: Path(name) for name in optics.groups}, picks)
+    except InputError as error:
+        raise InputError(f"{optics.path}: {error}") from None
+    if match.unmatched_keys:
+        lost = sum(len(picks[key]) for key in match.unmatched_keys)
+        logger.warning("%s: %d points are left out: %s.", optics.path, lost, match.summary())
+    return {name: picks[key] for key, name in match.matched.items()}
