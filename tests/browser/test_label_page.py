@@ -21,8 +21,8 @@ from label_server import (
     served,
 )
 
+from fewpick.annotation.areas import read_areas
 from fewpick.coordinates import Picks, read_picks, write_picks
-from fewpick.coordinates.areas import read_areas
 from fewpick.coordinates.picks import NoParticles
 
 SHAPES = dict.fromkeys(SOUND, (NY, NX))

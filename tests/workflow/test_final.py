@@ -10,8 +10,8 @@ import pytest
 from workspace import CONFIG, Workspace, small_workspace
 
 from fewpick import cli
+from fewpick.annotation.areas import write_areas
 from fewpick.coordinates import Picks, read_picks, write_picks
-from fewpick.coordinates.areas import write_areas
 from fewpick.stacks import read_table
 
 CLICKED = ("m01", "m04", "m07")

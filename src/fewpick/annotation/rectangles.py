@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fewpick.coordinates.areas import Areas
+from fewpick.annotation.areas import Areas
 
 
 def disjoint(areas: Areas) -> Areas:

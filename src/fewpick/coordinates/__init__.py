@@ -26,10 +26,10 @@ from fewpick.coordinates import (
     topaz_table,
 )
 from fewpick.coordinates.layout import one_or_each, places, refuse_existing
-from fewpick.coordinates.names import Match, Micrographs, match_names
 from fewpick.coordinates.picks import Picks, make_picks
 from fewpick.coordinates.text import UTF16_MARKS
 from fewpick.errors import InputError
+from fewpick.micrographs.names import Match, Micrographs, match_names
 
 __all__ = [
     "FORMATS",

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fewpick.coordinates.names import Micrographs, match_names
 from fewpick.coordinates.picks import Picks, make_picks, rows_by_name
 from fewpick.errors import InputError
+from fewpick.micrographs.names import Micrographs, match_names
 
 NAME, SHAPE = "location/micrograph_path", "location/micrograph_shape"
 X, Y = "location/center_x_frac", "location/center_y_frac"

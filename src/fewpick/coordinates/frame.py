@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from fewpick.coordinates import read_picks
-from fewpick.coordinates.names import Micrographs, match_names
 from fewpick.coordinates.picks import Picks
 from fewpick.errors import InputError
+from fewpick.micrographs.names import Micrographs, match_names
 
 logger = logging.getLogger(__name__)
 

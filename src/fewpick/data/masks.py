@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 
-from fewpick.coordinates.areas import EDGES, inside_any
+from fewpick.annotation.areas import EDGES, inside_any
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, inside
 from fewpick.stacks import table_path, write_stack, write_table

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fewpick.coordinates.names import match_names
 from fewpick.data.masks import valid_area
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, inside
+from fewpick.micrographs.names import match_names
 
 PARTS = ("train", "val", "test")
 UNITS = ("micrograph", "tile", "particle")

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from fewpick.annotation.annotate import AREAS, FULL
-from fewpick.coordinates.areas import EDGES
+from fewpick.annotation.areas import EDGES
 from fewpick.coordinates.picks import Points
 from fewpick.data.masks import Window, area_windows, rows_of, valid_area
 from fewpick.errors import InputError

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from fewpick.annotation.areas import overlapping, read_areas, write_areas
 from fewpick.atomic import atomic_path
 from fewpick.coordinates import FORMATS, Picks, match_names, read_picks, write_picks
-from fewpick.coordinates.areas import overlapping, read_areas, write_areas
 from fewpick.coordinates.delimited import parse_table
 from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import NoParticles

@@ -28,7 +28,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fewpick.coordinates.areas import inside_any
+from fewpick.annotation.areas import inside_any
 from fewpick.errors import InputError
 from fewpick.label_page.guide import Guide
 from fewpick.label_page.label_files import AREAS, MARKS, NEGATIVES

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from fewpick.coordinates.areas import overlapping
+from fewpick.annotation.areas import overlapping
 from fewpick.errors import InputError
 from fewpick.label_page.label_files import (
     AREAS,

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from fewpick.annotation.annotate import Annotation, annotate, require_full
+from fewpick.annotation.areas import write_areas
 from fewpick.annotation.rectangles import disjoint
 from fewpick.coordinates import Picks, write_picks
-from fewpick.coordinates.areas import write_areas
 from fewpick.errors import InputError
 
 NAMES = ("m1.mrc", "m2.mrc", "m3.mrc")

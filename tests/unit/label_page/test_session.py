@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fewpick.annotation.areas import read_areas, write_areas
 from fewpick.coordinates import Picks, read_picks, write_picks
-from fewpick.coordinates.areas import read_areas, write_areas
 from fewpick.errors import InputError
 from fewpick.label_page.label_files import AREAS, MARKS, NEGATIVES, LabelFiles, OfMicrograph
 from fewpick.label_page.session import Change, NotSaved, Session, parse_change

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fewpick.atomic import atomic_path
 from fewpick.coordinates.delimited import parse_table
-from fewpick.coordinates.names import Match, match_names
 from fewpick.coordinates.text import read_text
 from fewpick.errors import InputError
+from fewpick.micrographs.names import Match, match_names
 
 NAME = "micrograph"
 EDGES = ("x0", "y0", "x1", "y1")

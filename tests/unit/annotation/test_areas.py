@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewpick.annotation.areas import inside_any, overlapping, read_areas, write_areas
 from fewpick.coordinates import read_picks, write_picks
-from fewpick.coordinates.areas import inside_any, overlapping, read_areas, write_areas
 from fewpick.coordinates.picks import NoParticles
 from fewpick.errors import InputError
 
