@@ -15,7 +15,7 @@ PACKAGE = SOURCE / "fewpick"
 LEVELS = (
     ("micrographs",),
     ("network", "coordinates", "evaluation"),
-    ("annotation",),
+    ("annotation", "image_evidence"),
     ("data", "external", "simulation", "fetching", "comparison"),
     ("config", "sampling"),
     ("tuning",),

@@ -200,7 +200,7 @@ def output_files(
     keys: Iterable[str],
     *,
     fmt: str | None = None,
-    optics: star.Optics | None = None,
+    optics: star.RelionOptics | None = None,
 ) -> list[Path]:
     """List the files that `write_picks` would write for some micrographs.
 
@@ -214,7 +214,7 @@ def output_files(
     if fmt in ("topaz", "json") or (fmt in ("csv", "star") and path.suffix == f".{fmt}"):
         return [path]
     if fmt == "star":
-        return list(star.output_files(path, keys, optics).values())
+        return list(star.folder_files(path, keys, optics).values())
     if fmt == "csv":
         return list(places(path, keys, ".csv").values())
     return list(one_or_each(path, f".{fmt}", keys).values())
@@ -246,8 +246,8 @@ def write_picks(
         False refuses to write over a file, before anything is written.
     options
         `box_size` (px of the original frame: box, cbox, csv), `names` (name to write per
-        micrograph: star), `pixel_size` (Angstrom: star), `optics` (`star.Optics`: star). Formats
-        without room ignore them.
+        micrograph: star), `pixel_size` (Angstrom: star), `optics` (`star.RelionOptics`: star).
+        Formats without room ignore them.
 
     Raises
     ------

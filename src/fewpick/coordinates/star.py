@@ -209,7 +209,7 @@ def check_names(paths: Iterable[Path]) -> None:
 
 
 @dataclass(frozen=True)
-class Optics:
+class RelionOptics:
     """The optics block of a RELION project, and the group of each micrograph there.
 
     Attributes
@@ -236,7 +236,7 @@ def write(
     *,
     names: Mapping[str, str] | None = None,
     pixel_size: float | None = None,
-    optics: Optics | None = None,
+    optics: RelionOptics | None = None,
 ) -> None:
     """Write one particle table, or into a folder one file per micrograph and their list.
 
@@ -269,7 +269,7 @@ def write(
         )
 
 
-def _own_optics(sizes: Mapping[str, float | None]) -> Optics:
+def _own_optics(sizes: Mapping[str, float | None]) -> RelionOptics:
     """Make an optics table that says no more than the pixel sizes, a group for each."""
     # To the digits that are written: pixel sizes differ by rounding.
     said = {name: "None" if size is None else f"{size:.6f}" for name, size in sizes.items()}
@@ -280,11 +280,11 @@ def _own_optics(sizes: Mapping[str, float | None]) -> Optics:
     }
     if kinds != ["None"]:
         block[PIXEL_SIZE] = kinds
-    return Optics(block, {name: str(kinds.index(size) + 1) for name, size in said.items()})
+    return RelionOptics(block, {name: str(kinds.index(size) + 1) for name, size in said.items()})
 
 
-def output_files(
-    folder: Path, keys: Iterable[str], optics: Optics | None = None
+def folder_files(
+    folder: Path, keys: Iterable[str], optics: RelionOptics | None = None
 ) -> dict[str, Path]:
     """Return the files of a folder of picks by micrograph, and its lists under "" and SUFFIX."""
     lists = {"": folder / LIST} | ({SUFFIX: folder / SUFFIX} if optics is not None else {})
@@ -292,9 +292,9 @@ def output_files(
 
 
 def _write_folder(
-    folder: Path, picks: Mapping[str, Picks], words: Mapping[str, str], optics: Optics | None
+    folder: Path, picks: Mapping[str, Picks], words: Mapping[str, str], optics: RelionOptics | None
 ) -> None:
-    files = output_files(folder, picks, optics)
+    files = folder_files(folder, picks, optics)
     index: dict[str, list[str]] = {NAME: [], FILE: []}
     for key in picks:
         file = files[key]
@@ -311,7 +311,7 @@ def _write_folder(
             temporary.write_text(_listed(optics.path, optics) + "\n", encoding="utf-8")
 
 
-def _listed(file: Path, optics: Optics | None) -> str:
+def _listed(file: Path, optics: RelionOptics | None) -> str:
     """Spell a path as a list names it: from the folder of the project, if it is known."""
     root = None if optics is None else optics.root
     if root is not None and root.resolve() in file.resolve().parents:

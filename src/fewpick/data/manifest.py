@@ -15,10 +15,10 @@ from fewpick.annotation.annotate import FULL
 from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import NoParticles, Picks, Points
 from fewpick.coordinates.star import check_names
-from fewpick.data.each_orientation import UNCLEAR
-from fewpick.data.orientation import Orientation, measure_orientation
 from fewpick.errors import InputError
 from fewpick.geometry import believable, fitting_radius
+from fewpick.image_evidence.each_orientation import UNCLEAR
+from fewpick.image_evidence.orientation import Orientation, measure_orientation
 from fewpick.micrographs import Header, shapes_of
 from fewpick.micrographs.listing import shown
 

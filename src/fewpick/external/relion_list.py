@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fewpick.coordinates import Picks, match_names
-from fewpick.coordinates.star import GROUP, NAME, Optics
+from fewpick.coordinates.star import GROUP, NAME, RelionOptics
 from fewpick.coordinates.star_blocks import read_blocks
 from fewpick.coordinates.text import read_text
 from fewpick.errors import InputError
@@ -21,7 +21,7 @@ from fewpick.errors import InputError
 logger = logging.getLogger(__name__)
 
 
-def read_relion_list(path: Path) -> Optics:
+def read_relion_list(path: Path) -> RelionOptics:
     """Read `micrographs_ctf.star`, or the list of another job of RELION 3.1 or newer.
 
     Raises
@@ -56,15 +56,15 @@ def read_relion_list(path: Path) -> Optics:
         )
     above = [Path.cwd(), *path.absolute().parents]
     root = next((folder for folder in above if (folder / names[0]).is_file()), None)
-    return Optics(block, dict(zip(names, groups, strict=True)), path, root)
+    return RelionOptics(block, dict(zip(names, groups, strict=True)), path, root)
 
 
-def relion_names(optics: Optics, micrographs: Mapping[str, Path]) -> dict[str, str]:
+def relion_names(optics: RelionOptics, micrographs: Mapping[str, Path]) -> dict[str, str]:
     """Return what the list of a project calls micrographs.
 
     Parameters
     ----------
-    optics : Optics
+    optics : RelionOptics
         As `read_relion_list` returns it.
     micrographs : dict
         Name to path.
@@ -87,7 +87,7 @@ def relion_names(optics: Optics, micrographs: Mapping[str, Path]) -> dict[str, s
     return {name: key for key, name in match.matched.items()}
 
 
-def named_as_in(optics: Optics, picks: Mapping[str, Picks]) -> dict[str, Picks]:
+def named_as_in(optics: RelionOptics, picks: Mapping[str, Picks]) -> dict[str, Picks]:
     """Name picks as the list of a project does; those of other micrographs are left out and said.
 
     Raises

@@ -17,10 +17,10 @@ from fewpick.config.schema import default
 from fewpick.coordinates import detect_format, read_picks
 from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import Points
-from fewpick.data.orientation import measure_orientation
-from fewpick.data.particle_size import measure_radius, neighbour_distance
 from fewpick.errors import InputError
 from fewpick.geometry import believable, fitting_radius, frame_for, one_pixel_size
+from fewpick.image_evidence.orientation import measure_orientation
+from fewpick.image_evidence.particle_size import measure_radius, neighbour_distance
 from fewpick.micrographs import list_micrographs, read_headers, shapes_of
 from fewpick.micrographs.listing import shown
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from fewpick.errors import InputError
-from fewpick.micrographs import mrc, pictures
 from fewpick.micrographs.decoding import Header, checked_suffix, readable
 from fewpick.micrographs.listing import (
     IMAGE_SUFFIXES,
@@ -23,6 +22,8 @@ from fewpick.micrographs.listing import (
     list_micrographs,
     stem,
 )
+from fewpick.micrographs.mrc import read_mrc, read_mrc_header
+from fewpick.micrographs.pictures import read_picture, read_picture_header
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -60,7 +61,9 @@ def read_header(path: str | Path) -> Header:
     path = Path(path)
     suffix = checked_suffix(path)
     with readable(path):
-        return (mrc if suffix in MRC_SUFFIXES else pictures).read_header(path)
+        if suffix in MRC_SUFFIXES:
+            return read_mrc_header(path)
+        return read_picture_header(path)
 
 
 def read_headers(paths: Iterable[Path]) -> dict[Path, Header]:
@@ -92,9 +95,9 @@ def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
     pixel_size = None
     with readable(path):
         if suffix in MRC_SUFFIXES:
-            data, pixel_size = mrc.read(path)
+            data, pixel_size = read_mrc(path)
         else:
-            data = pictures.read(path)
+            data = read_picture(path)
     # A float64 value may overflow to infinity, which the next check reports.
     with np.errstate(over="ignore"):
         image = np.ascontiguousarray(data, dtype=np.float32)

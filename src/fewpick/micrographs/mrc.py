@@ -36,7 +36,7 @@ SMOOTHER = 0.8
 Array = np.ndarray[Any, Any]
 
 
-def read_header(path: Path) -> Header:
+def read_mrc_header(path: Path) -> Header:
     """Read size and pixel size.
 
     Raises
@@ -47,13 +47,13 @@ def read_header(path: Path) -> Header:
     return _summary(path, _header(path))
 
 
-def read(path: Path) -> tuple[Array, float | None]:
+def read_mrc(path: Path) -> tuple[Array, float | None]:
     """Read the pixels, (ny, nx) in the type of the file, and the pixel size in angstrom or None.
 
     Raises
     ------
     InputError
-        As `read_header`.
+        As `read_mrc_header`.
     """
     header = _header(path)
     summary = _summary(path, header)

@@ -30,7 +30,7 @@ GREY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
 Array = np.ndarray[Any, Any]
 
 
-def read_header(path: Path) -> Header:
+def read_picture_header(path: Path) -> Header:
     """Read the size.
 
     Raises
@@ -48,15 +48,15 @@ def read_header(path: Path) -> Header:
     return Header(int(ny), int(nx), None)
 
 
-def read(path: Path) -> Array:
+def read_picture(path: Path) -> Array:
     """Read the grey values, (ny, nx).
 
     Raises
     ------
     InputError
-        As `read_header`.
+        As `read_picture_header`.
     """
-    return _read_tiff(path) if _is_tiff(path) else _read_picture(path)
+    return _read_tiff(path) if _is_tiff(path) else _read_png_or_jpg(path)
 
 
 def _is_tiff(path: Path) -> bool:
@@ -150,7 +150,7 @@ def _sides(path: Path, picture: Image.Image) -> tuple[int, int]:
     return ny, nx
 
 
-def _read_picture(path: Path) -> Array:
+def _read_png_or_jpg(path: Path) -> Array:
     with Image.open(path) as picture:
         _sides(path, picture)
         _doubt_orientation(path, picture.getexif().get(ORIENTATION, UPRIGHT))

@@ -15,8 +15,8 @@ import yaml
 from fewpick import cli
 from fewpick.config.complete import complete
 from fewpick.config.schema import load_schema
-from fewpick.data.particle_size import measure_radius
 from fewpick.data.splits import split_micrographs
+from fewpick.image_evidence.particle_size import measure_radius
 from fewpick.inspection import estimate
 
 RADIUS, NY, NX, MARGIN = 12.0, 300, 380, 30.0

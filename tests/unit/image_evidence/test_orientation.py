@@ -12,10 +12,10 @@ import pytest
 import tifffile
 from scipy import fft, signal
 
-from fewpick.data import orientation
 from fewpick.data.manifest import build_manifest
-from fewpick.data.orientation import FRAMES, measure_orientation
 from fewpick.errors import InputError
+from fewpick.image_evidence import orientation
+from fewpick.image_evidence.orientation import FRAMES, measure_orientation
 from fewpick.micrographs import read_headers
 
 NY, NX, RADIUS = 360, 480, 12.0

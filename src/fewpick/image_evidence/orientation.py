@@ -7,7 +7,7 @@ arbitrary offsets. On real data a wrong frame stays below 2 whatever the number 
 right one grows with it, from 3 to 17 for 50 particles to hundreds for a whole data set.
 
 Together, a minority of micrographs in another frame only weakens the evidence. So each micrograph
-is judged as well (`fewpick.data.each_orientation`), by the average particle of all.
+is judged as well (`fewpick.image_evidence.each_orientation`), by the average particle of all.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from fewpick.coordinates.picks import Points
-from fewpick.data import each_orientation
-from fewpick.data.each_orientation import OK, UNCLEAR, Judged
+from fewpick.image_evidence import each_orientation
+from fewpick.image_evidence.each_orientation import OK, UNCLEAR, Judged
 from fewpick.micrographs import Image32, read_micrograph
 from fewpick.micrographs.listing import shown
 
@@ -169,7 +169,7 @@ def measure_orientation(
     together = _judge(sums, counts, binned_radius, binning, len(sampled), n_particles)
     template = _template(sums, counts, binned_radius, together)
     each = {
-        path: each_orientation.judge(
+        path: each_orientation.judge_micrograph(
             flats[path], points[path] / binnings[path], binned_radius, template, FRAMES
         )
         for path in sampled

@@ -88,7 +88,7 @@ def _filter(profile: NDArray[np.float64], cut: int) -> NDArray[np.float64]:
     return np.where(distance <= cut, np.interp(distance, np.arange(cut + 1), profile), 0.0)
 
 
-def judge(
+def judge_micrograph(
     image: Image,
     points: Points,
     radius: float,

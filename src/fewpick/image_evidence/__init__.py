@@ -1,0 +1,1 @@
+"""What the images say of coordinates: their frame, and how large particles are."""
