@@ -14,7 +14,7 @@ from fewpick import cli
 from fewpick.config.complete import complete
 from fewpick.config.schema import load_schema
 from fewpick.coordinates import Picks, write_picks
-from fewpick.coordinates.areas import write_areas
+from fewpick.annotation.areas import write_areas
 from fewpick.inspection.survey import CLICKS_PER_MICROGRAPH
 
 SIZE, N_MICROGRAPHS = 128, 10
