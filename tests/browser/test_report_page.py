@@ -14,6 +14,8 @@ from example_report import HOSTILE, MATCH_RADII, MICROGRAPHS, RATIOS, Example
 from fewpick.evaluation.matching import match, precision_recall_f1
 from fewpick.evaluation.truth import Candidates, Truth, read_candidates
 from fewpick.report.gallery import Run, stops_for
+from fewpick.report.summary import best_run
+from fewpick.stacks import read_table
 
 COUNTS = """[...document.querySelectorAll("#counts tr")].map(
     (row) => [...row.cells].map((cell) => cell.textContent.replaceAll(",", "")))"""
@@ -146,6 +148,96 @@ def test_zoom_keeps_picks_on_the_picture(opened: Page) -> None:
     assert opened.run("document.querySelectorAll('svg > image, svg > g > circle').length") > 30
     opened.click("#zoom-reset")
     assert box() == whole
+
+
+def test_the_gallery_opens_on_the_arm_of_the_headline(browser: str, example: Example) -> None:
+    best = best_run(read_table(example.comparison.table))
+    assert best is not None
+    with Page(browser) as page:
+        page.open(example.page)
+        text = page.run("document.querySelector('.answers li').textContent")
+        pressed = "[...document.querySelectorAll('#arm-buttons button')]"
+        pressed += ".filter((b) => b.getAttribute('aria-pressed') === 'true')[0].textContent"
+        share = "document.querySelector('#share').selectedOptions[0].textContent"
+        assert page.run(pressed) == best["arm"] == "fixmatch"
+        assert f"({best['arm']}, " in text
+        assert page.run(share) == f"{100 * best['ratio']:g} %"
+        assert page.run("document.querySelector('#caption').textContent").startswith(
+            f"fixmatch, {100 * best['ratio']:g} % labelled, "
+        )
+        steps = page.run("document.querySelector('#next').textContent")
+        assert f"fewpick pick results/models/fixmatch/ratio-{best['ratio']}/seed-0" in steps
+
+
+def test_arrows_pan_a_zoomed_picture_and_counts_are_announced(opened: Page) -> None:
+    def box() -> list[float]:
+        text = opened.run("document.querySelector('#picture').getAttribute('viewBox')")
+        return [float(value) for value in text.split()]
+
+    choose(opened, "#micrograph", 1)
+    opened.click("#zoom-reset")
+    whole = box()
+    opened.press("#picture", "ArrowRight")
+    assert box() == whole
+    opened.click("#zoom-in")
+    near = box()
+    opened.press("#picture", "ArrowLeft")
+    assert box()[0] == pytest.approx(near[0] - near[2] / 8)
+    opened.press("#picture", "ArrowDown")
+    assert box()[1] == pytest.approx(near[1] + near[2] / 8)
+    opened.click("#zoom-reset")
+    slide(opened, 40)
+    opened.wait("document.querySelector('#announced').textContent.startsWith('threshold 0.205: ')")
+    counts = opened.run(COUNTS)
+    said = opened.run("document.querySelector('#announced').textContent")
+    assert said.endswith(", ".join(f"{row[1]} {row[0]}" for row in counts[1:4]))
+    label = opened.run("document.querySelector('#picture').getAttribute('aria-label')")
+    assert label.startswith("Micrograph ")
+    opened.click("#threshold-chosen")
+
+
+def test_targets_are_large_enough_for_a_finger(opened: Page) -> None:
+    opened.resize(390, 800, phone=True)
+    small = opened.run(
+        "[...document.querySelectorAll('button, select, nav a, summary, label:has(input)')]"
+        ".map((node) => [node.textContent, node.getBoundingClientRect()])"
+        ".filter(([, box]) => box.width && (box.height < 24 || box.width < 24))"
+        ".map(([text, box]) => `${text}: ${box.width} x ${box.height}`)"
+    )
+    assert small == []
+    assert opened.run("document.querySelectorAll('.wide.scrolls').length") > 0
+    opened.resize(1366, 800, phone=False)
+
+
+def test_columns_are_explained_by_the_names_that_the_page_shows(opened: Page) -> None:
+    terms = opened.run("[...document.querySelectorAll('#table dt')].map((t) => t.textContent)")
+    assert (
+        "F1 at 0.3 D, precision, recall, F1 at 0.5 D (pick_precision, pick_recall, pick_f1)"
+        in terms
+    )
+
+
+def test_lines_that_lie_on_each_other_are_both_drawn(opened: Page) -> None:
+    drawn = opened.run(
+        "(() => { const sets = [[1, 2], [1, 3], [1, 2], [1, 2]]"
+        ".map((data) => ({ data, borderWidth: 2, borderDash: [] }));"
+        " apartWhereEqual(sets, ({ data }) => data);"
+        " return sets.map(({ borderWidth, borderDash }) => [borderWidth, borderDash]); })()"
+    )
+    assert drawn == [[4, []], [2, []], [2, [6, 6]], [2, [6, 12]]]
+
+
+def test_a_printed_page_names_what_the_picture_shows_and_cuts_no_table(opened: Page) -> None:
+    opened.call("Emulation.setEmulatedMedia", media="print")
+    opened.resize(700, 1000)  # A4 within its margins
+    try:
+        assert opened.run("document.querySelector('#caption').offsetHeight") > 0
+        assert opened.run("document.querySelector('#threshold').offsetHeight") == 0
+        cut = "[...document.querySelectorAll('.wide')].filter((w) => w.scrollWidth > w.clientWidth)"
+        assert opened.run(cut + ".length") == 0
+    finally:
+        opened.call("Emulation.setEmulatedMedia", media="")
+        opened.resize(1366, 800)
 
 
 def rows(page: Page, column: int) -> list[Any]:

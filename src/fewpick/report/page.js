@@ -137,6 +137,15 @@ function sortable(table) {
 
 /* ---- scores ------------------------------------------------------------------------------ */
 
+/** Draw lines that lie on each other so that all are seen: the first one wide, the others dashed. */
+function apartWhereEqual(datasets, valuesOf) {
+  const groups = Map.groupBy(datasets.filter((dataset) => dataset.data.length), (dataset) => JSON.stringify(valuesOf(dataset)));
+  for (const [first, ...others] of groups.values()) {
+    if (others.length) first.borderWidth *= 2;
+    others.forEach((dataset, index) => Object.assign(dataset, { borderDash: [6, 6 + 6 * index] }));
+  }
+}
+
 function scoreChart(chart) {
   const datasets = armNames.map((arm, index) => {
     const points = chart.points.filter((point) => point.arm === arm).sort((a, b) => a.x - b.x);
@@ -149,6 +158,7 @@ function scoreChart(chart) {
       borderColor: colourOf(arm), backgroundColor: colourOf(arm), pointStyle: markOf(arm), pointRadius: 5, borderWidth: 2,
     };
   });
+  apartWhereEqual(datasets, ({ data: points }) => points.map(({ n, y }) => [n, y]));
   const budgets = unique(chart.points.map((point) => Math.round(point.x))).sort((a, b) => a - b);
   const [first, last] = [budgets[0] / 1.5, budgets.at(-1) * 1.5];
   const dashes = [[6, 4], [2, 3], [8, 3, 2, 3], [1, 4]];
@@ -198,6 +208,10 @@ function curveChart(dataset, ratio) {
       borderDash: other < 0 ? [] : dashes[other % dashes.length],
     };
   });
+  apartWhereEqual(datasets, ({ data: points }) => points);
+  // From below the marks on: little is to be seen of a good picker where the axis begins at 0.
+  const marks = here.filter((curve) => curve.arm in data.arms && curve.chosen[0] !== null).map((curve) => Math.min(...curve.chosen));
+  const least = marks.length ? Math.max(0, Math.floor(10 * (Math.min(...marks) - 0.2)) / 10) : 0;
   for (const curve of here) {
     if (!(curve.arm in data.arms) || curve.chosen[0] === null) continue;
     datasets.push({
@@ -211,8 +225,8 @@ function curveChart(dataset, ratio) {
     options: {
       interaction: { mode: "nearest", intersect: false },
       scales: {
-        x: axis(`recall within ${data.radius} D`, { type: "linear", min: 0, max: 1 }),
-        y: axis("precision", { min: 0, max: 1 }),
+        x: axis(`recall within ${data.radius} D`, { type: "linear", min: least, max: 1 }),
+        y: axis("precision", { min: least, max: 1 }),
       },
       plugins: {
         legend: { labels: { pointStyleWidth: 34 } },
@@ -271,7 +285,7 @@ class Gallery {
     this.slider = byId("threshold");
     this.ratioOf = null;
     this.arms = unique(runs.map((run) => run.arm));
-    this.arm = this.arms[0];
+    this.arm = data.opens ? data.opens.arm : this.arms[0];
     this.micrograph = fill(byId("micrograph"), micrographs, ({ dataset, name }) => (unique(micrographs.map((m) => m.dataset)).length > 1 ? `${dataset}: ${name}` : name));
     byId("arm-buttons").replaceChildren(...this.arms.map((arm) => {
       const button = document.createElement("button");
@@ -281,6 +295,8 @@ class Gallery {
       return button;
     }));
     this.share = fill(byId("share"), unique(runs.map((run) => run.ratio)).filter((r) => r !== null), percent);
+    const share = [...byId("share").options].find((option) => data.opens && option.textContent === percent(data.opens.ratio));
+    if (share) byId("share").value = share.value;
     byId("share").addEventListener("change", () => this.choose());
     byId("micrograph").addEventListener("change", () => {
       if (this.dataset !== this.micrograph().dataset) this.slider.value = this.own();
@@ -392,7 +408,13 @@ class Gallery {
     byId("pooled-head").textContent = `all ${this.pooled().micrographs} test micrographs`;
     byId("uncovered").hidden = this.covered;
     byId("uncovered").textContent = this.covered ? "" : `${this.run.arm} has no picks for this micrograph, so its scores leave it out.`;
-    this.svg.setAttribute("aria-label", `${this.micrograph().name}, picks of ${this.run.arm}: ${lines.slice(1, 4).map(([name, value]) => `${value} ${name}`).join(", ")}`);
+    const counts = lines.slice(1, 4).map(([name, value]) => `${value} ${name}`).join(", ");
+    const labels = this.run.ratio === null ? "" : `, ${percent(this.run.ratio)} labelled`;
+    byId("caption").textContent = `${this.run.arm}${labels}, ${this.micrograph().name}`;
+    this.svg.setAttribute("aria-label", `Micrograph ${this.micrograph().name} with the picks of ${this.run.arm}${labels}: ${counts}`);
+    // Announced when the slider rests, not at each of its steps.
+    clearTimeout(this.announcing);
+    this.announcing = setTimeout(() => { byId("announced").textContent = `threshold ${Number(threshold.toPrecision(4))}: ${counts}`; }, 400);
     this.marker = threshold;
     charts.get(this.sweepHolder)?.update("none");
   }
@@ -467,6 +489,12 @@ class Gallery {
     svg.addEventListener("keydown", (event) => {
       if (event.key === "+" || event.key === "=") this.zoomBy(1.6);
       else if (event.key === "-") this.zoomBy(1 / 1.6);
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      // A picture that is shown whole leaves the arrows to the page.
+      if (step && svg.classList.contains("zoomed")) {
+        event.preventDefault();
+        this.zoomTo({ ...this.view, x: this.view.x + step[0] * this.view.width / 8, y: this.view.y + step[1] * this.view.width / 8 });
+      }
     });
     const fingers = new Map();
     const spread = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a.x - b.x, a.y - b.y); };
@@ -515,3 +543,8 @@ const drawTraining = () => trainingPlots(trainingShare(), trainingSeed());
 byId("training-share").addEventListener("change", drawTraining);
 byId("training-seed").addEventListener("change", drawTraining);
 drawTraining();
+
+/* A table that is wider than the window says so (by CSS, on a phone). */
+const markWide = () => document.querySelectorAll(".wide").forEach((wide) => wide.classList.toggle("scrolls", wide.scrollWidth > wide.clientWidth + 1));
+addEventListener("resize", markWide);
+markWide();

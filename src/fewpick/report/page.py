@@ -99,6 +99,7 @@ def build(comparison: Comparison, path: Path) -> None:
             {"ratio": run.ratio, "seed": str(run.seed), **charts.training(run.arm, history)}
             for run, history in joined
         ],
+        "opens": summary.best_run(table),
         "gallery": {"seed": comparison.seed, **_gallery(comparison)},
     }
     values = {
@@ -106,11 +107,14 @@ def build(comparison: Comparison, path: Path) -> None:
         "answers": _list(summary.answers(table, comparison.reference)),
         "cautions": _list(summary.cautions(table, comparison.reference, datasets, health))
         or "<p>None found.</p>",
+        "steps": _steps(summary.best_run(table), comparison.seed),
         "datasets": tables.datasets(datasets),
         "comparison": tables.comparison(table, comparison.reference),
         "interval": summary.interval_of(table),
         "notes": "\n".join(
-            f"<dt>{escape(names)}</dt><dd>{escape(note)}.</dd>" for names, note in NOTES.items()
+            f"<dt>{escape(shown)}</dt><dd>{escape(note)}.</dd>"
+            for names, note in NOTES.items()
+            for shown in [tables.shown_as(names, table, comparison.reference)]
         ),
         "health": tables.health_table(health),
         "config": escape(json.dumps(comparison.config, indent=2)),
@@ -144,6 +148,26 @@ def _gallery(comparison: Comparison) -> dict[str, Any]:
         comparison.stacks,
         comparison.radius,
     )
+
+
+def _steps(best: Mapping[str, Any] | None, seed: int) -> str:
+    """List the commands and files that a reader goes on with."""
+    if best is None:
+        return "<p>No arm has a score yet.</p>"
+    run = f"{best['arm']}/ratio-{float(best['ratio'])!r}/seed-{seed}"
+    lines = [
+        f"The picks of all micrographs by the best arm are in <code>results/picks/{escape(run)}/"
+        "picks.star</code>, one table that RELION (Extract, as coordinates) and cryoSPARC (Import "
+        "Particles, as a RELION STAR file) open; <code>micrographs/</code> beside it has a STAR "
+        "file each.",
+        "More micrographs of this kind: <code>fewpick pick results/models/"
+        f"{escape(run)} MICROGRAPHS -o picks.star</code>.",
+        "All labels in one last training, with no micrograph held back for this comparison: ask "
+        "Snakemake for the target <code>picks</code>, which writes <code>results/final/</code>.",
+        "Which micrographs are worth labelling next: <code>fewpick suggest MICROGRAPHS "
+        f"results/models/{escape(best['arm'])}/ratio-{float(best['ratio'])!r}/seed-*</code>.",
+    ]
+    return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
 
 
 def _asset(name: str) -> str:

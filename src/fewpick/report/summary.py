@@ -13,6 +13,8 @@ from fewpick.evaluation.scores import FLIPPED_ARM
 
 # Differences in F1 that are called equal when the fewest sufficient labels are sought.
 EQUAL = 0.02
+# By how much an F1 has to fall with more labels to be worth a word.
+FALL = 0.01
 # Arms above which being the best of them is partly luck.
 MANY_ARMS = 3
 # Test micrographs below which the page warns.
@@ -54,6 +56,15 @@ def answers(table: pd.DataFrame, reference: str) -> list[str]:
         for _, part in rows.groupby("labeled_ratio"):
             said += [where + line for line in _gain(part, headline, reference)]
     return said
+
+
+def best_run(table: pd.DataFrame) -> dict[str, Any] | None:
+    """Name the arm and labelled ratio of the first sentence of `answers`."""
+    headline = headline_of(table)
+    for _, rows in _by_dataset(means(table)):
+        best = rows.sort_values(headline).iloc[-1]
+        return {"arm": str(best["arm"]), "ratio": round(float(best["labeled_ratio"]), 4)}
+    return None
 
 
 def interval_of(table: pd.DataFrame) -> str:
@@ -105,6 +116,7 @@ def cautions(
                 f"{budget:,.0f} labels; a lab with so few lacks the others. Set "
                 "splits.validation to matched or none to do without."
             )
+        said += [where + line for line in _falls(part, headline)]
         controls = table[(table["dataset"] == dataset) & (table["seed"] == "mean")]
         if (n_arms := part["arm"].nunique()) > MANY_ARMS:
             said.append(
@@ -169,6 +181,23 @@ def health(run: Mapping[str, Any], history: pd.DataFrame) -> dict[str, Any]:
         "pseudo_share": share / labelled if share is not None and labelled else None,
         "state": state,
     }
+
+
+def _falls(part: pd.DataFrame, headline: str) -> Iterator[str]:
+    """Return a line per arm that scores clearly lower with more labels."""
+    for arm, rows in part.groupby("arm", sort=False):
+        rows = rows.sort_values("n_labeled_particles")
+        values, labels = rows[headline].to_numpy(), rows["n_labeled_particles"].to_numpy()
+        for at in range(1, len(values)):
+            if values[at] < values[:at].max() - FALL:
+                before = int(values[:at].argmax())
+                yield (
+                    f"{arm} scores {values[at]:.2f} with {labels[at]:,.0f} labelled particles and "
+                    f"{values[before]:.2f} with {labels[before]:,.0f}: more labels do not make "
+                    "picks worse, so differences of this size are noise of the draw or of the "
+                    "training. Run more seeds."
+                )
+                break
 
 
 def _fewest(rows: pd.DataFrame, best: Any, least: Any, headline: str) -> str:

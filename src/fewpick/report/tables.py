@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -70,8 +71,8 @@ def health_table(rows: Iterable[Row]) -> str:
     return _table(["arm", "labelled", "seed", "verdict", *HEALTH.values()], lines)
 
 
-def comparison(table: pd.DataFrame, reference: str) -> str:
-    """Means over seeds; the rows of single seeds are there, hidden until asked for."""
+def _titles(table: pd.DataFrame, reference: str) -> dict[str, str]:
+    """Title of each column of the results that the page shows."""
     headline = headline_of(table)
     radius = headline.removeprefix("pick_f1_")
     lenient = [c for c in table.columns if c.startswith("pick_f1_") and c != headline][:1]
@@ -89,7 +90,33 @@ def comparison(table: pd.DataFrame, reference: str) -> str:
         "tuned_pixel_f1": "tuned pixel F1",
         "train_seconds": "training, min",
     }
-    columns = {c: title for c, title in columns.items() if c in table}
+    return {c: title for c, title in columns.items() if c in table}
+
+
+def shown_as(names: str, table: pd.DataFrame, reference: str) -> str:
+    """Name columns of the results file by the titles that the page shows, where it shows them.
+
+    Parameters
+    ----------
+    names : str
+        Columns as `NOTES` lists them, without the match radius.
+    table : pandas.DataFrame
+        The results.
+    reference : str
+        Arm that gains are taken over.
+    """
+    columns = names.split(", ")
+    titles = [
+        title
+        for column, title in _titles(table, reference).items()
+        if any(column == name or re.fullmatch(rf"{name}_[0-9.]+", column) for name in columns)
+    ]
+    return f"{', '.join(titles)} ({names})" if titles else names
+
+
+def comparison(table: pd.DataFrame, reference: str) -> str:
+    """Means over seeds; the rows of single seeds are there, hidden until asked for."""
+    columns = _titles(table, reference)
     several = table["dataset"].nunique() > 1
     titles = ["data set"] * several + ["arm", "labelled particles (share)", *columns.values()]
     lines: list[tuple[str, str]] = []

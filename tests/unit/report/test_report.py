@@ -264,3 +264,15 @@ def test_numbers_of_the_table_are_those_of_the_tsv(example: Example) -> None:
 def test_plot_library_is_the_published_one() -> None:
     library = Path(fewpick.report.__file__).with_name("chart.umd.min.js")
     assert hashlib.sha256(library.read_bytes()).hexdigest() == CHART_SHA256
+
+
+def test_a_score_that_falls_with_more_labels_gets_a_word() -> None:
+    part = pd.DataFrame(
+        {
+            "arm": ["a", "b", "b", "a", "a"],
+            "n_labeled_particles": [8, 8, 115, 115, 900],
+            "pick_f1_0.3": [0.80, 0.70, 0.695, 0.75, 0.70],
+        }
+    )
+    (line,) = summary._falls(part, "pick_f1_0.3")
+    assert line.startswith("a scores 0.75 with 115 labelled particles and 0.80 with 8: more labels")
