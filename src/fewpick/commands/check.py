@@ -286,6 +286,16 @@ def _check_external(config: Mapping[str, Any], manifests: Mapping[str, pd.DataFr
             print(f"picks of {name}: {len(table):,} on {n} micrographs")
 
 
+def _check_distances(config: Mapping[str, Any], findings: Findings) -> None:
+    """Compare the distance of picks with that which checkpoints and pseudo-labels go by."""
+    picked, trained = config["picking"]["nms_radius"], config["training"]["nms_radius"]
+    if picked != trained:
+        findings.warn(
+            f"picking.nms_radius is {picked:g}, and checkpoints and pseudo-labels are chosen with "
+            f"training.nms_radius {trained:g}. Set both to one value unless you mean it."
+        )
+
+
 def _check_labels(
     config: Mapping[str, Any],
     manifests: Mapping[str, pd.DataFrame],
@@ -364,6 +374,7 @@ def _check_labels(
             )
     if len(keys["seeds"]) < 3:
         findings.warn("fewer than three seeds; a difference between arms may be chance.")
+    _check_distances(config, findings)
 
 
 def _check_final_labels(

@@ -12,6 +12,7 @@ import torch
 from fewpick.network.inference import predict
 from fewpick.network.unet import UNet
 from fewpick.training.losses import bce_dice
+from fewpick.training.schedule import check_steps
 
 REPEATS = 3
 # A step also draws, turns and alters its views, and updates weights and their mean.
@@ -70,7 +71,7 @@ def training_seconds(hyperparameters: Mapping[str, Any], rates: Rates, n_validat
         teacher = fixmatch.get("pool_size", 0) * fixmatch.get("rounds", 1)
         teacher *= fixmatch["teacher_views"]
     learning = steps * views * rates.learn * OVERHEAD
-    return learning + (_checks(settings, n_validation) + teacher) * rates.look
+    return learning + (_checks(settings, steps, n_validation) + teacher) * rates.look
 
 
 def warm_start_seconds(
@@ -78,14 +79,16 @@ def warm_start_seconds(
 ) -> float:
     """Seconds of the warm start that arms share."""
     settings = hyperparameters["training"]
-    steps = settings["warm_start_steps"] * settings["batch_size"] * rates.learn * OVERHEAD
-    return float(steps + _checks(settings, n_validation) * rates.look)
+    steps = settings["warm_start_steps"]
+    learning = steps * settings["batch_size"] * rates.learn * OVERHEAD
+    return float(learning + _checks(settings, steps, n_validation) * rates.look)
 
 
-def _checks(settings: Mapping[str, Any], n_validation: int) -> int:
+def _checks(settings: Mapping[str, Any], steps: int, n_validation: int) -> int:
     """Count the micrographs that a training looks at in its checks, and before its first step."""
     looked_at = min(settings["validation_micrographs"], n_validation)
-    return int((settings["checks"] + 1) * looked_at * settings["validation_views"])
+    checks = len(check_steps(steps, settings["checks"])) if steps else 0
+    return int((checks + 1) * looked_at * settings["validation_views"])
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -94,6 +94,7 @@ class Pool:
     labelled : the labelled crops, for their prevalence
     annotated : micrographs with labels of any kind, for the density of particles
     batch_size, crop_size : of the unlabelled batch
+    nms_radius : least distance between two picks, particle radii
     """
 
     micrographs: Sequence[Micrograph]
@@ -103,6 +104,7 @@ class Pool:
     batch_size: int
     crop_size: int
     device: torch.device
+    nms_radius: float = 1.0
 
     def crop(
         self, images: Sequence[NDArray[np.generic]], views: Sequence[View], *, fill: str | int
@@ -237,7 +239,7 @@ class ObjectRule:
         chosen = _drawn(pool.micrographs, settings["pool_size"], rng)
         views = settings["teacher_views"]
         found = [
-            TeacherPicks(sheet, *peaks_of(teacher, sheet, pool.device, views))
+            TeacherPicks(sheet, *peaks_of(teacher, sheet, pool.device, views, pool.nms_radius))
             for sheet in (pool.micrographs[i] for i in chosen)
         ]
         thresholds = self._thresholds(teacher, found)
@@ -308,8 +310,11 @@ class ObjectRule:
         names = list(dict.fromkeys(m.dataset for m in pool.micrographs))
         self.weights = dict.fromkeys(names, 1.0)
         thresholds: dict[str, float] = {}
-        if pool.validation:
-            seen = validate(teacher, pool.validation, pool.device, views)
+        annotated = pool.annotated
+        if self.settings["threshold_labels"] == "training":
+            annotated = [m for m in annotated if m.split == "train"]
+        elif pool.validation:
+            seen = validate(teacher, pool.validation, pool.device, views, pool.nms_radius)
             if len(names) == 1:
                 return {names[0]: seen.threshold}
             first = {pool.validation[0].dataset: seen}  # one data set alone validates
@@ -319,7 +324,7 @@ class ObjectRule:
         for name in names:
             if name not in thresholds:
                 mine = [f for f in found if f.micrograph.dataset == name]
-                known = [m for m in pool.annotated if m.dataset == name]
+                known = [m for m in annotated if m.dataset == name]
                 if len(names) > 1:
                     self.weights[name] = UNKNOWN_WEIGHT
                     if not known and all(f.micrograph.expected is None for f in mine):
@@ -339,7 +344,7 @@ class ObjectRule:
         # Clicked particles set the threshold by their own scores, wherever they lie.
         drawn = {id(f.micrograph) for f in found}
         clicked = [
-            TeacherPicks(m, *peaks_of(teacher, m, pool.device, views))
+            TeacherPicks(m, *peaks_of(teacher, m, pool.device, views, pool.nms_radius))
             for m in annotated
             if m.clicked and m.expected is None and m.split == "train" and id(m) not in drawn
         ]

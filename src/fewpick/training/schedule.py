@@ -18,9 +18,7 @@ class Schedule:
     steps : int
         Optimiser steps of the training.
     checks : int
-        About how often it is validated.
-    early : bool
-        Whether most checks are early, see `check_steps`.
+        How often it is validated at even distances, and again early on, see `check_steps`.
     rounds : int
         Into how many rounds the steps are divided.
     peak : float
@@ -32,10 +30,11 @@ class Schedule:
         Steps that are done.
     """
 
-    def __init__(self, steps: int, checks: int, *, early: bool, rounds: int, peak: float) -> None:
+    def __init__(self, steps: int, checks: int, *, rounds: int, peak: float) -> None:
         self.step = 0
         self.steps, self.rounds, self.peak = steps, rounds, peak
-        self.checks = check_steps(steps, checks, early=early, rounds=rounds)
+        self.checks = check_steps(steps, checks, rounds)
+        self.even_checks = even_steps(steps, checks, rounds)
 
     @property
     def done(self) -> bool:
@@ -62,6 +61,11 @@ class Schedule:
     def checking(self) -> bool:
         """Whether the training is validated after the step just done."""
         return self.step in self.checks
+
+    @property
+    def judging(self) -> bool:
+        """Whether the check just done is an even one, at which a drift is judged."""
+        return self.step in self.even_checks
 
     def progress(self, ahead: int = 0) -> float:
         """Share of the present round that is done, or will be in `ahead` steps."""
@@ -94,14 +98,19 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def check_steps(steps: int, n: int, *, early: bool, rounds: int = 1) -> set[int]:
-    """Choose the steps after which a training is validated, the last one of each round included.
+def check_steps(steps: int, n: int, rounds: int = 1) -> set[int]:
+    """Choose the steps after which a training is validated, the same for every arm and phase.
 
-    Evenly spaced, or (`early`) from the 5th step on in a geometric series: with a handful of
-    labels, a network is at its best after a few dozen steps and overfits after that.
+    The union of `n` even steps and `n` steps in a geometric series from the 5th on: with a handful
+    of labels, a network is at its best after a few dozen steps and overfits after that. An arm that
+    is looked at where another is not would be stopped at its best by better luck.
     """
-    if not early:
-        ends = {sum(round_of(step, steps, rounds)[1:]) for step in range(steps)}
-        return {round(steps * (i + 1) / n) for i in range(n)} - {0} | ends
     first = min(5, steps)
-    return {round(first * (steps / first) ** (i / max(n - 1, 1))) for i in range(n)} | {steps}
+    early = {round(first * (steps / first) ** (i / max(n - 1, 1))) for i in range(n)}
+    return early | even_steps(steps, n, rounds)
+
+
+def even_steps(steps: int, n: int, rounds: int = 1) -> set[int]:
+    """Choose `n` evenly spaced steps, and the last one of each round."""
+    ends = {sum(round_of(step, steps, rounds)[1:]) for step in range(steps)}
+    return {round(steps * (i + 1) / n) for i in range(n)} - {0} | ends

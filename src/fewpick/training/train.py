@@ -161,7 +161,9 @@ class Trainer:
         self.streams = Streams(hyperparameters["seed"], int(warm_start is not None), device)
         self.labelled = LabelledCrops(micrographs, settings["crop_size"])
         validation = validation_micrographs(micrographs, settings["validation_micrographs"])
-        self.validator = Validator(validation, device, settings["validation_views"])
+        self.validator = Validator(
+            validation, device, settings["validation_views"], settings["nms_radius"]
+        )
         self.consistency = self._consistency(micrographs, validation)
         self.passes = ForwardPasses(self._shapes(), device)
         if warm_start is None:
@@ -172,7 +174,6 @@ class Trainer:
         self.schedule = Schedule(
             warm_steps if warm_start is None else max(settings["steps"] - warm_steps, 0),
             settings["checks"],
-            early=self.consistency is None,
             rounds=self.consistency.rounds if self.consistency else 1,
             peak=settings["learning_rate"],
         )
@@ -268,6 +269,7 @@ class Trainer:
                 self.fixmatch["unlabeled_batch_size"],
                 self.settings["crop_size"],
                 self.device,
+                self.settings["nms_radius"],
             ),
         )
 
@@ -341,6 +343,8 @@ class Trainer:
         watched = self.labelled.prevalence_of
         rates = {n: row.get(in_dataset("pseudo_positive_rate", n), pooled) for n in watched}
         f1s = {name: validation.of(name).f1 for name in watched}
+        if not self.schedule.judging:
+            return
         if drifting := self.guards.drifting(step, self.schedule.progress(), rates, f1s):
             assert self.consistency is not None
             for name in drifting:

@@ -118,7 +118,7 @@ def validation_uses(
     keeps_best = hyperparameters["training"]["keep"] == "best"
     uses = ["checkpoint" if keeps_best else "warm-start checkpoint", "score threshold"]
     fixmatch = hyperparameters.get("fixmatch") or {}
-    if hyperparameters["method"] == "fixmatch" and fixmatch.get("labelling") == "objects":
+    if fixmatch.get("labelling") == "objects" and fixmatch["threshold_labels"] == "validation":
         uses.append("pseudo-label threshold")
     return uses
 

@@ -200,14 +200,23 @@ class Validator:
         The last score; all NaN where there is nothing to score on.
     """
 
-    def __init__(self, micrographs: Sequence[Micrograph], device: torch.device, views: int) -> None:
-        self.micrographs, self.device, self.views = micrographs, device, views
+    def __init__(
+        self,
+        micrographs: Sequence[Micrograph],
+        device: torch.device,
+        views: int,
+        nms_radius: float = 1.0,
+    ) -> None:
+        self.micrographs, self.device = micrographs, device
+        self.views, self.nms_radius = views, nms_radius
         self.latest = UNKNOWN_SCORE
 
     def check(self, network: nn.Module) -> Validation:
         """Score a network."""
         if self.micrographs:
-            self.latest = validate(network, self.micrographs, self.device, self.views)
+            self.latest = validate(
+                network, self.micrographs, self.device, self.views, self.nms_radius
+            )
         return self.latest
 
     def state(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from fewpick.data.masks import draw_mask
 from fewpick.errors import InputError
 from fewpick.geometry import frame_for
 from fewpick.network import model_file as model_file
+from fewpick.network.inference import find_peaks
 from fewpick.network.unet import UNet
 from fewpick.sampling.training_set import Micrograph
 from fewpick.training import fixmatch
@@ -26,9 +27,10 @@ from fewpick.training import labelling as labelling_functions
 from fewpick.training.checkpoint import Checkpoint
 from fewpick.training.cuda_graphs import forward_passes
 from fewpick.training.ema import Ema
-from fewpick.training.schedule import check_steps, learning_rate, round_of
+from fewpick.training.schedule import check_steps, even_steps, learning_rate, round_of
 from fewpick.training.train import Stopped, Trainer, train
 from fewpick.tuning import validation
+from fewpick.tuning.thresholds import without_validation
 from fewpick.tuning.validation import Validation, peaks_of, validate
 
 ROOT = Path(__file__).parents[3]
@@ -50,6 +52,7 @@ HYPERPARAMETERS: dict[str, Any] = {
         "checks": 4,
         "validation_micrographs": 2,
         "validation_views": 1,
+        "nms_radius": 1.0,
         "checkpoint_steps": 3,
         "keep": "best",
     },
@@ -64,6 +67,7 @@ HYPERPARAMETERS: dict[str, Any] = {
         "rounds": 2,
         "pool_size": 2,
         "doubt": 0.5,
+        "threshold_labels": "validation",
         "keep_fraction": 0.8,
         "threshold_momentum": 0.9,
         "pseudo_label_threshold": 0.5,
@@ -429,7 +433,7 @@ def test_supervised_training_ends_in_time_without_validation(
     hyperparameters = copy.deepcopy(HYPERPARAMETERS)
     hyperparameters["training"] |= {"warm_start_steps": 40, "steps": 60, "checks": 8}
     assert not any(sheet.split == "val" for sheet in sheets)
-    checks = sorted(check_steps(40, 8, early=True))
+    checks = sorted(check_steps(40, 8))
 
     def kept(steps_per_particle: float) -> UNet:
         monkeypatch.setattr("fewpick.training.train.STEPS_PER_PARTICLE", steps_per_particle)
@@ -461,7 +465,7 @@ def test_rounds_cover_all_steps() -> None:
         (1, 3, 4),
     ]
     assert round_of(2, 3, 5)[1:] == (2, 1)
-    assert {3, 7} <= check_steps(7, 1, early=False, rounds=2)
+    assert {3, 7} <= check_steps(7, 1, rounds=2)
 
 
 def test_recall_is_of_the_probabilities_and_not_of_their_order() -> None:
@@ -537,12 +541,66 @@ def test_schedule() -> None:
     assert rates[0] == pytest.approx(0.2, abs=0.01)
     assert max(rates) == pytest.approx(1.0, abs=0.01)
     assert rates[-1] < 1e-3
-    assert sorted(check_steps(100, 4, early=False)) == [25, 50, 75, 100]
-    early = sorted(check_steps(500, 6, early=True))
+    assert sorted(even_steps(100, 4)) == [25, 50, 75, 100]
+    # Early ones at growing distances, and even ones, in every arm and phase.
+    assert sorted(check_steps(100, 4)) == [5, 14, 25, 37, 50, 75, 100]
+    early = sorted(check_steps(500, 6))
     assert early[0] == 5
     assert early[-1] == 500
-    assert check_steps(3, 10, early=True) == {3}
-    assert 0 not in check_steps(4, 10, early=False)
+    assert check_steps(3, 10) == {1, 2, 3}
+    assert 0 not in check_steps(4, 10)
+
+
+@pytest.mark.parametrize("method", ["supervised", "fixmatch"])
+def test_all_arms_are_looked_at_after_the_same_steps(method: str) -> None:
+    """Else one would be stopped at its best by better luck than the other."""
+    hyperparameters = copy.deepcopy(HYPERPARAMETERS) | {"method": method}
+    hyperparameters["training"] |= {"steps": 46, "checks": 3}
+    hyperparameters["fixmatch"] |= {"rounds": 1}
+    if method == "supervised":
+        hyperparameters["fixmatch"] = None
+    warm = UNet(**hyperparameters["model"])
+    run = Trainer(hyperparameters, micrographs(), warm, torch.device("cpu"))
+    assert run.schedule.checks == {5, 13, 14, 27, 40}
+    assert run.schedule.even_checks == {13, 27, 40}
+
+
+def test_validation_and_pseudo_labels_use_the_configured_distance_of_picks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = []
+
+    def recorded(*given: Any, nms_radius: float, **more: Any) -> Any:
+        used.append(nms_radius)
+        return find_peaks(*given, nms_radius=nms_radius, **more)
+
+    monkeypatch.setattr("fewpick.tuning.validation.find_peaks", recorded)
+    hyperparameters = copy.deepcopy(HYPERPARAMETERS)
+    hyperparameters["training"] |= {"nms_radius": 0.7, "steps": 8}
+    hyperparameters["fixmatch"] |= {"rounds": 1}
+    train(hyperparameters, micrographs(), warm_start=UNet(**hyperparameters["model"]))
+    assert len(used) > 4
+    assert set(used) == {0.7}
+
+
+def test_pseudo_labels_can_do_without_validation_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threshold of the teacher's picks comes from the training labels alone."""
+    hyperparameters = copy.deepcopy(HYPERPARAMETERS)
+    hyperparameters["training"] |= {"steps": 7}
+    hyperparameters["fixmatch"] |= {"rounds": 1}
+    asked: list[set[str]] = []
+
+    def recorded(found: Any, annotated: Any) -> tuple[float, str]:
+        asked.append({m.split for m in annotated})
+        return without_validation(found, annotated)
+
+    monkeypatch.setattr("fewpick.training.fixmatch.without_validation", recorded)
+    warm = UNet(**hyperparameters["model"])
+    train(hyperparameters, micrographs(), warm_start=warm)
+    assert asked == []
+    hyperparameters["fixmatch"] |= {"threshold_labels": "training"}
+    train(hyperparameters, micrographs(), warm_start=warm)
+    assert asked == [{"train"}]
 
 
 @pytest.mark.parametrize("model", [HYPERPARAMETERS["model"], {"stem_stride": 1, "widths": [8, 16]}])

@@ -131,10 +131,14 @@ def test_uses_of_validation_labels_are_named(
     source: str, keep: str, method: str, labelling: str | None, uses: list[str]
 ) -> None:
     hyperparameters = {"method": method, "training": {"keep": keep}}
-    hyperparameters |= {"fixmatch": {"labelling": labelling}} if labelling else {}
+    rule = {"labelling": labelling, "threshold_labels": "validation"}
+    hyperparameters |= {"fixmatch": rule} if labelling else {}
     validation = sheet("val", windows=WHOLE, points=row(30))
     assert validation_uses(source, [validation], hyperparameters) == uses
     assert validation_uses("prevalence", [sheet()], hyperparameters) == []
+    rule |= {"threshold_labels": "training"}
+    expected = [use for use in uses if use != "pseudo-label threshold"]
+    assert validation_uses(source, [validation], hyperparameters) == expected
 
 
 def test_the_labelled_density_gives_the_number_of_picks() -> None:
