@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from fewpick import cli
+from fewpick.annotation.areas import write_areas
 from fewpick.config.complete import complete
 from fewpick.config.schema import load_schema
 from fewpick.coordinates import Picks, write_picks
-from fewpick.annotation.areas import write_areas
 from fewpick.inspection.survey import CLICKS_PER_MICROGRAPH
 
 SIZE, N_MICROGRAPHS = 128, 10
