@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
@@ -24,7 +25,23 @@ Continuing a job picks those micrographs that have no picks yet.
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
-    return run(_parser(), argv, _job)
+    try:
+        return run(_parser(), argv, _job)
+    except SystemExit as ending:
+        # RELION waits for a file that says how the job ended, also after mistyped parameters.
+        if ending.code:
+            early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+            early.add_argument("--o", type=Path)
+            _note_failure(early.parse_known_args(argv)[0].o)
+        raise
+
+
+def _note_failure(job: Path | None) -> None:
+    from fewpick.external.relion_project import job_ending
+
+    if job is not None:
+        with contextlib.suppress(ValueError), job_ending(job):
+            raise ValueError("mistyped parameters")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,7 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--o", type=Path, required=True, metavar="JOB", help="folder of the job")
     parser.add_argument("--j", type=int, default=1, metavar="N", help="threads (default: 1)")
-    parser.add_argument("--model", required=True, metavar="MODEL", help="model file, or its folder")
+    parser.add_argument(
+        "--model",
+        default="general",
+        metavar="MODEL",
+        help="model file, or its folder (default: general, which needs a diameter)",
+    )
     parser.add_argument(
         "--threshold",
         type=float,

@@ -133,6 +133,16 @@ def test_a_job_that_fails_says_so_and_forgets_an_earlier_success(
     assert "nowhere/nothing: not a model to pick with" in capsys.readouterr().err
 
 
+def test_mistyped_parameters_end_the_job_too(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """RELION waits for a file that says how a job ended."""
+    with pytest.raises(SystemExit):
+        job("--treshold", "0.3")
+    assert endings() == ["EXIT_FAILURE"]
+    assert "--treshold" in capsys.readouterr().err
+
+
 def test_a_job_ends_when_the_user_asks_for_it(project: Path) -> None:
     JOB.mkdir(parents=True)
     (JOB / "RELION_JOB_ABORT_NOW").touch()
