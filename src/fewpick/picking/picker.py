@@ -309,8 +309,8 @@ class Picker:
 
 def is_model(path: str | Path) -> bool:
     """Tell a model, its file or its folder, from other paths."""
-    path = Path(path)
-    return path.suffix == ".safetensors" or (path / NAME).is_file()
+    known = str(path) == GENERAL or Path(path).suffix == ".safetensors"
+    return known or (Path(path) / NAME).is_file()
 
 
 def resolve(path: str | Path) -> Path:

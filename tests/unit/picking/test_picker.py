@@ -22,7 +22,7 @@ from fewpick.errors import InputError
 from fewpick.network.model_file import load_model, save_model
 from fewpick.network.unet import UNet
 from fewpick.picking.candidates import candidate_table, find
-from fewpick.picking.picker import Picker, describe_use, kept, resolve
+from fewpick.picking.picker import Picker, describe_use, is_model, kept, resolve
 from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table, write_table
 
@@ -270,6 +270,14 @@ def test_size_and_border_are_those_of_each_micrograph(project: Path, tmp_path: P
         mrc.set_data(np.random.default_rng(0).normal(size=(200, 260)).astype(np.float32))
         mrc.voxel_size = 3.0
     assert size(picker, other) == pytest.approx(8.0)
+
+
+def test_models_are_told_from_micrographs(project: Path, tmp_path: Path) -> None:
+    assert is_model("general")
+    assert is_model(project / "model")
+    assert is_model(str(project / "model/picker.safetensors"))
+    assert not is_model(project / "micrographs")
+    assert not is_model(project / "micrographs/m0.mrc")
 
 
 def test_several_paths_and_globs(
