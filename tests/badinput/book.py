@@ -182,7 +182,7 @@ def _counts(folder: Path) -> dict[str, Any]:
     }
     return {
         "micrographs": len(manifest),
-        "annotated": int(manifest["annotated"].astype(str).str.lower().eq("true").sum()),
+        "annotated": int(manifest["annotated"].sum()),
         "particles": len(table),
         "training micrographs": len(training),
         "labelled micrographs": int((training["labelled"] != "none").sum()),

@@ -122,6 +122,7 @@ def _stages(between: Callable[[], object]) -> None:
     from fewpick.geometry import particle_radii
     from fewpick.micrographs import read_header, sort_out
     from fewpick.stacks import read_table, write_table
+    from fewpick.stage_tables.definitions import LabelTable
 
     config = complete(read_config(Path("config.yaml")), load_schema())
     plan = make_plan(config)
@@ -168,13 +169,13 @@ def _stages(between: Callable[[], object]) -> None:
             *("mine", spec, manifest, pd.concat(geometry), points),
             *(annotation.areas, annotation.negatives),
         )
-        write_table(label_table(join([pieces], config["final"]["folds"])), LABELS)
+        LabelTable.write(label_table(join([pieces], config["final"]["folds"])), LABELS)
         return
     keys = config["splits"]
     split = split_micrographs(
         "mine",
         manifest["micrograph"].tolist(),
-        (manifest["annotated"] == "true").tolist(),
+        manifest["annotated"].tolist(),
         seed=0,
         val_fraction=keys["val_fraction"],
         test_fraction=keys["test_fraction"],
@@ -193,7 +194,7 @@ def _stages(between: Callable[[], object]) -> None:
         tile_size=keys["tile_size"],
         validation=keys["validation"],
     )
-    write_table(labels, LABELS)
+    LabelTable.write(labels, LABELS)
 
 
 before_training = Run(

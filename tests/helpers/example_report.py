@@ -92,7 +92,7 @@ def _dataset(folder: Path, rng: np.random.Generator) -> TruthFiles:
     assert Frame.from_row(rows[0]) == frame
     manifest = pd.DataFrame({"micrograph": MICROGRAPHS, "path": MICROGRAPHS, "ny": NY, "nx": NX})
     manifest = manifest.assign(
-        pixel_size=2.0, annotated="true", n_particles=30, orientation="flip_y suspected"
+        pixel_size=2.0, annotated=True, n_particles=30, orientation="flip_y suspected", left_out=0
     )
     write_table(manifest, folder / "manifest.tsv")
     masks = pd.DataFrame({"micrograph": MICROGRAPHS, "prevalence": 0.6})

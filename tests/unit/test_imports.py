@@ -13,7 +13,7 @@ PACKAGE = SOURCE / "fewpick"
 
 # Packages of one level do not import each other.
 LEVELS = (
-    ("micrographs",),
+    ("micrographs", "stage_tables"),
     ("network", "coordinates", "evaluation"),
     ("annotation", "image_evidence"),
     ("data", "external", "simulation", "fetching", "comparison"),

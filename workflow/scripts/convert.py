@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from _stage import stage
 
 from fewpick.picking.export import export_as
-from fewpick.stacks import read_table
+from fewpick.stage_tables.definitions import ManifestTable
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -19,7 +19,7 @@ def main() -> None:
     export_as(
         snakemake.wildcards.format,
         Path(files.star),
-        dict(zip(sorted(specs), map(read_table, files.manifests), strict=True)),
+        dict(zip(sorted(specs), map(ManifestTable.read, files.manifests), strict=True)),
         specs,
         Path(snakemake.output[0]),
     )

@@ -12,7 +12,8 @@ from fewpick.data import shards
 from fewpick.evaluation.scores import Key, score_external
 from fewpick.evaluation.truth import TruthFiles, validation_truths
 from fewpick.external.external_picks import read_external
-from fewpick.stacks import read_table, write_table
+from fewpick.stacks import write_table
+from fewpick.stage_tables.definitions import ManifestTable
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -24,7 +25,7 @@ def main() -> None:
     picks = settings["picks"]
     candidates = read_external(
         picks["path"],
-        read_table(files.manifest),
+        ManifestTable.read(files.manifest),
         fmt=picks["format"],
         y_axis=picks["y_axis"],
         scale=picks["scale"],

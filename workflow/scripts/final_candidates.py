@@ -13,7 +13,8 @@ from fewpick.network.model_file import load_model
 from fewpick.picking.candidates import candidate_table, find
 from fewpick.progress import Progress
 from fewpick.sampling.training_set import load_training_set
-from fewpick.stacks import read_table, write_table
+from fewpick.stacks import write_table
+from fewpick.stage_tables.definitions import LabelTable
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -23,7 +24,7 @@ def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files = snakemake.input
     device = select_device(snakemake.resources.device)
-    wanted = looked_at(read_table(files.labels))
+    wanted = looked_at(LabelTable.read(files.labels))
     micrographs = [
         micrograph
         for micrograph in load_training_set(*shards.paths(files.shards), Path(files.labels))

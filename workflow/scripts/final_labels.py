@@ -9,7 +9,8 @@ from _stage import stage
 
 from fewpick.data.shards import by_dataset
 from fewpick.final.labels import collect, folds_of, join, label_table
-from fewpick.stacks import read_table, write_table
+from fewpick.stacks import read_table
+from fewpick.stage_tables.definitions import LabelTable, ManifestTable
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -32,7 +33,7 @@ def main() -> None:
             collect(
                 dataset,
                 settings["specs"][dataset],
-                read_table(manifest),
+                ManifestTable.read(manifest),
                 pd.concat(map(read_table, geometry[dataset])),
                 read_table(coordinates),
                 read_table(areas),
@@ -45,9 +46,9 @@ def main() -> None:
         settings["folds"],
     )
     everything, *folds = map(Path, snakemake.output)
-    write_table(label_table(labels), everything)
+    LabelTable.write(label_table(labels), everything)
     for path, (kept, held) in zip(folds, folds_of(labels, settings["folds"]), strict=True):
-        write_table(label_table(kept, held), path)
+        LabelTable.write(label_table(kept, held), path)
 
 
 with stage(snakemake.log[0]):

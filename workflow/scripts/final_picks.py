@@ -15,6 +15,7 @@ from fewpick.picking.export import export_picks
 from fewpick.picking.picker import describe_use
 from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table
+from fewpick.stage_tables.definitions import LabelTable, ManifestTable
 from fewpick.versions import versions
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files, output = snakemake.input, snakemake.output
-    labels, candidates = map(read_table, files.labels), map(read_table, files.candidates)
+    labels, candidates = map(LabelTable.read, files.labels), map(read_table, files.candidates)
     everything, *folds = zip(labels, candidates, strict=True)
     outcome = conclude(everything, folds, settings["expected_particles"])
     with atomic_path(output.quality) as path:
         path.write_text(json.dumps(outcome, indent=2, allow_nan=False) + "\n")
-    manifests = dict(zip(settings["datasets"], map(read_table, files.manifests), strict=True))
+    manifests = dict(
+        zip(settings["datasets"], map(ManifestTable.read, files.manifests), strict=True)
+    )
     use = describe_use(
         load_training_set(*shards.paths(files.shards), Path(files.labels[0])),
         manifests,

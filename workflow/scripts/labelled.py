@@ -9,7 +9,8 @@ from _stage import stage
 from fewpick.data.shards import by_dataset
 from fewpick.data.splits import Source, label_counts, label_subset
 from fewpick.geometry import particle_radii
-from fewpick.stacks import read_table, write_table
+from fewpick.stacks import read_table
+from fewpick.stage_tables.definitions import LabelTable, ManifestTable, SplitTable
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files = snakemake.input
-    split, geometry = read_table(files.split), by_dataset(files.geometry)
+    split, geometry = SplitTable.read(files.split), by_dataset(files.geometry)
     names, labels = sorted(settings["specs"]), settings["labels"]
     sources = {
         name: Source(
@@ -36,7 +37,7 @@ def main() -> None:
     }
     parts = []
     for name, count in label_counts(sources, labels, split, settings["draw"], **draw).items():
-        manifest = read_table(files.manifests[names.index(name)])
+        manifest = ManifestTable.read(files.manifests[names.index(name)])
         parts.append(
             label_subset(
                 name,
@@ -50,7 +51,7 @@ def main() -> None:
                 **draw,
             )
         )
-    write_table(pd.concat(parts), snakemake.output[0])
+    LabelTable.write(pd.concat(parts, ignore_index=True), snakemake.output[0])
 
 
 with stage(snakemake.log[0]):

@@ -9,6 +9,7 @@ from fewpick.annotation.annotate import annotate
 from fewpick.data.inventory import micrographs_of
 from fewpick.data.manifest import build_manifest, left_out_table
 from fewpick.stacks import read_table, write_table
+from fewpick.stage_tables.definitions import ManifestTable
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -19,7 +20,7 @@ def main() -> None:
     headers, left_out = micrographs_of(read_table(snakemake.input[0]))
     manifest, coordinates = build_manifest(spec, headers, left_out)
     annotation = annotate(spec, manifest, coordinates, [path.name for path in left_out])
-    write_table(annotation.manifest, snakemake.output.manifest)
+    ManifestTable.write(annotation.manifest, snakemake.output.manifest)
     write_table(coordinates, snakemake.output.coordinates)
     write_table(annotation.areas, snakemake.output.areas)
     write_table(annotation.negatives, snakemake.output.negatives)

@@ -8,6 +8,7 @@ from _stage import stage
 from fewpick.data.masks import mask_shard
 from fewpick.geometry import particle_radii
 from fewpick.stacks import read_table
+from fewpick.stage_tables.definitions import ManifestTable
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
-    manifest = read_table(snakemake.input.manifest)
+    manifest = ManifestTable.read(snakemake.input.manifest)
     mask_shard(
         read_table(snakemake.input.geometry),
         manifest,

@@ -16,7 +16,8 @@ from fewpick.picking.export import export_picks
 from fewpick.picking.picker import describe_use
 from fewpick.progress import Progress
 from fewpick.sampling.training_set import load_training_set
-from fewpick.stacks import read_table, write_table
+from fewpick.stacks import write_table
+from fewpick.stage_tables.definitions import ManifestTable
 from fewpick.tuning import thresholds
 from fewpick.versions import versions
 
@@ -43,7 +44,9 @@ def main() -> None:
     write_table(pd.concat([one.pixels for one in found]), output.pixels)
     with atomic_path(output.threshold) as path:
         path.write_text(json.dumps(threshold, indent=2) + "\n")
-    manifests = dict(zip(settings["datasets"], map(read_table, files.manifests), strict=True))
+    manifests = dict(
+        zip(settings["datasets"], map(ManifestTable.read, files.manifests), strict=True)
+    )
     use = describe_use(
         micrographs,
         manifests,

@@ -8,7 +8,7 @@ from _stage import stage
 
 from fewpick.annotation.annotate import require_full
 from fewpick.data.splits import split_micrographs
-from fewpick.stacks import read_table, write_table
+from fewpick.stage_tables.definitions import ManifestTable, SplitTable
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -18,7 +18,7 @@ def main() -> None:
     settings = json.loads(snakemake.params.settings)
     parts = []
     for dataset, path in zip(settings["datasets"], snakemake.input.manifests, strict=True):
-        manifest = read_table(path)
+        manifest = ManifestTable.read(path)
         require_full(dataset, manifest)
         parts.append(
             split_micrographs(
@@ -32,7 +32,7 @@ def main() -> None:
                 labels=settings["labels"][dataset],
             )
         )
-    write_table(pd.concat(parts), snakemake.output[0])
+    SplitTable.write(pd.concat(parts, ignore_index=True), snakemake.output[0])
 
 
 with stage(snakemake.log[0]):

@@ -12,6 +12,7 @@ from fewpick.picking.candidates import found_in_table, kept_candidates
 from fewpick.picking.export import export_picks
 from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table
+from fewpick.stage_tables.definitions import ManifestTable
 from fewpick.tuning import thresholds
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def main() -> None:
         path.write_text(json.dumps(threshold, indent=2) + "\n")
     export_picks(
         kept_candidates(candidates, threshold),
-        dict(zip(settings["datasets"], map(read_table, files.manifests), strict=True)),
+        dict(zip(settings["datasets"], map(ManifestTable.read, files.manifests), strict=True)),
         star=Path(output.star),
         csv=Path(output.csv),
         folder=Path(output.micrographs),

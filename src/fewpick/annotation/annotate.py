@@ -90,7 +90,6 @@ def annotate(
     if areas:
         _tell_marks_outside(str(spec.get("coordinates")), marks, areas)
     named = manifest["micrograph"].astype(str)
-    annotated = manifest["annotated"].astype(str).str.lower() == "true"
     said = [
         FULL
         if kind == FULL and is_annotated
@@ -100,10 +99,10 @@ def annotate(
         else CLICKS
         if len(marks.get(name, ())) or len(negatives.get(name, ()))
         else NONE
-        for name, is_annotated in zip(named, annotated, strict=True)
+        for name, is_annotated in zip(named, manifest["annotated"], strict=True)
     ]
     manifest = manifest.assign(
-        annotated=["false" if what == NONE else "true" for what in said],
+        annotated=[what != NONE for what in said],
         annotation=said,
         n_areas=[len(areas.get(name, ())) for name in named],
         n_negatives=[len(negatives.get(name, ())) for name in named],

@@ -165,7 +165,7 @@ def _check_dataset(
     manifest, points = build_manifest(spec, read_headers(good), left_out)
     annotation = annotate(spec, manifest, points, [path.name for path in left_out])
     manifest = annotation.manifest
-    annotated = int((manifest["annotated"] == "true").sum())
+    annotated = int(manifest["annotated"].sum())
     sizes = (manifest["nx"].astype(str) + " x " + manifest["ny"].astype(str)).unique()
     print(f"  {len(manifest)} micrographs of {', '.join(sizes[:3])} px; every header was read")
     said = f"  {annotated} annotated, with {len(points):,} particles"
@@ -324,7 +324,7 @@ def _check_labels(
             split_micrographs(
                 name,
                 manifest["micrograph"].tolist(),
-                (manifest["annotated"] == "true").tolist(),
+                manifest["annotated"].tolist(),
                 seed=seed,
                 val_fraction=keys["val_fraction"],
                 test_fraction=keys["test_fraction"],

@@ -55,7 +55,7 @@ def build_manifest(
     -------
     manifest : DataFrame
         One row per micrograph: micrograph, path, ny, nx (px), pixel_size (Angstrom, NaN when
-        unknown), annotated ("true" or "false"), n_particles; and, the same in each row, orientation
+        unknown), annotated (bool), n_particles; and, the same in each row, orientation
         (the verdict on all) and left_out (number of micrographs); own_orientation is that of the
         micrograph.
     coordinates : DataFrame
@@ -104,7 +104,7 @@ def build_manifest(
             "ny": [header.ny for header in headers.values()],
             "nx": [header.nx for header in headers.values()],
             "pixel_size": [size or np.nan for size in pixel_sizes.values()],
-            "annotated": ["true" if name in points else "false" for name in headers],
+            "annotated": [name in points for name in headers],
             "n_particles": [len(points.get(name, ())) for name in headers],
             "orientation": orientation.verdict,
             "own_orientation": [

@@ -204,8 +204,7 @@ def mask_shard(
     InputError : discs smaller than a pixel, a border that leaves no area, or a micrograph that had
         another size when the manifest was made
     """
-    # "true" in a table that was just made is True in one that was read.
-    annotated = manifest.set_index("micrograph")["annotated"].astype(str).str.lower() == "true"
+    annotated = manifest.set_index("micrograph")["annotated"]
     _check_unchanged(geometry, manifest)
     points = {name: xy[["x", "y"]].to_numpy() for name, xy in coordinates.groupby("micrograph")}
     # As wide as the stack of images, whose micrographs each fill a square of their own.

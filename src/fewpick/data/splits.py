@@ -202,9 +202,9 @@ def label_subset(
                 "labelled": "all" if whole else "part" if labels else "none",
                 "n_labeled_particles": len(points),
                 "radius": particle_radius[m.name] * m.frame.scale,
-                "area": json.dumps(m.area),
-                "windows": json.dumps([label.window for label in labels if label.window]),
-                "points": json.dumps(points.round(4).tolist()),
+                "area": m.area,
+                "windows": tuple(label.window for label in labels if label.window),
+                "points": points.round(4),
                 "expected": math.nan if expected_particles is None else expected_particles,
             }
         )

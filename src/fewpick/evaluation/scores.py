@@ -51,6 +51,7 @@ from fewpick.evaluation.truth import (
     validation_threshold,
 )
 from fewpick.stacks import read_table, write_table
+from fewpick.stage_tables.definitions import LabelTable, ManifestTable
 
 FLIPPED_ARM = "y_flipped"
 # Uses of validation labels, as tables name them.
@@ -252,7 +253,7 @@ def score_run(
     picks = read_candidates(candidates, least)
     result = score_picks(truths, picks, radii)
     upside_down = score_picks(truths, flip(picks, truths), radii)
-    budget_rows = read_table(ratio)
+    budget_rows = LabelTable.read(ratio)
     budget = pd.DataFrame([labelled_budget(budget_rows, d) for d in result.scores["dataset"]])
     scores = pd.concat([budget, result.scores], axis=1)
     micrographs = result.micrographs
@@ -334,7 +335,7 @@ def score_external(
     InputError
         If no pick lies on a micrograph of the data set or no test micrograph is covered.
     """
-    known = set(read_table(files.manifest)["micrograph"])
+    known = set(ManifestTable.read(files.manifest)["micrograph"])
     if not known & set(candidates["micrograph"]):
         example = candidates["micrograph"].iloc[0] if len(candidates) else "none at all"
         raise InputError(

@@ -6,7 +6,6 @@ annotation is left out on both sides, picks and truth, by one test (`geometry.in
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from fewpick.evaluation.threshold_policy import BestThreshold, Case, best_thresh
 from fewpick.geometry import Frame, inside, particle_radius
 from fewpick.stacks import Stack
 from fewpick.stacks import read_table as read_table
+from fewpick.stage_tables.definitions import LabelTable, ManifestTable, SplitTable
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -127,20 +127,18 @@ def read_truths(datasets: Mapping[str, TruthFiles], split: Path, part: str) -> l
     InputError
         If the split names a micrograph that the manifest does not have or have annotated.
     """
-    wanted = read_table(split)
+    wanted = SplitTable.read(split)
     wanted = wanted[wanted["split"] == part]
     truths = []
     for name, dataset in datasets.items():
-        manifest = read_table(dataset.manifest).set_index("micrograph")
+        manifest = ManifestTable.read(dataset.manifest).set_index("micrograph")
         points = read_table(dataset.coordinates)
         centres = {
             str(m): g[["x", "y"]].to_numpy(np.float64) for m, g in points.groupby("micrograph")
         }
         border = float(dataset.spec.get("border") or 0)
         for micrograph in wanted.loc[wanted["dataset"] == name, "micrograph"]:
-            if micrograph not in manifest.index or not _is_true(
-                manifest.at[micrograph, "annotated"]
-            ):
+            if micrograph not in manifest.index or not manifest.at[micrograph, "annotated"]:
                 raise InputError(
                     f"{split}: {part} micrograph {micrograph!r} is not annotated in "
                     f"{dataset.manifest}. Remove it from the split."
@@ -221,7 +219,7 @@ def validation_truths(
         return whole
     if ratio is None or stacks is None:
         raise ValueError("matched validation labels need a table of labels and the stacks")
-    labels = read_table(ratio).set_index(["dataset", "micrograph"])["windows"]
+    labels = LabelTable.read(ratio).set_index(["dataset", "micrograph"])["windows"]
     frames = {
         (name, row["micrograph"]): Frame.from_row(row)
         for name in datasets
@@ -230,8 +228,7 @@ def validation_truths(
     }
     matched = []
     for truth in whole:
-        windows = tuple(tuple(window) for window in json.loads(labels[truth.key]))
-        if windows:
+        if windows := labels[truth.key]:
             part = replace(truth, frame=frames[truth.key], windows=windows)
             matched.append(replace(part, xy=truth.xy[part.inside(truth.xy)]))
     return matched
@@ -287,7 +284,3 @@ def images_of(
             f"{stacks[0].parent if stacks else 'results/preprocessed'}: micrograph "
             f"{next(iter(missing))!r} is in no stack of its data set. Run the preprocessing again."
         )
-
-
-def _is_true(value: Any) -> bool:
-    return str(value).lower() == "true"

@@ -12,7 +12,6 @@ Coordinates here are pixels of the target frame less the padding, x = column, y 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -40,6 +39,7 @@ from fewpick.evaluation.threshold_policy import datasets_with_enough
 from fewpick.geometry import Frame
 from fewpick.progress import Progress
 from fewpick.stacks import Stack, read_table, write_table
+from fewpick.stage_tables.definitions import LabelTable
 
 logger = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ def positive_shares(training: pd.DataFrame) -> tuple[float, float]:
         area = float((rows["height"] * rows["width"]).sum())
         labelled = sum(map(len, rows["points"]))
         if rows["expected"].isna().all():
-            windows = [window for text in rows["windows"] for window in json.loads(text)]
+            windows = [window for held in rows["windows"] for window in held]
             expected += area * labelled / sum((y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in windows)
         else:
             expected += rows["expected"].mean() * len(rows)
@@ -291,7 +291,7 @@ def extract(
         frame = Frame.from_row(row)
         xy = picks.xy + np.array([frame.pad_x, frame.pad_y])
         score = np.zeros(len(picks)) if picks.score is None else picks.score
-        y0, x0, y1, x1 = json.loads(row["area"])
+        y0, x0, y1, x1 = row["area"]
         inside = ((xy >= (x0, y0)) & (xy < (x1, y1))).all(axis=1)
         part = pd.DataFrame(frame.to_original(xy[inside]), columns=["x", "y"])
         part["score"] = score[inside]
@@ -314,13 +314,12 @@ def _join(folders: Sequence[Path], ratio_table: Path) -> pd.DataFrame:
         table["path"] = [str((folder / f"{name}.mrc").resolve()) for name in table["image"]]
         tables.append(table)
     keys = ["dataset", "micrograph"]
-    return read_table(ratio_table).merge(pd.concat(tables), on=keys, validate="one_to_one")
+    return LabelTable.read(ratio_table).merge(pd.concat(tables), on=keys, validate="one_to_one")
 
 
 def _points(row: Mapping[Any, Any]) -> Points:
     """Labelled centres (n, 2) of one micrograph, on whole pixels inside its image."""
-    xy = np.asarray(json.loads(row["points"]), np.float64).reshape(-1, 2)
-    xy = np.floor(xy - (row["pad_x"], row["pad_y"]) + 0.5)
+    xy = np.floor(row["points"] - (row["pad_x"], row["pad_y"]) + 0.5)
     clipped: Points = xy.clip(0, (row["width"] - 1, row["height"] - 1))
     return clipped
 

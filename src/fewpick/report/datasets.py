@@ -12,6 +12,7 @@ import pandas as pd
 from fewpick.evaluation.truth import TruthFiles
 from fewpick.geometry import particle_radii
 from fewpick.stacks import read_table
+from fewpick.stage_tables.definitions import ManifestTable, SplitTable
 
 PARTS = ("train", "val", "test", "unannotated")
 
@@ -32,13 +33,12 @@ def describe(name: str, dataset: TruthFiles, masks: Iterable[Path], split: Path)
     is the share of particle pixels in the annotated area (mean; None without annotation),
     `parts` the number of micrographs per part of the split.
     """
-    manifest = read_table(dataset.manifest)
-    annotated = manifest["annotated"].astype(str).str.lower() == "true"
+    manifest = ManifestTable.read(dataset.manifest)
     radii = np.array([*particle_radii(dataset.spec, manifest).values()])
     sizes = (manifest["nx"].astype(str) + " x " + manifest["ny"].astype(str)).unique()
     drawn = pd.concat(map(read_table, masks))
     prevalence = drawn["prevalence"].mean()
-    rows = read_table(split)
+    rows = SplitTable.read(split)
     parts = rows.loc[rows["dataset"] == name, "split"].value_counts()
     diameter = _range(2 * radii, "px")
     pixel_sizes = manifest["pixel_size"].to_numpy(float)
@@ -47,7 +47,7 @@ def describe(name: str, dataset: TruthFiles, masks: Iterable[Path], split: Path)
     return {
         "dataset": name,
         "micrographs": len(manifest),
-        "annotated": int(annotated.sum()),
+        "annotated": int(manifest["annotated"].sum()),
         "particles": int(manifest["n_particles"].sum()),
         "size": ", ".join(f"{size} px" for size in sizes[:3]) + (", …" if len(sizes) > 3 else ""),
         "pixel_size": _range(pixel_sizes, "Å") if np.isfinite(pixel_sizes).any() else "unknown",
@@ -55,7 +55,7 @@ def describe(name: str, dataset: TruthFiles, masks: Iterable[Path], split: Path)
         "border": f"{dataset.spec.get('border') or 0:g} px",
         "prevalence": None if pd.isna(prevalence) else float(prevalence),
         "orientation": str(manifest["orientation"].iloc[0]),
-        "left_out": int(manifest["left_out"].iloc[0]) if "left_out" in manifest else 0,
+        "left_out": int(manifest["left_out"].iloc[0]),
         "parts": {part: int(parts.get(part, 0)) for part in PARTS},
     }
 

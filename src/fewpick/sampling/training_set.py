@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,7 +16,8 @@ from fewpick.coordinates.picks import Points
 from fewpick.data.masks import CLEAR, PARTICLE, UNKNOWN, draw_clicks, draw_discs
 from fewpick.errors import InputError
 from fewpick.geometry import Frame
-from fewpick.stacks import Stack, read_table
+from fewpick.stacks import Stack
+from fewpick.stage_tables.definitions import LabelTable
 
 Window = tuple[int, int, int, int]
 CPU = torch.device("cpu")
@@ -155,7 +155,7 @@ def load_training_set(
                 frame,
             )
     micrographs = []
-    for row in read_table(ratio_table).to_dict("records"):
+    for row in LabelTable.read(ratio_table).to_dict("records"):
         key = row["dataset"], row["micrograph"]
         if key not in images:
             raise InputError(
@@ -163,9 +163,7 @@ def load_training_set(
                 "preprocessed. Delete the table and run again."
             )
         image, mask, disc, frame = images[key]
-        y0, x0, y1, x1 = json.loads(row["area"])
-        points = np.asarray(json.loads(row["points"]), np.float64).reshape(-1, 2)
-        windows = tuple((a, b, c, d) for a, b, c, d in json.loads(row["windows"]))
+        points, windows = row["points"], row["windows"]
         micrographs.append(
             Micrograph(
                 *key,
@@ -174,15 +172,13 @@ def load_training_set(
                 mask,
                 float(row["radius"]),
                 disc,
-                (y0, x0, y1, x1),
+                row["area"],
                 frame,
                 windows,
                 points,
                 clicked=bool(_are_clicks(points, windows).any()),
                 expected=None if math.isnan(row["expected"]) else float(row["expected"]),
-                negatives=np.asarray(json.loads(row.get("negatives", "[]")), np.float64).reshape(
-                    -1, 2
-                ),
+                negatives=row.get("negatives", np.empty((0, 2))),
             )
         )
     return micrographs

@@ -26,7 +26,7 @@ def manifest(*annotated: str) -> pd.DataFrame:
             "ny": 100,
             "nx": 200,
             "pixel_size": np.nan,
-            "annotated": ["true" if name in annotated else "false" for name in NAMES],
+            "annotated": [name in annotated for name in NAMES],
         }
     )
 
@@ -57,7 +57,7 @@ def read(
 def test_full_leaves_all_as_it_is(tmp_path: Path) -> None:
     found = read(tmp_path, points(m1=[(5, 5)]), kind="full")
     assert found.manifest["annotation"].tolist() == ["full", "none", "none"]
-    assert found.manifest["annotated"].tolist() == ["true", "false", "false"]
+    assert found.manifest["annotated"].tolist() == [True, False, False]
     assert (len(found.areas), len(found.negatives)) == (0, 0)
     require_full("mine", found.manifest)
 
@@ -67,7 +67,7 @@ def test_each_micrograph_by_what_it_has(tmp_path: Path) -> None:
     marks = points(m1=[(15, 15)])
     found = read(tmp_path, marks, {"m2.mrc": [[0, 0, 50, 50]]}, {"m3.mrc": [(7.5, 8)]})
     assert found.manifest["annotation"].tolist() == ["clicks", "areas", "clicks"]
-    assert found.manifest["annotated"].tolist() == ["true"] * 3
+    assert found.manifest["annotated"].tolist() == [True] * 3
     assert found.manifest["n_areas"].tolist() == [0, 1, 0]
     assert found.manifest["n_negatives"].tolist() == [0, 0, 1]
     assert found.negatives.to_numpy().tolist() == [["m3.mrc", 7.5, 8.0]]

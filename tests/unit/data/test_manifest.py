@@ -62,7 +62,7 @@ def test_columns_and_the_three_kinds_of_micrograph(micrographs: list[Path]) -> N
     assert manifest["ny"].eq(NY).all()
     assert manifest["nx"].eq(NX).all()
     assert manifest["pixel_size"].eq(1.5).all()
-    assert manifest["annotated"].to_list() == ["true", "true", "false"]
+    assert manifest["annotated"].to_list() == [True, True, False]
     assert manifest["n_particles"].to_list() == [2, 0, 0]
     assert manifest["orientation"].to_list() == ["unclear"] * 3
     assert coordinates.columns.to_list() == ["micrograph", "x", "y"]
@@ -74,7 +74,7 @@ def test_no_coordinates_means_no_labels(micrographs: list[Path]) -> None:
     manifest, coordinates = build_manifest(
         {"coordinates": None, "particle_radius": 6}, read_headers(micrographs)
     )
-    assert manifest["annotated"].eq("false").all()
+    assert not manifest["annotated"].any()
     assert coordinates.empty
     assert coordinates.columns.to_list() == ["micrograph", "x", "y"]
 
@@ -225,7 +225,7 @@ def test_real_sets_are_right_as_declared_and_caught_when_flipped(
     }
     manifest, coordinates = build_manifest(spec, read_headers(micrographs))
     assert manifest["orientation"].eq("ok").all()
-    assert manifest["annotated"].eq("true").all()
+    assert manifest["annotated"].all()
     assert manifest["n_particles"].sum() == len(coordinates)
     with pytest.raises(InputError, match="Set y_axis: down"):
         build_manifest(spec | {"y_axis": "up"}, read_headers(micrographs))

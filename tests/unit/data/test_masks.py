@@ -16,6 +16,7 @@ from fewpick.data.masks import area_windows, draw_mask, mask_shard, valid_area
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, frame_for, inside
 from fewpick.stacks import Stack, read_table
+from fewpick.stage_tables.definitions import ManifestTable
 
 TARGET = 48
 
@@ -131,8 +132,8 @@ def test_a_shard_of_masks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
 
 def test_a_manifest_means_the_same_before_and_after_it_is_written(tmp_path: Path) -> None:
     geometry, manifest, coordinates = tables({"a": True, "b": False}, {"a": [[40, 50]]})
-    spelled = manifest.assign(annotated=["true", "false"])
-    for i, version in enumerate([manifest, spelled]):
+    ManifestTable.write(manifest.assign(pixel_size=np.nan), tmp_path / "manifest.tsv")
+    for i, version in enumerate([manifest, ManifestTable.read(tmp_path / "manifest.tsv")]):
         path = tmp_path / f"{i}.mrcs"
         mask_shard(geometry, version, coordinates, path, {"a": 8.0, "b": 8.0})
         assert (Stack(path).images[1] == -1).all()
@@ -234,7 +235,7 @@ def test_shards_of_partly_annotated_micrographs(tmp_path: Path) -> None:
             "path": names,
             "ny": 480,
             "nx": 480,
-            "annotated": ["true", "true", "false"],
+            "annotated": [True, True, False],
             "annotation": ["areas", "clicks", "none"],
         }
     )

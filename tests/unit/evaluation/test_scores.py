@@ -71,7 +71,13 @@ def files(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             }
         )
         ratio = split.assign(
-            labelled=["none", "none", "part", "part", "none"], n_labeled_particles=[0, 0, 1, 1, 0]
+            labelled=["none", "none", "part", "part", "none"],
+            n_labeled_particles=[0, 0, 1, 1, 0],
+            radius=5.0,
+            area="[0, 0, 100, 100]",
+            windows="[]",
+            points="[]",
+            expected=np.nan,
         )
         pixels = pd.DataFrame(
             [
@@ -396,7 +402,16 @@ def test_matched_validation_labels_are_those_of_the_labelled_windows(tmp_path: P
     )
     ratio = pd.DataFrame({"dataset": "d", "micrograph": ["v", "w"], "split": "val"})
     write_table(ratio, tmp_path / "split.tsv")
-    write_table(ratio.assign(windows=["[[0, 0, 50, 50]]", "[]"]), tmp_path / "ratio.tsv")
+    labels = ratio.assign(
+        labelled=["part", "none"],
+        n_labeled_particles=0,
+        radius=5.0,
+        area="[0, 0, 100, 100]",
+        windows=["[[0, 0, 50, 50]]", "[]"],
+        points="[]",
+        expected=np.nan,
+    )
+    write_table(labels, tmp_path / "ratio.tsv")
     files = TruthFiles(
         {"particle_radius": 5}, tmp_path / "manifest.tsv", tmp_path / "coordinates.tsv"
     )

@@ -24,6 +24,7 @@ from fewpick.errors import InputError
 from fewpick.external.topaz import DISC, Topaz, extract, positive_shares, train_topaz, write_images
 from fewpick.geometry import frame_for
 from fewpick.stacks import read_table, table_path, write_stack, write_table
+from fewpick.stage_tables.definitions import LabelTable
 
 TARGET, SHAPE = 64, (300, 400)  # the image fills 48 rows of the target
 FRAME = frame_for(*SHAPE, TARGET)
@@ -91,14 +92,14 @@ def prepare(tmp_path: Path, topaz: Topaz) -> dict[str, Any]:
             "labelled": "part" if windows else "none",
             "n_labeled_particles": len(points),
             "radius": 5.0 if dataset == "a" else 8.0,
-            "area": json.dumps(AREA),
-            "windows": json.dumps(windows),
-            "points": json.dumps(points),
+            "area": AREA,
+            "windows": windows,
+            "points": points,
             "expected": float("nan"),
         }
         for (dataset, name), (part, windows, points) in SET.items()
     ]
-    write_table(pd.DataFrame(rows), tmp_path / "ratio.tsv")
+    LabelTable.write(pd.DataFrame(rows), tmp_path / "ratio.tsv")
     return {"folders": folders, "ratio_table": tmp_path / "ratio.tsv"}
 
 
@@ -250,7 +251,7 @@ def test_an_expected_number_of_particles_is_per_micrograph() -> None:
             "dataset": ["a", "a"],
             "height": 100,
             "width": 50,
-            "windows": "[]",
+            "windows": [(), ()],
             "points": [[[1, 2]], []],
             "expected": 20.0,
         }

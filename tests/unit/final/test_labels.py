@@ -55,7 +55,7 @@ def given(
 
 def field(table: pd.DataFrame, name: str, column: str) -> Any:
     (value,) = table.loc[table["micrograph"] == name, column]
-    return json.loads(value)
+    return json.loads(json.dumps(value, default=np.ndarray.tolist))
 
 
 def test_each_kind_of_annotation() -> None:

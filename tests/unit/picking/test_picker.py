@@ -25,6 +25,7 @@ from fewpick.picking.candidates import candidate_table, find
 from fewpick.picking.picker import Picker, describe_use, is_model, kept, resolve
 from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table, write_table
+from fewpick.stage_tables.definitions import LabelTable
 
 SPEC = {"particle_radius": 12.0, "border": 20.0}
 PICKING: dict[str, Any] = {"views": 2, "nms_radius": 1.2}
@@ -55,7 +56,7 @@ def build(folder: Path, particle_px: float | None) -> Path:
         with mrcfile.new(folder / "micrographs" / name) as mrc:
             mrc.set_data(rng.normal(size=(200, 260)).astype(np.float32))
             mrc.voxel_size = 2.0
-    manifest = pd.DataFrame({"micrograph": names, "annotated": "true", "ny": 200, "nx": 260})
+    manifest = pd.DataFrame({"micrograph": names, "annotated": True, "ny": 200, "nx": 260})
     manifest = manifest.assign(
         path=[str(folder / "micrographs" / name) for name in names], pixel_size=2.0
     )
@@ -68,7 +69,7 @@ def build(folder: Path, particle_px: float | None) -> Path:
     table = label_subset(
         "d", split, geometry, coordinates, ratio=0.5, seed=0, particle_radius=radii, border=20.0
     )
-    write_table(table, folder / "ratio.tsv")
+    LabelTable.write(table, folder / "ratio.tsv")
     torch.manual_seed(0)
     network = UNet(**HYPERPARAMETERS["model"]).eval()
     micrographs = load_training_set(

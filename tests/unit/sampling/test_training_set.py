@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,10 +40,9 @@ def labelled(xy: np.ndarray, unit: str, seed: int, border: float = 0.0) -> tuple
         validation="none",
     ).to_dict("records")
     mask = draw_mask(FRAME, SIZE, xy, RADIUS, border=border)
-    windows = tuple(map(tuple, json.loads(row["windows"])))
     sheet = Micrograph(
         *("set", "m", "train", np.zeros((SIZE, SIZE), np.float16), mask, RADIUS, DISC),
-        *(tuple(json.loads(row["area"])), FRAME, windows, np.array(json.loads(row["points"]))),
+        *(row["area"], FRAME, row["windows"], row["points"]),
     )
     return sheet, row["n_labeled_particles"]
 

@@ -1,0 +1,177 @@
+"""Manifest, split and labels: a class for each table, which writes it and reads it typed.
+
+On disk a table is tab separated text, in which lists are JSON and truth is `true` or `false`. In
+memory its columns have the types given here: `int64`, `float64`, `bool`, text, tuples for windows
+and arrays for points.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fewpick.errors import InputError
+from fewpick.stacks import read_table, write_table
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _flag(value: Any) -> bool:
+    return {"true": True, "false": False}[str(value).lower()]
+
+
+def _window(text: str) -> tuple[int, int, int, int]:
+    y0, x0, y1, x1 = map(int, json.loads(text))
+    return y0, x0, y1, x1
+
+
+def _windows(text: str) -> tuple[tuple[int, int, int, int], ...]:
+    return tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in json.loads(text))
+
+
+def _points(text: str) -> NDArray[np.float64]:
+    return np.asarray(json.loads(text), np.float64).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The type of a column.
+
+    Attributes
+    ----------
+    dtype : str
+        In memory, as pandas calls it.
+    decode, encode : callable
+        From a field to the value in memory, and back.
+    """
+
+    dtype: str
+    decode: Callable[[Any], Any] = _same
+    encode: Callable[[Any], Any] = _same
+
+
+TEXT = Kind("object")
+INTEGER = Kind("int64")
+NUMBER = Kind("float64")  # NaN where a field is empty
+FLAG = Kind("bool", _flag, lambda value: "true" if value else "false")
+WINDOW = Kind("object", _window, json.dumps)  # y0, x0, y1, x1; half open
+WINDOWS = Kind("object", _windows, json.dumps)
+POINTS = Kind("object", _points, lambda value: json.dumps(np.asarray(value).tolist()))  # (n, 2)
+
+
+class StageTable:
+    """A table that crosses stages.
+
+    Attributes
+    ----------
+    COLUMNS : dict of str to Kind
+        Columns that are always there.
+    OPTIONAL : dict of str to Kind
+        Columns that may be there. Others are passed on as they are.
+    """
+
+    COLUMNS: ClassVar[Mapping[str, Kind]] = {}
+    OPTIONAL: ClassVar[Mapping[str, Kind]] = {}
+
+    @classmethod
+    def read(cls, path: str | Path) -> pd.DataFrame:
+        """Read a table, its columns in their types.
+
+        Raises
+        ------
+        InputError
+            If a column is missing, or holds what its type does not allow.
+        """
+        table = read_table(path)
+        if missing := [name for name in cls.COLUMNS if name not in table]:
+            raise InputError(
+                f"{path}: no column {', '.join(missing)}. Delete the file and run again."
+            )
+        for name, kind in {**cls.COLUMNS, **cls.OPTIONAL}.items():
+            if name not in table or kind is TEXT:
+                continue
+            try:
+                values = [kind.decode(value) for value in table[name]]
+                table[name] = pd.Series(values, index=table.index, dtype=kind.dtype)
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"{path}: the column {name} holds {error}. Delete the file and run again."
+                ) from None
+        return table
+
+    @classmethod
+    def write(cls, table: pd.DataFrame, path: str | Path) -> None:
+        """Write a table; floats keep every digit."""
+        kinds = {**cls.COLUMNS, **cls.OPTIONAL}
+        text = {
+            name: [kinds[name].encode(value) for value in table[name]]
+            for name in table
+            if name in kinds and kinds[name].encode is not _same
+        }
+        write_table(table.assign(**text), path)
+
+
+class ManifestTable(StageTable):
+    """The micrographs of a data set: `results/data/{dataset}/manifest.tsv`.
+
+    ny and nx in px, pixel_size in angstrom (NaN when unknown); n_particles are marked. The verdict
+    on the orientation and the number of micrographs left out are the same in each row.
+    """
+
+    COLUMNS: ClassVar = {
+        "micrograph": TEXT,
+        "ny": INTEGER,
+        "nx": INTEGER,
+        "pixel_size": NUMBER,
+        "annotated": FLAG,
+    }
+    OPTIONAL: ClassVar = {
+        "path": TEXT,
+        "n_particles": INTEGER,
+        "orientation": TEXT,
+        "own_orientation": TEXT,
+        "left_out": INTEGER,
+        "annotation": TEXT,
+        "n_areas": INTEGER,
+        "n_negatives": INTEGER,
+    }
+
+
+class SplitTable(StageTable):
+    """Which part each micrograph is in: `results/splits/seed-{s}/split.tsv`.
+
+    `split` is train, val, test or unannotated.
+    """
+
+    COLUMNS: ClassVar = {"dataset": TEXT, "micrograph": TEXT, "split": TEXT}
+
+
+class LabelTable(StageTable):
+    """What of each micrograph is labelled: `results/splits/seed-{s}/ratio-{r}.tsv`.
+
+    `labelled` is all, part or none. Lengths are px of the target frame: the particle radius, the
+    area (y0, x0, y1, x1) without padding and border, the labelled windows in it, and the labelled
+    centres and negatives (x, y). `expected` is the number of particles that the user expects in
+    the area; NaN when that was not said.
+    """
+
+    COLUMNS: ClassVar = {
+        **SplitTable.COLUMNS,
+        "labelled": TEXT,
+        "n_labeled_particles": INTEGER,
+        "radius": NUMBER,
+        "area": WINDOW,
+        "windows": WINDOWS,
+        "points": POINTS,
+        "expected": NUMBER,
+    }
+    OPTIONAL: ClassVar = {"negatives": POINTS}
