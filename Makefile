@@ -6,12 +6,13 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-kills fuzz bench casebook screenshots general lint docs clean
+.PHONY: help demo test test-slurm test-relion test-kills fuzz bench casebook screenshots general lint docs clean
 
 help:
 	@echo "make demo        train, pick and compare on simulated micrographs; see results/report.html"
 	@echo "make test        run the tests"
 	@echo "make test-slurm  run the workflow on a SLURM of one node; needs root and SLURM's packages"
+	@echo "make test-relion have RELION 3.1.3 extract what fewpick writes; needs Debian's package relion"
 	@echo "make test-kills  kill the workflow a hundred times at random moments"
 	@echo "make fuzz        damage files of every format and read them, for half an hour"
 	@echo "make bench       measure against peers and limits; see docs/performance.md"
@@ -29,6 +30,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/pytest
+
+test-relion: $(INSTALLED)
+	$(BIN)/pytest -m relion tests/workflow/test_relion.py
 
 test-slurm: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,slurm]'

@@ -131,7 +131,7 @@ CASES = [
         moved(lambda xy: xy / 4),
         Right(
             {"changed annotations": 6},
-            (("coordinates", "no particle at the points", "another scale"),),
+            (("coordinates", "scale by 3.99 suspected", "Set scale: 3.99"),),
         ),
     ),
     Case(

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from fewpick.errors import InputError
 
-# Files of RELION (and of people) that hold no coordinates, by name.
+# Files of RELION that hold no coordinates, by name.
 OTHERS = re.compile(
-    r"(note|readme|run|job|job_pipeline|(default|backup)_pipeline.*|summary|.*_summary|job_options"
+    r"(note|run|job|job_pipeline|(default|backup)_pipeline.*|summary|.*_summary|job_options"
     r"|(corrected_|filtered_|selected_|.*_)?micrographs(_ctf|_split.*|_selected)?|movies"
     r"|optimisation_set|coords_suffix_.+|run_.*(model|optimiser|sampling)|class_averages"
     r"|backup_selection|labels|gain.*)\.(star|txt|json|csv)",

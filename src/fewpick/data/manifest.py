@@ -132,6 +132,13 @@ def _own(orientation: Orientation, path: Path, xy: Points | None) -> str:
     return "not looked at" if xy is not None and len(xy) else "no points"
 
 
+def _scale_cure(verdict: str, scale: float) -> str:
+    """Say what to set where points fit at another scale."""
+    if not verdict.startswith("scale by "):
+        return ""
+    return f" Set scale: {scale * float(verdict.split()[2]):.3g} if they are right with that."
+
+
 def left_out_table(left_out: Mapping[Path, str]) -> pd.DataFrame:
     """Table of the columns micrograph, path, reason."""
     rows = [(path.name, str(path), reason) for path, reason in left_out.items()]
@@ -265,9 +272,9 @@ def _check_orientation(
     if found.verdict.endswith("suspected"):
         logger.warning(
             "%s: the points may be in another frame than the images: %s. Look at a few before "
-            "you trust any score.",
-            spec["coordinates"],
-            found.summary(),
+            "you trust any score.%s",
+            *(spec["coordinates"], found.summary()),
+            _scale_cure(found.verdict, spec.get("scale", 1.0)),
         )
     elif found.verdict == UNCLEAR:
         logger.warning(

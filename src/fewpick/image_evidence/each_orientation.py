@@ -26,6 +26,7 @@ BETTER = 1.7  # and how many times those of the declared one
 EXPECTED, ABSENT = 12.0, 3.0  # those expected and those found, where there is no particle
 SAME_PLACE, SHIFTED, SEARCHED, NULL = 0.5, 1.2, 4.0, 10.0  # offsets in radii; corners are 1.4
 EXTENT = 1.5  # of the filter, in radii
+CAPPED = 5.0  # standard deviations of the filtered image, above which it counts no more
 SCALES = (0.2, 5.0)  # factors that are tried
 CANDIDATES = 12  # of them that are looked at closely
 ALIKE = 0.03  # relative; factors as near to 1 are the declared frame
@@ -107,7 +108,10 @@ def judge_micrograph(
     """
     kernel = plain(radius) if template is None else template
     filtered = signal.fftconvolve(image, kernel.astype(np.float32), mode="same")
-    filtered -= filtered.mean()
+    filtered -= np.median(filtered)
+    # Hot columns and edges of carbon must not drown the particles.
+    spread = 1.4826 * float(np.median(np.abs(filtered))) or float(filtered.std()) or 1.0
+    filtered = np.clip(filtered / spread, -CAPPED, CAPPED)
     filtered /= float(filtered.std()) or 1.0
     ny, nx = image.shape
     offsets = _offsets(SEARCHED * radius)
