@@ -226,6 +226,8 @@ CASES = [
         Right(
             warnings=(
                 ("nothing is labelled for training at ratio 0.01", "used unlabelled"),
+                ("mine: a seed validates on 1 micrograph", "Annotate more"),
+                ("other: a seed validates on 1 micrograph", "Annotate more"),
                 ("fewer than three seeds",),
             )
         ),

@@ -88,8 +88,8 @@ def copied(project: Project) -> None:
     project.micrograph("m3_link").symlink_to(project.micrograph())
 
 
-def home(project: Project) -> None:
-    project.edit(micrographs="~/no such folder/micrographs")
+def nowhere(project: Project) -> None:
+    project.edit(micrographs="no such folder/micrographs")
 
 
 CASES = [
@@ -225,9 +225,9 @@ CASES = [
     ),
     Case(
         "a folder that is not there",
-        "`~` means nothing in a configuration",
-        home,
-        Refused("~/no such folder/micrographs", "is not there", "Give a folder or a glob"),
+        "a typing error, or a disk that is not mounted",
+        nowhere,
+        Refused("no such folder/micrographs", "is not there", "Give a folder or a glob"),
         run=stages.check,
     ),
 ]

@@ -150,6 +150,7 @@ rule final_picks:
         settings=canonical(
             {
                 "picking": config["picking"],
+                "relion": config["export"]["relion"],
                 "datasets": list(PLAN.datasets),
                 "specs": SPECS,
                 "expected_particles": FINAL_EXPECTED,

@@ -32,6 +32,7 @@ rule pick:
         settings=canonical(
             {
                 "picking": config["picking"],
+                "relion": config["export"]["relion"],
                 "datasets": list(PLAN.datasets),
                 # What `fewpick pick` has to know of micrographs that the workflow does not see.
                 "specs": SPECS,

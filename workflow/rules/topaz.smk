@@ -102,6 +102,8 @@ if PLAN.topaz:
             runtime=60,
         params:
             code=code("topaz_pick.py"),
-            settings=canonical({"datasets": list(PLAN.datasets)}),
+            settings=canonical(
+                {"datasets": list(PLAN.datasets), "relion": config["export"]["relion"]}
+            ),
         script:
             "../scripts/topaz_pick.py"

@@ -52,6 +52,7 @@ def main() -> None:
         star=Path(output.star),
         csv=Path(output.csv),
         folder=Path(output.micrographs),
+        relion=settings["relion"],
     )
 
 

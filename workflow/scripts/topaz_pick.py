@@ -35,6 +35,7 @@ def main() -> None:
         star=Path(output.star),
         csv=Path(output.csv),
         folder=Path(output.micrographs),
+        relion=settings["relion"],
     )
 
 

@@ -130,6 +130,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
     """
     datasets = {name: _dataset(name, config) for name in sorted(config["datasets"])}
     _check_apart(datasets)
+    if relion := config["export"]["relion"]:
+        _files(relion, "export.relion")
     split_files = {
         name: _files(spec["split_file"], f"datasets.{name}.split_file")[0]
         for name, spec in config["datasets"].items()

@@ -91,17 +91,13 @@ def list_micrographs(*sources: str | Path) -> list[Path]:
 def expand(source: str | Path) -> str:
     """Replace `~` and variables such as `$HOME` at the places where a shell would.
 
-    A path that is there as it stands, and one that is not there when replaced, stays as it is.
+    A path that is there as it stands stays as it is.
     """
     text = str(source)
     replaced = os.path.expandvars(os.path.expanduser(text))
-    if replaced == text or _leads_somewhere(text) or not _leads_somewhere(replaced):
+    if replaced == text or os.path.lexists(text) or glob.glob(text):
         return text
     return replaced
-
-
-def _leads_somewhere(path: str) -> bool:
-    return os.path.lexists(path) or bool(glob.glob(path))
 
 
 def _images(source: str | Path) -> list[Path]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fewpick.coordinates import Picks, read_picks, write_picks
+from fewpick.coordinates import Picks, match_names, read_picks, write_picks
+from fewpick.external.relion_list import read_relion_list, relion_names
 from fewpick.geometry import one_pixel_size, particle_radii
 
 
@@ -20,6 +21,7 @@ def export_picks(
     star: Path,
     csv: Path,
     folder: Path,
+    relion: str | None = None,
 ) -> None:
     """Write picks, in pixels of the original micrographs.
 
@@ -31,7 +33,11 @@ def export_picks(
     csv : the same as a csv file
     folder : one `{stem}_autopick.star` per micrograph, also of those without picks, and the list
         `autopick.star`; with several data sets, one folder each inside it
+    relion : list of micrographs of a RELION project, whose names and optics are used in `star` and
+        `folder`
     """
+    optics = None if relion is None else read_relion_list(Path(relion))
+    listed: dict[str, Picks] = {}
     picks: dict[str, Picks] = {}
     sizes: list[float] = []
     for dataset, manifest in manifests.items():
@@ -42,10 +48,16 @@ def export_picks(
             rows = by_name.get(name, chosen[:0])
             held[name] = Picks(rows[["x", "y"]].to_numpy(float), rows["score"].to_numpy(float))
         where = folder / dataset if len(manifests) > 1 else folder
-        write_picks(where, held, fmt="star", names=paths)
+        if optics is None:
+            write_picks(where, held, fmt="star", names=paths)
+        else:
+            names = relion_names(optics, {name: Path(path) for name, path in paths.items()})
+            named = {names[name]: found for name, found in held.items()}
+            write_picks(where, named, fmt="star", optics=optics)
+            listed |= named
         picks |= {paths[name]: found for name, found in held.items()}
         sizes += manifest["pixel_size"].tolist()
-    write_picks(star, picks, fmt="star", pixel_size=one_pixel_size(sizes))
+    write_picks(star, listed or picks, fmt="star", pixel_size=one_pixel_size(sizes), optics=optics)
     write_picks(csv, picks, fmt="csv")
 
 
@@ -67,6 +79,12 @@ def export_as(
         and json one file. With several data sets, each has a folder of its own inside it
     """
     held = read_picks(star, fmt="star")
+    paths_of = {
+        path: Path(path) for manifest in manifests.values() for path in manifest["path"].tolist()
+    }
+    # With export.relion the table names micrographs as RELION does.
+    known = match_names(paths_of, held).matched if held else {}
+    held = {known[name]: found for name, found in held.items()}
     for dataset, manifest in manifests.items():
         where = folder / dataset if len(manifests) > 1 else folder
         where.mkdir(parents=True, exist_ok=True)

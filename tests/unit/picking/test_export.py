@@ -60,3 +60,35 @@ def test_data_sets_with_equal_names_are_kept_apart(tmp_path: Path) -> None:
     export_as("box", star, manifests, specs, tmp_path / "box")
     for dataset, size in (("a", 20), ("b", 40)):
         assert read_picks(tmp_path / "box" / dataset)["m1"].diameter == size
+
+
+def test_names_and_optics_are_those_of_the_relion_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [f"MotionCorr/job002/Movies/m{i}.mrc" for i in (1, 2)]
+    Path("ctf.star").write_text(
+        "data_optics\n\nloop_\n_rlnOpticsGroupName #1\n_rlnOpticsGroup #2\n_rlnVoltage #3\n"
+        "grid_7 3 200.000\n\ndata_micrographs\n\nloop_\n_rlnMicrographName #1\n_rlnOpticsGroup #2\n"
+        + "".join(f"{name} 3\n" for name in names)
+    )
+    paths = [str(tmp_path / name) for name in names]
+    manifest = pd.DataFrame(
+        {"micrograph": ["m1.mrc", "m2.mrc"], "path": paths, "pixel_size": [2.0, 2.0]}
+    )
+    chosen = pd.DataFrame(
+        {"dataset": "d", "micrograph": "m1.mrc", "x": XY[:, 0], "y": XY[:, 1], "score": [0.9, 0.5]}
+    )
+    star, csv, folder = Path("picks.star"), Path("picks.csv"), Path("micrographs")
+    export_picks(chosen, {"d": manifest}, star=star, csv=csv, folder=folder, relion="ctf.star")
+    assert list(read_picks(star)) == [names[0]]
+    assert "grid_7\t3\t200.000\n" in star.read_text()
+    assert {name: len(held) for name, held in read_picks(folder / "autopick.star").items()} == {
+        names[0]: 2,
+        names[1]: 0,
+    }
+    assert (folder / "Movies/m1_autopick.star").is_file()
+    # Other formats are made from that table, and named by the micrographs at hand.
+    export_as("box", star, {"d": manifest}, {"d": {"particle_radius": 10}}, tmp_path / "box")
+    boxes = read_picks(tmp_path / "box")
+    assert {Path(name).stem: len(held) for name, held in boxes.items()} == {"m1": 2, "m2": 0}
