@@ -132,7 +132,7 @@ CASES = [
         "two clicks",
         "a first try",
         clicks(2),
-        Refused("datasets.mine.coordinates", "2 marked particles", "Mark about ten"),
+        Refused("mine.coordinates", "2 marked particles", "Mark about ten"),
     ),
     Case(
         "a place that is marked as a particle and as none",
@@ -147,7 +147,7 @@ CASES = [
         "a table of areas, and `annotation: clicks`",
         "the key was left as it was when the first area was marked",
         both(areas(f"m0 {WHOLE}"), lambda project: project.edit(annotation="clicks")),
-        Refused("datasets.mine.areas", "annotation is clicks", "set annotation: areas"),
+        Refused("mine.areas is", "annotation is clicks", "set annotation: areas"),
     ),
     Case(
         "negatives, and every particle marked",
@@ -156,6 +156,6 @@ CASES = [
             negatives(np.array([[90.0, 90.0]])),
             lambda project: project.edit(annotation="full"),
         ),
-        Refused("datasets.mine.negatives", "annotation is full", "or remove negatives"),
+        Refused("mine.negatives is", "annotation is full", "or remove negatives"),
     ),
 ]

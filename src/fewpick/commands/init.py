@@ -72,8 +72,10 @@ datasets:
 {given}    # px of the micrograph
     particle_radius: {radius:g}
 {pixel_size}
-# Particles are brought to this width, px.
+# Training begins with the network that comes with the package, which knows particles of this width
+# in px; start: scratch begins with nothing.
 preprocess: {{particle_px: 20}}
+training: {{start: general}}
 """
 
 

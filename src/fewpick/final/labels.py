@@ -153,8 +153,8 @@ def join(parts: Iterable[Labelled], folds: int) -> Labelled:
         raise InputError(
             f"datasets.{parts[0].sheets[0].dataset}.coordinates: {n} marked "
             f"particle{'' if n == 1 else 's'} inside the border, and {needed} are the fewest to "
-            "learn from and to judge by. Mark about ten (fewpick label), or pick without labels "
-            "(fewpick pick general)."
+            "learn from and to judge by. Mark about ten with fewpick label, or pick without labels "
+            "with fewpick pick general."
         )
     return joined
 

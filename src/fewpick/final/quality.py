@@ -22,11 +22,10 @@ from scipy.stats import norm
 
 from fewpick.coordinates.picks import Points
 from fewpick.evaluation.matching import choose_threshold, match
+from fewpick.evaluation.threshold_policy import ENOUGH_PARTICLES, MATCH_RADIUS
 
 # Particles in left-out areas below which they choose no threshold, and their score is no verdict.
-ENOUGH = 20
-# Match radius, in particle diameters.
-MATCH_RADIUS = 0.3
+ENOUGH = ENOUGH_PARTICLES
 # Without such areas, the threshold keeps this share of the left-out marks.
 KEPT_MARKS = 0.9
 CONFIDENCE = 0.95

@@ -13,9 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fewpick.atomic import atomic_path
+from fewpick.evaluation.threshold_policy import MATCH_RADIUS
 from fewpick.figures.grey import grey
 from fewpick.figures.palette import FALSE, FOUND, MISSED
-from fewpick.final.quality import ENOUGH, MATCH_RADIUS
+from fewpick.final.quality import ENOUGH
 from fewpick.report.gallery import data_uri
 from fewpick.sampling.training_set import Micrograph
 
