@@ -160,7 +160,7 @@ def test_overlay_shows_the_picks(project: Path, tmp_path: Path) -> None:
     picture = np.asarray(Image.open(tmp_path / "look/m0.png")).astype(int)
     assert picture.shape == (99, 128, 3)
     assert (abs(picture - [0x56, 0xB4, 0xE9]).sum(-1) == 0).sum() > 50
-    assert cli.main([*command, "--threshold", "2"]) == 0
+    assert cli.main([*command, "--threshold", "2", "--force"]) == 0
     picture = np.asarray(Image.open(tmp_path / "look/m0.png")).astype(int)
     assert (abs(picture - [0x56, 0xB4, 0xE9]).sum(-1) == 0).sum() == 0
 
@@ -192,7 +192,7 @@ def test_another_particle_size_is_scaled_to_that_of_the_training(
     command += ["-o", str(tmp_path / "picks.star"), "--diameter"]
     assert cli.main([*command, "12"]) == 0
     assert "4 micrographs were scaled" in capsys.readouterr().out
-    assert cli.main([*command, "24"]) == 0
+    assert cli.main([*command, "24", "--force"]) == 0
     assert "scaled" not in capsys.readouterr().out
 
 

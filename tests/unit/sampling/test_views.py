@@ -119,7 +119,7 @@ def test_strong_view_is_reproducible_and_leaves_its_input_alone() -> None:
 @pytest.mark.parametrize("area", [(0, 0, 160, 160), (10, 20, 150, 140), (40, 40, 60, 60)])
 def test_unlabelled_views_stay_within_the_area(area: tuple[int, int, int, int]) -> None:
     class Sheet:
-        pass
+        dataset = "a"
 
     sheet = Sheet()
     sheet.area = area  # type: ignore[attr-defined]

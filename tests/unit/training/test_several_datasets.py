@@ -206,7 +206,7 @@ def test_a_data_set_without_validation_takes_its_expected_count() -> None:
 
 def rule(sheets: list[Micrograph], validation: list[Micrograph]) -> ObjectRule:
     settings = {"labelling": "objects", "rounds": 1, "pool_size": 8, "doubt": 0.2}
-    settings |= {"teacher_views": 1}
+    settings |= {"teacher_views": 1, "threshold_labels": "validation"}
     labelled = LabelledCrops(many({"a": 1}), 64)
     return ObjectRule(settings, Pool(sheets, validation, labelled, [], 4, 64, CPU))
 
@@ -217,7 +217,7 @@ def test_pseudo_labels_follow_the_threshold_and_the_worth_of_each_data_set(
     """Scores that mean a particle in one data set mean noise in another."""
     scores = {"a": np.linspace(0.9, 0.6, 25), "b": np.linspace(0.3, 0.2, 25)}
 
-    def seen(teacher: Any, m: Micrograph, device: Any, views: int) -> Any:
+    def seen(teacher: Any, m: Micrograph, device: Any, views: int, nms_radius: float) -> Any:
         held = peaks(m, scores.get(m.dataset, scores["a"]))
         return held.xy, held.score
 
