@@ -4,9 +4,7 @@
 # smallest ratio, which no arm has fewer of. The other two are the same at every ratio.
 VALIDATION = config["splits"]["validation"]
 MATCHED_RATIO = (
-    f"results/splits/seed-{{seed}}/ratio-{PLAN.ratios[0]}.tsv"
-    if VALIDATION == "matched"
-    else []
+    f"results/splits/seed-{{seed}}/ratio-{PLAN.ratios[0]}.tsv" if VALIDATION == "matched" else []
 )
 
 
