@@ -97,7 +97,9 @@ def rows(table: pd.DataFrame, keeps_last: Collection[str] = ()) -> list[str]:
     tuned = table["tuned_pixel_f1"].notna().any()
     one_seed = table["n_seeds"].max() == 1
     gain = "spread over test micrographs, one training" if one_seed else "95 % interval"
-    head = ["labelled particles", "arm", "F1", f"gain over supervised [{gain}]", "seeds above"]
+    several = table["dataset"].nunique() > 1
+    head = ["data set"] * several + ["labelled particles", "arm", "F1"]
+    head += [f"gain over supervised [{gain}]", "seeds above"]
     head += ["state", f"gain over {LAST}"] if with_last else []
     head += ["average precision", "pixel F1", *(["tuned pixel F1"] if tuned else [])]
     head += ["pixel recall", "seconds"]
@@ -110,7 +112,8 @@ def rows(table: pd.DataFrame, keeps_last: Collection[str] = ()) -> list[str]:
     for row in means.to_dict("records"):
         around = spread.loc[(row["dataset"], row["arm"], row["labeled_ratio"])]
         trained = row["labeled_ratio"] > 0
-        cells = [f"{row['n_labeled_particles']:.0f}" if trained else "", row["arm"]]
+        cells = [row["dataset"]] * several
+        cells += [f"{row['n_labeled_particles']:.0f}" if trained else "", row["arm"]]
         cells += [with_spread(row, around, "pick_f1_0.3"), *gained(row)]
         if with_last:
             state = "last" if row["arm"] in keeps_last else "best"
