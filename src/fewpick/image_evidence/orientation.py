@@ -84,8 +84,7 @@ class Orientation:
         found: dict[str, list[Path]] = {}
         for path, judged in self.each.items():
             if judged.kind not in (UNCLEAR, usual):
-                what = "that of the file" if judged.kind == OK else judged.verdict
-                found.setdefault(what, []).append(path)
+                found.setdefault(judged.kind, []).append(path)
         return found
 
     def warnings(self) -> list[str]:
@@ -107,8 +106,9 @@ class Orientation:
                 )
             else:
                 judged = self.each[paths[0]]
+                where = "that of the file" if what == OK else judged.verdict
                 line = (
-                    f"the points fit another frame than those of other micrographs: {what} "
+                    f"the points fit another frame than those of other micrographs: {where} "
                     f"({share}; on the first, {abs(judged.evidence):.0f} standard deviations "
                     f"against {max(judged.declared, 0):.0f}). Correct its coordinates, or leave "
                     "it out."
