@@ -32,7 +32,7 @@ EXPERIMENTS = DOCS.parent / "config" / "experiments"
 ORDER = (
     *("empiar10017_tiles", "empiar10017", "empiar10059_tiles", "empiar10146_tiles", "simulated"),
     *("empiar10017_few", "empiar10017_none", "empiar10017_matched", "empiar10017_clicks"),
-    *("empiar10059_few", "empiar10146_few", "ablation"),
+    *("empiar10059_few", "empiar10146_few", "many_proteins", "ablation"),
 )
 
 COLUMNS = [
@@ -108,6 +108,9 @@ def rows(table: pd.DataFrame, keeps_last: Collection[str] = ()) -> list[str]:
     # Other controls without learning have no time of training either.
     shown = table["train_seconds"].notna() | (table["arm"] == DIFFERENCE_OF_GAUSSIANS)
     means = table[(table["seed"] == "mean") & shown]
+    if several:  # the data sets one after the other, and their mean last
+        order = [*sorted(set(means["dataset"]) - {"all"}), "all"]
+        means = means.sort_values("dataset", key=lambda d: d.map(order.index), kind="stable")
     means = means.sort_values("labeled_ratio", key=lambda r: r.mask(r == 0, 2), kind="stable")
     for row in means.to_dict("records"):
         around = spread.loc[(row["dataset"], row["arm"], row["labeled_ratio"])]
@@ -149,6 +152,8 @@ def gain_over_last(table: pd.DataFrame, row: Mapping[Any, Any], keeps_last: Coll
 def validation(table: pd.DataFrame) -> list[str]:
     """Say how many validation labels there were, and what they were used for."""
     means = table[(table["seed"] == "mean") & table["train_seconds"].notna()]
+    if "all" in set(means["dataset"]):
+        means = means[means["dataset"] == "all"]
     return validation_use(means.drop_duplicates(["arm", "validation_used_for"]))
 
 
