@@ -182,7 +182,7 @@ def test_undo_leads_to_the_micrograph_that_it_changes(page: Page, tmp_path: Path
 
 def test_proposals_are_accepted_and_rejected_singly_and_all(page: Page, tmp_path: Path) -> None:
     # None is decided while they are hidden.
-    assert page.run("document.querySelector('#accept').disabled")
+    page.wait("document.querySelector('#accept').disabled")
     page.type("A", shift=True)
     page.wait("document.querySelector('#message').textContent === 'No proposal is shown.'")
     page.type("p")
