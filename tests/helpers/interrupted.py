@@ -58,7 +58,7 @@ def _train(directory: Path, inputs: dict[str, Any], output: Path) -> None:
     output.mkdir(exist_ok=True)
     sys.path.insert(0, str(SCRIPTS))
     snakemake = SimpleNamespace(
-        input=_Files(inputs),
+        input=_Files({"rival": []} | inputs),
         output=_Files({name.split(".")[0]: str(output / name) for name in OUTPUTS}),
         params=SimpleNamespace(code="0"),
         resources=SimpleNamespace(device="cpu"),

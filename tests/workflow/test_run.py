@@ -148,7 +148,7 @@ def test_each_job_leaves_a_log_and_a_benchmark(finished: Workspace) -> None:
         for p in results.rglob("benchmarks/**/*.tsv")
     }
     assert logs == measured
-    text = (results / "logs/train/seed/ratio-0.2/seed-0.log").read_text()
+    text = (results / "logs/train/two_thresholds/ratio-0.2/seed-0.log").read_text()
     # The step, the rate, the remaining time and the validation score.
     assert "2/2" in text
     assert "/s, 0 s left" in text
