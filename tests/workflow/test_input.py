@@ -130,4 +130,6 @@ def test_only_micrographs_that_are_needed_stop_a_run(workspace: Workspace) -> No
     result = workspace.snakemake()
     assert result.returncode != 0
     assert "m10.mrc" in result.stdout
-    assert (workspace.directory / "results/models/two_thresholds/ratio-0.2/seed-0/model.safetensors").exists()
+    assert (
+        workspace.directory / "results/models/two_thresholds/ratio-0.2/seed-0/model.safetensors"
+    ).exists()

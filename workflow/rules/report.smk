@@ -215,7 +215,11 @@ rule report:
                 "runs": [(arm, ratio) for arm, ratio, _, _ in SHOWN_RUNS],
                 "seed": int(SHOWN_SEED),
                 "radius": config["evaluation"]["match_radii"][0],
-                "config": {key: value for key, value in config.items() if key != "resources"},
+                "config": {
+                    key: value
+                    for key, value in config.items()
+                    if key not in ("resources", "final")
+                },
             }
         ),
     script:
