@@ -324,7 +324,9 @@ def test_zoom_contrast_and_low_pass_by_wheel_and_keys(page: Page) -> None:
 def test_the_picture_has_the_particles_where_the_files_have_them(page: Page) -> None:
     """Dark discs: the drawn pixels at their centres are darker than between them."""
     page.type("1")
-    page.wait(SHOWN)
+    # The picture is drawn anew with the next frame, and until then it is that of another zoom.
+    page.run("requestAnimationFrame(() => requestAnimationFrame(() => { window.drawn = true; }))")
+    page.wait(f"window.drawn && {SHOWN}")
     places = np.concatenate([particles("a.mrc")[8:20], particles("a.mrc")[8:20] + 30]).tolist()
     grey = page.run(
         "(() => { const c = document.createElement('canvas'), d = document.querySelector('#image');"

@@ -91,7 +91,7 @@ def validation_use(part: pd.DataFrame) -> list[str]:
         return [f"Labelled for validation: {labels}."]
     lines = []
     for use, arms in means.groupby("validation_used_for", sort=False)["arm"]:
-        names = ", ".join(f"`{arm}`" for arm in arms)
+        names = ", ".join(f"`{arm}`" for arm in dict.fromkeys(arms))
         lines.append(f"{names}: {use}")
     return [f"Labelled for validation: {labels}. Used for: {'; '.join(lines)}."]
 

@@ -111,8 +111,9 @@ def cautions(
             )
         budget, spent = part["n_labeled_particles"].min(), part["n_validation_particles"].max()
         if spent > budget:
+            use = " ".join(validation_use(part)).replace("`", "")  # this page is no Markdown
             said.append(
-                f"{where}{' '.join(validation_use(part))} The smallest training has "
+                f"{where}{use} The smallest training has "
                 f"{budget:,.0f} labels; a lab with so few lacks the others. Set "
                 "splits.validation to matched or none to do without."
             )
