@@ -134,6 +134,14 @@ def _gather_archive(wanted: Wanted, dry_run: bool) -> bool:
         return False
     wanted.target.mkdir(parents=True, exist_ok=True)
     archive = wanted.target / remote.name
+    begun = archive.exists() or archive.with_name(f"{archive.name}.part").exists()
+    for kind in KEPT.values():
+        # What an earlier run that was ended left half unpacked is made anew, and nothing else is.
+        if not begun and (wanted.target / kind).exists():
+            raise InputError(
+                f"{wanted.target / kind}: already exists and was not fetched by fewpick. Choose "
+                "another folder, or move it away."
+            )
     if not archive.exists():
         check_room(wanted.target, 2 * (remote.size or 0))
     for attempt in (1, 2):

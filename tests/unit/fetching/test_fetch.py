@@ -181,6 +181,19 @@ def test_a_cryoppp_entry_becomes_a_configuration(
     assert len(site.requests) == n
 
 
+def test_a_folder_of_somebody_else_is_not_written_over(
+    site: Site, tmp_path: Path, image: bytes
+) -> None:
+    site.files["/10017.tar.gz"] = archive(entry(image))
+    own = tmp_path / "data/cryoppp-10017/micrographs/mine.mrc"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(image)
+    with pytest.raises(InputError, match=r"micrographs: already exists and was not fetched"):
+        fetch(wanted(site, tmp_path))
+    assert own.read_bytes() == image
+    assert [p.name for p in own.parents[1].iterdir()] == ["micrographs"]
+
+
 def test_a_corrupt_archive_is_fetched_again_and_then_refused(
     site: Site, tmp_path: Path, image: bytes
 ) -> None:
