@@ -12,7 +12,7 @@ import webbrowser
 from collections.abc import Mapping
 from pathlib import Path
 
-from fewpick.commands.shared import add_device, positive, run
+from fewpick.commands.shared import add_device, add_micrographs, positive, run
 
 EPILOG = """\
 examples:
@@ -42,12 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "micrographs",
-        nargs="+",
-        metavar="MICROGRAPHS",
-        help="folders, globs or files (mrc, tif, png, jpg)",
-    )
+    add_micrographs(parser)
     parser.add_argument(
         "-o",
         "--output",

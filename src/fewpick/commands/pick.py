@@ -9,6 +9,7 @@ from pathlib import Path
 from fewpick.commands.shared import (
     add_device,
     add_force,
+    add_micrographs,
     add_model_size,
     add_relion,
     check_writable,
@@ -53,12 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     able = [name for name, form in FORMATS.items() if form.write]
     parser.add_argument("model", type=Path, metavar="MODEL", help="model file, or its folder")
-    parser.add_argument(
-        "micrographs",
-        nargs="+",
-        metavar="MICROGRAPHS",
-        help="folders, globs or files (mrc, tif, png, jpg)",
-    )
+    add_micrographs(parser)
     parser.add_argument(
         "-o",
         "--output",

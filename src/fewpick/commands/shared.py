@@ -67,6 +67,16 @@ def add_relion(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_micrographs(parser: argparse.ArgumentParser) -> None:
+    """Add the micrographs to work on."""
+    parser.add_argument(
+        "micrographs",
+        nargs="+",
+        metavar="MICROGRAPHS",
+        help="folders, globs or files (mrc, tif, png, jpg)",
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add the option for the device."""
     parser.add_argument(
