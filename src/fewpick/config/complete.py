@@ -14,6 +14,7 @@ from typing import Any, cast
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
+from fewpick.config.labelling_rules import labelling_rule
 from fewpick.errors import InputError
 from fewpick.geometry import GRAIN
 from fewpick.micrographs import expand
@@ -250,6 +251,9 @@ def _check(config: Config, source: str) -> None:
                 f"{source}: arms.{name} has FixMatch keys, but its method is supervised; "
                 "remove them or set method: fixmatch"
             )
+        rule = spec.get("labelling", config["fixmatch"]["labelling"])
+        if spec["method"] == "fixmatch" and labelling_rule(rule).counts:
+            _check_counts(config, f"{source}: arms.{name}")
         training = config["training"] | spec.get("training", {})
         if training["warm_start_steps"] > training["steps"]:
             raise InputError(
@@ -326,8 +330,13 @@ def _check_topaz(topaz: Config, config: Config, where: str) -> None:
             f"{where}.ratios: {min(strangers):g} is not in splits.labeled_ratios; add it there, or "
             "remove it here"
         )
+    _check_counts(config, where)
+
+
+def _check_counts(config: Config, where: str) -> None:
+    """Refuse a row that has to know about how many particles there are where clicks alone are."""
     for name, spec in config["datasets"].items():
-        if splits["unit"] == "particle" and spec["expected_particles"] is None:
+        if config["splits"]["unit"] == "particle" and spec["expected_particles"] is None:
             raise InputError(
                 f"{where}: datasets.{name}.expected_particles is missing; clicked particles "
                 "(splits.unit) say nothing about their number, so give about how many a "

@@ -27,10 +27,13 @@ class LabellingRule:
         Pixels of a batch at every step, or whole particles once a round.
     reads : tuple of str
         Keys of `fixmatch` that the function takes as keyword arguments.
+    counts : bool
+        Whether it has to know about how many particles a micrograph has.
     """
 
     labels: Literal["pixels", "objects"]
     reads: tuple[str, ...]
+    counts: bool = False
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -40,6 +43,7 @@ class LabellingRule:
 
 LABELLING_RULES: dict[str, LabellingRule] = {
     "objects": LabellingRule("objects", ("doubt",)),
+    "positive_unlabelled": LabellingRule("pixels", (), counts=True),
     "prevalence": LabellingRule("pixels", ("keep_fraction", "threshold_momentum")),
     "two_thresholds": LabellingRule("pixels", ("pseudo_label_threshold", "confidence_threshold")),
     "unmasked": LabellingRule("pixels", ("pseudo_label_threshold",)),

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from fewpick.config.labelling_rules import labelling_rule
 from fewpick.data.masks import UNKNOWN
+from fewpick.errors import InputError
 from fewpick.network.inference import predict
 from fewpick.sampling.crops import LabelledCrops, crop, unlabelled_views
 from fewpick.sampling.training_set import Micrograph, grouped_by_dataset
@@ -30,7 +31,7 @@ from fewpick.sampling.views import View, random_view, strong
 from fewpick.training import labelling
 from fewpick.training.history import in_dataset
 from fewpick.training.losses import bce_dice
-from fewpick.tuning.thresholds import without_validation
+from fewpick.tuning.thresholds import density, without_validation
 from fewpick.tuning.validation import peaks_of, validate
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ MOST_DRAWN, SHARE_DRAWN = 64, 1 / 8
 # Pseudo-labels of a teacher with this validation F1 count in full, and those of one with this or
 # less as little as `LEAST_WEIGHT`.
 GOOD_F1, BAD_F1, LEAST_WEIGHT = 0.8, 0.4, 0.1
+# Most of a micrograph that particles may cover, whatever number of them is expected.
+MOST_PARTICLE = 0.5
 # Weight of pseudo-labels of which no validation label tells how good they are.
 UNKNOWN_WEIGHT = 0.5
 
@@ -70,8 +73,12 @@ class Consistency(Protocol):
         teacher: nn.Module,
         rng: np.random.Generator,
         generator: torch.Generator,
+        labelled: labelling.LabelledBatch,
     ) -> tuple[Tensor, Diagnostics]:
-        """Return the loss of an unlabelled batch, and how its pseudo-labels look."""
+        """Return the loss of an unlabelled batch, and how its pseudo-labels look.
+
+        `labelled` is the labelled batch of the same step.
+        """
 
     def distrust(self, dataset: str) -> None:
         """Notice that the pseudo-labels of a data set drift."""
@@ -149,9 +156,11 @@ class PixelRule:
 
     The rule's function takes the probabilities and, by name, the settings that its line in
     `LABELLING_RULES` lists. It may also ask for `known` (1 inside the annotated area, else 0),
-    `labelled_prevalence` (share of particle pixels in the labelled area) and `memory` (a dict of
-    numbers that it keeps from step to step, and which checkpoints hold). It is asked about the
-    views of each data set by itself, and remembers each by itself.
+    `labelled_prevalence` (share of particle pixels in the labelled area), `particle_share` (the
+    share that the expected number of particles makes of a micrograph), `labelled` (the labelled
+    batch of the step) and `memory` (a dict of numbers that it keeps from step to step, and which
+    checkpoints hold). It is asked about the views of each data set by itself, and remembers each by
+    itself.
     """
 
     rounds = 1
@@ -162,6 +171,7 @@ class PixelRule:
         self.memory: dict[str, dict[str, float]] = {}
         self._rule = rule_function(settings)
         self._asks = set(inspect.signature(self._rule).parameters)
+        self._share_of = _particle_shares(pool) if "particle_share" in self._asks else {}
 
     def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
         """Draw nothing: the teacher is asked at every step."""
@@ -172,6 +182,7 @@ class PixelRule:
         teacher: nn.Module,
         rng: np.random.Generator,
         generator: torch.Generator,
+        labelled: labelling.LabelledBatch,
     ) -> tuple[Tensor, Diagnostics]:
         """Return the loss of one unlabelled batch, and how its pseudo-labels look."""
         pool = self.pool
@@ -189,7 +200,7 @@ class PixelRule:
         labels, weights = torch.empty_like(probability), torch.empty_like(probability)
         parts = []
         for name, of in _places(chosen).items():
-            held = self._label(probability[of], known[of], name)
+            held = self._label(probability[of], known[of], name, labelled)
             labels[of], weights[of] = held.labels, held.weights * known[of]
             part = held.loss(logits[of], labels[of], weights[of])
             parts.append(part * (len(of) / len(chosen)))
@@ -198,12 +209,16 @@ class PixelRule:
         diagnostics = _diagnose(labels, weights, known, hidden, logits)
         return torch.stack(parts).sum(), {"threshold": threshold} | diagnostics
 
-    def _label(self, probability: Tensor, known: Tensor, dataset: str) -> labelling.PseudoLabels:
-        labelled = self.pool.labelled
+    def _label(
+        self, probability: Tensor, known: Tensor, dataset: str, batch: labelling.LabelledBatch
+    ) -> labelling.PseudoLabels:
+        crops = self.pool.labelled
         offered = {
             "known": known,
-            "labelled_prevalence": labelled.prevalence_of.get(dataset, labelled.prevalence),
+            "labelled_prevalence": crops.prevalence_of.get(dataset, crops.prevalence),
             "memory": self.memory.setdefault(dataset, {}),
+            "particle_share": self._share_of.get(dataset),
+            "labelled": batch,
         }
         asked = {name: value for name, value in offered.items() if name in self._asks}
         return labelling.PseudoLabels(*self._rule(probability, **asked))
@@ -278,6 +293,7 @@ class ObjectRule:
         teacher: nn.Module,
         rng: np.random.Generator,
         generator: torch.Generator,
+        labelled: labelling.LabelledBatch,
     ) -> tuple[Tensor, Diagnostics]:
         """Return the loss of an unlabelled batch, and how its pseudo-labels look."""
         pool = self.pool
@@ -359,6 +375,26 @@ class ObjectRule:
         """Take over the state of a checkpoint."""
         self.summary, self.weights = dict(state["summary"]), dict(state["weights"])
         self.drawn = [(index, labels.cpu().numpy()) for index, labels in state["drawn"]]
+
+
+def _particle_shares(pool: Pool) -> dict[str, float]:
+    """Share of particle pixels in the micrographs of each data set.
+
+    One of which no label and no user tells how many particles it has takes the mean of the others.
+    """
+    shares = {}
+    groups = grouped_by_dataset(pool.micrographs)
+    for name, group in groups.items():
+        per_pixel = density(group)
+        if per_pixel is not None:
+            disc = math.pi * float(np.mean([m.disc for m in group])) ** 2
+            shares[name] = min(per_pixel * disc, MOST_PARTICLE)
+    if not shares:
+        raise InputError(
+            "fixmatch.labelling: this rule has to know about how many particles a micrograph has, "
+            f"and clicks do not tell. Set datasets.{next(iter(groups))}.expected_particles."
+        )
+    return dict.fromkeys(groups, float(np.mean(list(shares.values())))) | shares
 
 
 def _trusted(f1: float) -> float:

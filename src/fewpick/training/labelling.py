@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewpick.data.masks import BACKGROUND, PARTICLE, UNKNOWN, draw_discs
-from fewpick.training.losses import class_normalised_bce, masked_bce
+from fewpick.training.losses import class_normalised_bce, masked_bce, non_negative_pu
 
 
 class PseudoLabels(NamedTuple):
@@ -35,6 +35,13 @@ class PseudoLabels(NamedTuple):
     labels: Tensor
     weights: Tensor
     loss: Callable[[Tensor, Tensor, Tensor], Tensor] = masked_bce
+
+
+class LabelledBatch(NamedTuple):
+    """The labelled batch of a step: the student's logits, and labels of 1, 0 and -1."""
+
+    logits: Tensor
+    labels: Tensor
 
 
 def two_thresholds(
@@ -105,6 +112,33 @@ def prevalence(
     return PseudoLabels(
         labels, weights, partial(class_normalised_bce, prevalence=labelled_prevalence)
     )
+
+
+def positive_unlabelled(
+    probability: Tensor, known: Tensor, particle_share: float, labelled: LabelledBatch
+) -> PseudoLabels:
+    """Label nothing: what is not labelled is a mixture of particles and background.
+
+    The loss is the non-negative risk of Kiryo et al. (2017), `losses.non_negative_pu`. It does not
+    look at the labels, which are the share `particle_share` of the highest probabilities and show
+    how the teacher ranks.
+
+    Parameters
+    ----------
+    probability : float tensor of any shape
+    known : tensor like `probability`
+        1 inside the annotated area, else 0.
+    particle_share : float
+        Share of particle pixels that the expected number of particles makes.
+    labelled : LabelledBatch
+        Its particle pixels are the known positives.
+    """
+    labels = probability >= prevalence_threshold(probability[known > 0], particle_share)
+
+    def loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        return non_negative_pu(logits, weights, *labelled, particle_share)
+
+    return PseudoLabels(labels.to(probability.dtype), torch.ones_like(probability), loss)
 
 
 def prevalence_threshold(probability: Tensor, prevalence: float) -> float:

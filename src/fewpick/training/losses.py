@@ -47,6 +47,31 @@ def masked_bce(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     return (weights * bce).mean()
 
 
+def non_negative_pu(
+    logits: Tensor, weights: Tensor, labelled: Tensor, labels: Tensor, prior: float
+) -> Tensor:
+    """Risk of a classifier that knows some particles and nothing of the rest (Kiryo et al. 2017).
+
+    With the logistic loss `l(z) = log(1 + exp(-z))`, particles p and unlabelled pixels u:
+    `R = pi mean_p l(z) + N`, `N = mean_u l(-z) - pi mean_p l(-z)`. N estimates the risk on the
+    background among the unlabelled pixels and cannot be negative; where it is, the network
+    overfits the known particles, and `R = -N` takes it back (their algorithm 1, gamma = 1).
+
+    Parameters
+    ----------
+    logits, weights : float tensors of one shape; unlabelled pixels
+    labelled, labels : tensors of one shape; logits and labels of a batch whose particle pixels
+        (label 1) are the known ones
+    prior : pi, the share of particle pixels among the unlabelled ones
+    """
+    particle = (labels > 0).to(logits.dtype)
+    n = particle.sum().clamp(min=1)
+    unlabelled = (weights * functional.softplus(logits)).sum() / weights.sum().clamp(min=1)
+    found = prior * (particle * functional.softplus(-labelled)).sum() / n
+    background = unlabelled - prior * (particle * functional.softplus(labelled)).sum() / n
+    return torch.where(background < 0, -background, found + background)
+
+
 def class_normalised_bce(
     logits: Tensor, labels: Tensor, weights: Tensor, prevalence: float
 ) -> Tensor:

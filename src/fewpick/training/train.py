@@ -29,6 +29,7 @@ from fewpick.training.ema import Ema
 from fewpick.training.fixmatch import Consistency, Diagnostics, Pool, make_consistency
 from fewpick.training.guard import Guard, Guards
 from fewpick.training.history import in_dataset
+from fewpick.training.labelling import LabelledBatch
 from fewpick.training.learner import Learner, Streams, new_network, placed
 from fewpick.training.losses import bce_dice
 from fewpick.training.recorder import Recorder
@@ -213,11 +214,16 @@ class Trainer:
         images, labels = self._labelled_batch()
         diagnostics: Diagnostics = {"loss_unlabelled": 0.0}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = bce_dice(passes[0](images).float(), labels)
+            logits = passes[0](images).float()
+            loss = bce_dice(logits, labels)
             diagnostics["loss_labelled"] = loss.detach()
             if self.consistency is not None:
                 unlabelled, found = self.consistency.loss(
-                    passes[1], self._teacher(), self.streams.rng, self.streams.generator
+                    passes[1],
+                    self._teacher(),
+                    self.streams.rng,
+                    self.streams.generator,
+                    LabelledBatch(logits, labels),
                 )
                 weight = self._weight()
                 diagnostics |= found

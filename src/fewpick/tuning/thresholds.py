@@ -139,20 +139,20 @@ def without_validation(
     labelled : further micrographs whose labels tell the density
     """
     known = {id(m): m for m in [*(f.micrograph for f in training), *labelled]}.values()
-    density = {m.dataset: _density([k for k in known if k.dataset == m.dataset]) for m in known}
-    counted = [f for f in training if density[f.micrograph.dataset] is not None]
+    densities = {m.dataset: density([k for k in known if k.dataset == m.dataset]) for m in known}
+    counted = [f for f in training if densities[f.micrograph.dataset] is not None]
     if not counted:
         reached = [_score_at(f, xy) for f in training for xy in f.micrograph.points]
         value = float(np.quantile(reached, 1 - CLICKED_RECALL)) if reached else 1.0
         return value, "labelled"
-    expected = sum((density[f.micrograph.dataset] or 0.0) * _area(f.micrograph) for f in counted)
+    expected = sum((densities[f.micrograph.dataset] or 0.0) * _area(f.micrograph) for f in counted)
     scores = np.sort(np.concatenate([f.score for f in counted]))[::-1]
     rank = min(max(1, round(expected)), len(scores)) - 1
     told = any(f.micrograph.expected is not None for f in counted)
     return float(scores[rank]) if len(scores) else 1.0, "expected" if told else "prevalence"
 
 
-def _density(micrographs: Sequence[Micrograph]) -> float | None:
+def density(micrographs: Sequence[Micrograph]) -> float | None:
     """Particles per target pixel of one data set; None if nothing tells."""
     told = [(m.expected, _area(m)) for m in micrographs if m.expected is not None]
     if told:

@@ -20,6 +20,13 @@ def test_a_rule_takes_the_settings_of_its_line(name: str) -> None:
     assert set(labelling_rule(name).reads) <= set(inspect.signature(function).parameters)
 
 
+@pytest.mark.parametrize("name", LABELLING_RULES)
+def test_a_rule_that_has_to_know_the_count_says_so(name: str) -> None:
+    function: Callable[..., Any] = getattr(labelling, name)
+    asks = "particle_share" in inspect.signature(function).parameters
+    assert labelling_rule(name).counts == asks
+
+
 def test_the_schema_lists_the_rules() -> None:
     schema = load_schema()
     assert schema["$defs"]["labelling"]["enum"] == list(LABELLING_RULES)
@@ -31,7 +38,7 @@ def test_the_schema_lists_the_rules() -> None:
 
 def test_which_rules_read_a_key() -> None:
     assert readers("pseudo_label_threshold") == ["two_thresholds", "unmasked"]
-    assert readers("views") == ["prevalence", "two_thresholds", "unmasked"]
+    assert readers("views") == ["positive_unlabelled", "prevalence", "two_thresholds", "unmasked"]
     assert readers("rounds") == ["objects"]
     assert readers("weight") == []
 
@@ -41,5 +48,5 @@ def test_an_unknown_rule_is_an_error_that_names_the_known_ones() -> None:
         labelling_rule("object")
     assert str(told.value) == (
         "fixmatch.labelling: unknown rule 'object' "
-        "(choose from objects, prevalence, two_thresholds, unmasked)"
+        "(choose from objects, positive_unlabelled, prevalence, two_thresholds, unmasked)"
     )

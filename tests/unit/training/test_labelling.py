@@ -30,6 +30,19 @@ def test_six_probabilities_without_a_mask() -> None:
     assert weights.tolist() == [1] * 6
 
 
+def test_positive_unlabelled_labels_nothing_and_learns_from_the_known_particles() -> None:
+    p = torch.linspace(0, 1, 100)
+    batch = labelling.LabelledBatch(torch.zeros(4), torch.tensor([1.0, 1.0, 0.0, -1.0]))
+    held = labelling.positive_unlabelled(p, torch.ones(100), 0.1, batch)
+    assert held.labels.sum() == 10
+    assert held.weights.eq(1).all()
+    logits = torch.zeros(100, requires_grad=True)
+    risks = [held.loss(logits, labels, held.weights) for labels in (held.labels, 1 - held.labels)]
+    assert risks[0] == risks[1]
+    (gradient,) = torch.autograd.grad(risks[0], logits)
+    assert (gradient > 0).all()  # unlabelled pixels are pushed down
+
+
 def gradients(rule_a, rule_b, loss=masked_bce):  # type: ignore[no-untyped-def]
     generator = torch.Generator().manual_seed(0)
     p = torch.rand((2, 1, 64, 64), generator=generator, dtype=torch.float64)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewpick.training.losses import bce_dice, class_normalised_bce, masked_bce
+from fewpick.training.losses import bce_dice, class_normalised_bce, masked_bce, non_negative_pu
 
 SHAPE = (2, 1, 3, 4)
 Array = NDArray[np.float64]
@@ -155,3 +155,39 @@ def test_only_the_ratios_of_weights_move_the_class_normalised_loss(factor: float
     target = labels.clamp(min=0)
     value = class_normalised_bce(logits, target, factor * weights, 0.1).item()
     assert value == pytest.approx(class_normalised_bce(logits, target, weights, 0.1).item())
+
+
+@pytest.mark.parametrize("shift", [-4.0, 0.0, 4.0])
+def test_the_positive_unlabelled_risk_is_its_formula(shift: float) -> None:
+    logits, _, weights = drawn()
+    labelled, labels, _ = drawn(2)
+    # A network that finds hardly any particle among the unlabelled pixels overfits the known ones.
+    logits, labelled, prior = logits + shift, labelled - shift, 0.3
+    known = labelled[labels == 1].numpy()
+    w, z = weights.numpy(), logits.numpy()
+    background = (w * np.log1p(np.exp(z))).sum() / w.sum()
+    background -= prior * np.log1p(np.exp(known)).mean()
+    found = prior * np.log1p(np.exp(-known)).mean()
+    expected = found + background if background >= 0 else -background
+    risk = non_negative_pu(logits, weights, labelled, labels, prior).item()
+    assert risk == pytest.approx(expected, rel=1e-12)
+    assert (background < 0) == (shift < 0)
+
+
+def test_the_positive_unlabelled_risk_is_unbiased_when_the_prior_is_right() -> None:
+    # Known particles are drawn at random: the risk is that of a training with all labels.
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(20_000, generator=generator, dtype=torch.float64)
+    particle = torch.rand(20_000, generator=generator, dtype=torch.float64) < 0.2
+    clicked = particle & (torch.rand(20_000, generator=generator) < 0.5)
+    full = torch.nn.functional.binary_cross_entropy_with_logits(z, particle.double())
+    known = non_negative_pu(
+        z, torch.ones_like(z), z, clicked.double(), float(particle.double().mean())
+    )
+    assert known.item() == pytest.approx(full.item(), abs=0.01)
+
+
+def test_the_positive_unlabelled_risk_of_no_known_particle_is_finite() -> None:
+    logits, labels, weights = drawn()
+    risk = non_negative_pu(logits, weights, logits, -torch.ones_like(labels), 0.1)
+    assert torch.isfinite(risk)

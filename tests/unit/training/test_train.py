@@ -133,6 +133,18 @@ def same(a: UNet, b: UNet) -> bool:
     return all(torch.equal(value, other[name]) for name, value in a.state_dict().items())
 
 
+def test_clicks_alone_do_not_tell_positive_unlabelled_how_many_particles_there_are() -> None:
+    clicked = [
+        replace(m, windows=(), clicked=True) if m.split == "train" else m for m in micrographs()
+    ]
+    settings = with_fixmatch(labelling="positive_unlabelled")
+    network = UNet(**settings["model"])
+    with pytest.raises(InputError, match=r"Set datasets\.set\.expected_particles"):
+        train(settings, clicked, warm_start=network, device="cpu")
+    told = [replace(m, expected=25.0) for m in clicked]
+    train(settings, told, warm_start=network, device="cpu")
+
+
 @pytest.mark.parametrize("labelling", LABELLINGS)
 def test_same_seed_gives_the_same_bits(labelling: str) -> None:
     sheets = micrographs()
@@ -263,9 +275,9 @@ def test_a_new_rule_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch
             "mine": {"method": "fixmatch", "labelling": name},
         },
     }
-    with pytest.raises(InputError, match="labelling is 'entropy'; give one of objects, prev"):
+    with pytest.raises(InputError, match="labelling is 'entropy'; give one of objects, pos"):
         complete(config, load_schema())
-    with pytest.raises(InputError, match=r"unknown rule 'entropy' \(choose from objects, prev"):
+    with pytest.raises(InputError, match=r"unknown rule 'entropy' \(choose from objects, pos"):
         train(with_fixmatch(labelling=name), micrographs(), warm_start=warm(micrographs()))
 
     monkeypatch.setattr(labelling_functions, name, space[name], raising=False)
