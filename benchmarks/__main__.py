@@ -38,16 +38,11 @@ def main() -> None:
         "training": lambda: training.figures(device, options.rounds),
         "preprocessing": lambda: preprocessing.figures(options.rounds),
         "picking": lambda: picking.figures(device, options.rounds),
+        "files": lambda: picking.from_files(options.topaz),
         "planning": scale.planning,
         "memory": scale.memory,
     }
-    if options.topaz:
-        topaz = options.topaz
-        parts["topaz"] = lambda: [
-            preprocessing.against_topaz(topaz),
-            picking.against_topaz(topaz),
-        ]
-    else:
+    if not options.topaz:
         print("Topaz is not compared with: give its executable as --topaz PATH.", file=sys.stderr)
     if device.type == "cuda":
         parts["gpu"] = lambda: training.gpu_figures(device)

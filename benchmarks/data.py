@@ -23,11 +23,19 @@ RADIUS = 18.0  # px, of a particle
 PARTICLES = 120  # per micrograph
 
 
+def defaults() -> dict[str, Any]:
+    """A configuration of one arm, all else at the defaults of the schema."""
+    return _configuration({"method": "supervised"})
+
+
 def hyperparameters(**arm: Any) -> dict[str, Any]:
     """Those of an arm, all else at the defaults of the schema."""
+    return resolve_arm(_configuration(arm), "supervised", 0.1, 0)
+
+
+def _configuration(arm: dict[str, Any]) -> dict[str, Any]:
     dataset = {"simulate": {}, "particle_diameter_angstrom": 180}
-    config = complete({"datasets": {"d": dataset}, "arms": {"supervised": arm}}, load_schema())
-    return resolve_arm(config, "supervised", 0.1, 0)
+    return complete({"datasets": {"d": dataset}, "arms": {"supervised": arm}}, load_schema())
 
 
 def micrographs(folder: Path, n: int) -> list[Micrograph]:

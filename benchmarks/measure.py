@@ -96,6 +96,18 @@ def ratio(times: Times, name: str, reference: str) -> float:
     return float(np.median(times[name] / times[reference]))
 
 
+def marginal(commands: dict[str, list[str]], paths: list[str], rounds: int) -> dict[str, float]:
+    """Processor seconds that each command takes per further file, median of the rounds."""
+    found: dict[str, list[float]] = {name: [] for name in commands}
+    for command in commands.values():
+        run([*command, paths[0]])  # a program's first start reads its libraries from disk
+    for _ in range(rounds):
+        for name, command in commands.items():
+            few, many = run([*command, paths[0]])[0], run([*command, *paths])[0]
+            found[name].append((many - few) / (len(paths) - 1))
+    return {name: float(np.median(values)) for name, values in found.items()}
+
+
 def milliseconds(times: Times) -> dict[str, dict[str, float]]:
     """Median and smallest time of each task; the smallest is what a busy machine blurs least."""
     return {

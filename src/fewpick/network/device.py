@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -12,6 +14,10 @@ from fewpick.errors import InputError
 from fewpick.network.gpu import has_gpu
 
 logger = logging.getLogger(__name__)
+
+CPUINFO = Path("/proc/cpuinfo")
+# Processors with these flags multiply bfloat16 in hardware; others emulate it, slowly.
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 def select_device(name: str) -> torch.device:
@@ -40,6 +46,29 @@ def select_device(name: str) -> torch.device:
     # Full precision where autocast does not lower it: a GPU then finds the peaks of a CPU.
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     return torch.device(name)
+
+
+def inference_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return the number format in which a network is applied.
+
+    Parameters
+    ----------
+    precision : `float32`, or `auto`: bfloat16 on a processor that multiplies it in hardware
+    device : where the network runs; a GPU takes float32
+    """
+    if precision == "auto" and device.type == "cpu" and _multiplies_bfloat16():
+        return torch.bfloat16
+    return torch.float32
+
+
+@cache
+def _multiplies_bfloat16() -> bool:
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        return False
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return not BFLOAT16_FLAGS.isdisjoint(flags.split())
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fewpick.evaluation.threshold_policy import dataset_threshold
-from fewpick.network.device import failures_told
+from fewpick.network.device import failures_told, inference_dtype
 from fewpick.network.device_peaks import find_peaks_batch
 from fewpick.network.inference import find_peaks, predict
 from fewpick.prefetch import in_order
@@ -45,6 +45,7 @@ def find(
     *,
     views: int,
     nms_radius: float,
+    precision: str = "auto",
     batch_size: int | None = None,
 ) -> Iterator[Found]:
     """Pick micrographs one after the other.
@@ -56,6 +57,7 @@ def find(
     device : where the network runs
     views : as in `inference.predict`
     nms_radius : in particle radii
+    precision : `auto` or `float32`, as in `device.inference_dtype`
     batch_size : micrographs of one size that go through the network together, while the next ones
         are read and their peaks are found where the maps lie. With 1, the default on a CPU, the
         peaks are those of the reference, `inference.find_peaks`
@@ -67,10 +69,11 @@ def find(
     """
     if batch_size is None:
         batch_size = 1 if device.type == "cpu" else BATCH
+    dtype = inference_dtype(precision, device)
     number = 0
     for batch, images in in_order(_loaded, _batches(micrographs, batch_size), threads=2):
         with failures_told():
-            probability = predict(network, images.to(device), views).float()
+            probability = predict(network, images.to(device), views, dtype)
         if batch_size == 1:
             found = [
                 find_peaks(plane[0].cpu().numpy(), m.radius, m.area, nms_radius=nms_radius)

@@ -20,6 +20,7 @@ from fewpick.errors import InputError
 from fewpick.evaluation.threshold_policy import dataset_threshold
 from fewpick.geometry import GRAIN, Frame, fitting_radius, input_size, particle_radius
 from fewpick.micrographs import read_micrograph
+from fewpick.network.device import inference_dtype
 from fewpick.network.inference import find_peaks, predict
 from fewpick.network.model_file import GENERAL, general_path, load_model
 from fewpick.picking.candidates import find
@@ -260,9 +261,11 @@ class Picker:
         given = torch.from_numpy(np.pad(image, padding, mode="symmetric"))[None, None]
         given = given.to(self.device).contiguous(memory_format=torch.channels_last)
         settings = self.use["picking"]
-        probability = predict(self.network, given, settings["views"])[0, 0, :height, :width]
+        # Files of before this setting do not hold it.
+        dtype = inference_dtype(settings.get("precision", "auto"), self.device)
+        probability = predict(self.network, given, settings["views"], dtype)[0, 0, :height, :width]
         xy, score = find_peaks(
-            probability.float().cpu().numpy(),
+            probability.cpu().numpy(),
             seen.radius,
             seen.area,
             nms_radius=settings["nms_radius"],

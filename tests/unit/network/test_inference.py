@@ -1,6 +1,7 @@
 """Peaks of probability maps, and the threshold that makes picks of them."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from fewpick.network import device
 from fewpick.network.inference import find_peaks, predict
+from fewpick.network.unet import UNet
 
 T = 256
 
@@ -83,6 +86,44 @@ def test_averaged_views_are_turned_back(views: int) -> None:
     image = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     expected = torch.sigmoid(image)
     torch.testing.assert_close(predict(Position(), image, views), expected)
+
+
+def test_bfloat16_moves_the_third_digit_only() -> None:
+    """Whether in hardware or emulated, the numbers are the same kind."""
+    torch.manual_seed(0)
+    network = UNet(widths=[8, 16])
+    images = torch.randn(1, 1, 64, 64)
+    full = predict(network, images, 4)
+    half = predict(network, images, 4, torch.bfloat16)
+    assert half.dtype == torch.float32
+    assert 0 < (half - full).abs().max() < 0.005
+    # Asking for it leaves nothing behind.
+    torch.testing.assert_close(predict(network, images, 4), full, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "half"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n", True),
+        ("flags\t\t: fpu amx_bf16\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("Features\t: fp asimd bf16\n", False),  # not measured on ARM
+        (None, False),
+    ],
+)
+def test_bfloat16_only_where_the_processor_multiplies_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None, half: bool
+) -> None:
+    path = tmp_path / "cpuinfo"
+    if cpuinfo is not None:
+        path.write_text(cpuinfo)
+    monkeypatch.setattr(device, "CPUINFO", path)
+    device._multiplies_bfloat16.cache_clear()
+    wanted = torch.bfloat16 if half else torch.float32
+    assert device.inference_dtype("auto", torch.device("cpu")) == wanted
+    assert device.inference_dtype("auto", torch.device("cuda")) == torch.float32
+    assert device.inference_dtype("float32", torch.device("cpu")) == torch.float32
+    device._multiplies_bfloat16.cache_clear()
 
 
 def test_a_network_with_low_probabilities_keeps_its_ranking() -> None:
