@@ -14,10 +14,10 @@ from fewpick.errors import InputError
 # What a disk refuses, and what helps.
 CURES = {
     errno.ENOSPC: "Free some space, or write elsewhere (snakemake --directory)",
-    errno.EDQUOT: "Your quota is used up: free some space, or write elsewhere",
-    errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
+    errno.EDQUOT: "Your disk quota is exhausted: free some space, or write elsewhere",
+    errno.EFBIG: "Raise the file size limit (ulimit -f)",
     errno.EROFS: "Write elsewhere (snakemake --directory)",
-    errno.EACCES: "Write elsewhere (snakemake --directory), or get the right to write there",
+    errno.EACCES: "Write elsewhere (snakemake --directory), or get write permission for it",
 }
 
 
@@ -62,5 +62,5 @@ def _disk_faults(path: Path) -> Iterator[None]:
         if error.errno not in CURES or not ours:
             raise
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}). {CURES[error.errno]}, and run again."
+            f"{path}: cannot be written ({error.strerror}). {CURES[error.errno]}, then rerun."
         ) from error

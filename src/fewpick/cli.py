@@ -10,9 +10,9 @@ COMMANDS = {
     "init": ("fewpick.commands.init", "look at your data and write a configuration"),
     "check": ("fewpick.commands.check", "check a configuration and its data before a run"),
     "pick": ("fewpick.commands.pick", "pick micrographs with a trained model"),
-    "label": ("fewpick.commands.label", "mark particles on a page in the browser"),
-    "suggest": ("fewpick.commands.suggest", "say which micrographs are worth labelling next"),
-    "relion-job": ("fewpick.commands.relion_job", "pick as an External job of a RELION project"),
+    "label": ("fewpick.commands.label", "mark particles in the browser"),
+    "suggest": ("fewpick.commands.suggest", "suggest which micrographs to label next"),
+    "relion-job": ("fewpick.commands.relion_job", "pick as an External job in a RELION project"),
     "fetch": ("fewpick.commands.fetch", "fetch a public data set by its name"),
     "convert": ("fewpick.commands.convert", "convert particle coordinates between formats"),
 }

@@ -115,9 +115,9 @@ def input_size(ny: int, nx: int, diameter: float, particle_px: float) -> int:
         return size
     small = size < SMALLEST_INPUT
     raise InputError(
-        f"particles {diameter:g} px wide in {nx} x {ny} px would need an image of {wanted:.0f} px "
-        f"for {particle_px:g} px each; {SMALLEST_INPUT} to {LARGEST_INPUT} px are possible. Check "
-        f"the particle size, or {'raise' if small else 'lower'} preprocess.particle_px."
+        f"particles {diameter:g} px wide in {nx} x {ny} px need an image of {wanted:.0f} px to "
+        f"be {particle_px:g} px wide; the limits are {SMALLEST_INPUT} to {LARGEST_INPUT} px. "
+        f"Check the particle size, or {'raise' if small else 'lower'} preprocess.particle_px."
     )
 
 
@@ -171,8 +171,8 @@ def particle_radius(spec: Mapping[str, Any], pixel_size: float | None) -> float:
         raise InputError(f"particle_diameter_angstrom: {diameter} is not positive.")
     if pixel_size is None or not pixel_size > 0:
         raise InputError(
-            f"particle_diameter_angstrom: {diameter} needs a pixel size, and the micrographs have "
-            "none. Set pixel_size (angstrom per pixel), or particle_radius in pixels."
+            f"particle_diameter_angstrom: {diameter} needs a pixel size, but the micrographs "
+            "have none. Set pixel_size (angstrom per pixel), or particle_radius in pixels."
         )
     return float(diameter) / 2 / float(pixel_size)
 
@@ -224,23 +224,22 @@ def fitting_radius(
     by_header = spec.get("particle_radius") is None and not pixel_size and bool(header)
     if by_header and header is not None and header > 0 and not believable(header):
         raise InputError(
-            f"the header says {header:g} angstrom per pixel, which no micrograph of particles has. "
-            "Set the pixel size (pixel_size, --pixel-size)."
+            f"the header says {header:g} angstrom per pixel, which is implausible for "
+            "single-particle micrographs. Set the pixel size (pixel_size, --pixel-size)."
         )
     radius = particle_radius(spec, size)
-    said = f", at {header:g} angstrom per pixel by the header," if by_header else ""
+    said = f" (at {header:g} angstrom per pixel, from the header)" if by_header else ""
     if radius < 1:
         raise InputError(
             f"a particle of radius {radius:g} px{said} is smaller than a pixel. Correct "
-            "particle_radius, which counts px, or particle_diameter_angstrom and pixel_size "
-            "(--diameter, --diameter-angstrom, --pixel-size)."
+            "particle_radius (in px), or particle_diameter_angstrom and pixel_size (--diameter, "
+            "--diameter-angstrom, --pixel-size)."
         )
     if 2 * radius > min(ny, nx):
         raise InputError(
             f"a particle of radius {radius:g} px{said} does not fit into {nx} x {ny} px. Correct "
-            "particle_radius, which counts px of the original micrograph, or "
-            "particle_diameter_angstrom and pixel_size (--diameter, --diameter-angstrom, "
-            "--pixel-size); or remove the file."
+            "particle_radius (in px of the original micrograph), or particle_diameter_angstrom "
+            "and pixel_size (--diameter, --diameter-angstrom, --pixel-size); or remove the file."
         )
     return radius
 

@@ -70,7 +70,7 @@ class Stack:
         if len(self.images) != len(self.table):
             raise InputError(
                 f"{self.path}: {len(self.images)} images, but {len(self.table)} rows in "
-                f"{table_path(path).name}. Delete both files and run again."
+                f"{table_path(path).name}. Delete both files and rerun."
             )
 
     def __len__(self) -> int:

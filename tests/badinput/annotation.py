@@ -105,7 +105,11 @@ CASES = [
         "areas of other micrographs",
         "the table of another session",
         areas(f"session2_1 {WHOLE}"),
-        Refused("areas.tsv", "'session2_1' matches no micrograph", "Check that both belong"),
+        Refused(
+            "areas.tsv",
+            "'session2_1' matches no micrograph",
+            "Check that coordinates and micrographs belong",
+        ),
     ),
     Case(
         "an area of a micrograph that is not there",
@@ -120,7 +124,7 @@ CASES = [
         "areas without a header",
         "a table written by hand",
         areas(f"m0 1 0 {NX} {NY}", header=""),
-        Refused(NAME, "has no column 'micrograph'", "Give the columns"),
+        Refused(NAME, "column 'micrograph' is missing", "The columns must be"),
     ),
     Case(
         "no area yet",

@@ -136,7 +136,7 @@ def play(case: Case, folder: Path) -> Outcome:
     said = _normalised(output, folder)
     errors, warnings = case.run.messages(said)
     if status != 0 and not errors:
-        errors = [said.strip().splitlines()[-1] if said.strip() else f"ended with status {status}"]
+        errors = [said.strip().splitlines()[-1] if said.strip() else f"exited with status {status}"]
     return Outcome(
         errors[-1] if status != 0 else None,
         list(dict.fromkeys(warnings)),

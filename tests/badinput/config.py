@@ -79,14 +79,14 @@ CASES = [
         "a section that stands twice",
         "a section pasted below; YAML lets the last one win",
         TWICE,
-        Refused(NAME, "'model' stands twice", "Correct that line"),
+        Refused(NAME, "duplicate key 'model'", "Correct that line"),
         run=stages.check,
     ),
     Case(
         "a section that stands twice, and Snakemake instead of `fewpick check`",
         "Snakemake lets the last one win",
         TWICE,
-        Refused(NAME, "'model' stands twice", "Correct that line"),
+        Refused(NAME, "duplicate key 'model'", "Correct that line"),
         run=stages.workflow,
     ),
     Case(
@@ -107,7 +107,7 @@ CASES = [
         "a number that YAML takes for text",
         "1e1 without a point",
         radius("1e1"),
-        Refused(NAME, "datasets.mine.particle_radius is '1e1'", "YAML wants 1.0e-3"),
+        Refused(NAME, "datasets.mine.particle_radius is '1e1'", "in YAML write 1.0e-3"),
         run=stages.check,
     ),
     Case(
@@ -129,7 +129,9 @@ CASES = [
         "a typing error",
         edited(lambda content: content.replace("particle_radius", "particle_raduis")),
         Refused(
-            NAME, "datasets.mine.particle_raduis is not a key", "did you mean particle_radius?"
+            NAME,
+            "datasets.mine.particle_raduis is not a known key",
+            "did you mean particle_radius?",
         ),
         run=stages.check,
     ),
@@ -137,21 +139,21 @@ CASES = [
         "a list of folders",
         "two sessions",
         edited(lambda content: content.replace(": micrographs", ": [a, b]")),
-        Refused(NAME, "datasets.mine.micrographs is ['a', 'b']", "give a text"),
+        Refused(NAME, "datasets.mine.micrographs is ['a', 'b']", "give text"),
         run=stages.check,
     ),
     Case(
         "a data set called 10017",
         "EMPIAR numbers; YAML takes it for a number",
         edited(lambda content: content.replace("mine:", "10017:")),
-        Refused(NAME, "datasets: 10017 is not a usable name", 'quote it: "10017"'),
+        Refused(NAME, "datasets: 10017 is not a valid name", 'quote it: "10017"'),
         run=stages.check,
     ),
     Case(
         "an arm called no",
         "YAML takes it for false",
         edited(lambda content: content.replace("  supervised:\n", "  no:\n")),
-        Refused(NAME, "arms: False is not a usable name", "quote it"),
+        Refused(NAME, "arms: False is not a valid name", "quote it"),
         run=stages.check,
     ),
     Case(
@@ -165,7 +167,7 @@ CASES = [
         "a configuration without keys",
         "a colon forgotten",
         edited(lambda content: "datasets"),
-        Refused(NAME, "'datasets' and no keys", "fewpick init"),
+        Refused(NAME, "'datasets' instead of keys", "fewpick init"),
         run=stages.check,
     ),
     Case(
@@ -195,21 +197,21 @@ CASES = [
         "particles of 4 px brought to 128 px",
         "the size of the network's views taken for that of a particle",
         scaled(128, particle_radius=2),
-        Refused("more/m0.mrc", "would need an image of 6144 px", "lower preprocess.particle_px"),
+        Refused("more/m0.mrc", "need an image of 6144 px", "lower preprocess.particle_px"),
         run=stages.check,
     ),
     Case(
         "a data set without labels and without a particle size",
         "what is not annotated seems to need no size",
         second(labels="none", coordinates=None, particle_radius=None),
-        Refused(NAME, "other: give either", "particle_radius"),
+        Refused(NAME, "other: set either", "particle_radius"),
         run=stages.check,
     ),
     Case(
         "one data set under two names",
         "copied to try another radius",
         second(copied=False),
-        Refused("micrographs/m0.mrc", "datasets.mine and datasets.other", "remove one of them"),
+        Refused("micrographs/m0.mrc", "datasets.mine and datasets.other", "Remove one of them"),
         run=stages.check,
     ),
     Case(
@@ -226,8 +228,8 @@ CASES = [
         Right(
             warnings=(
                 ("nothing is labelled for training at ratio 0.01", "used unlabelled"),
-                ("mine: a seed validates on 1 micrograph", "Annotate more"),
-                ("other: a seed validates on 1 micrograph", "Annotate more"),
+                ("mine: one seed has only 1 validation micrograph", "Annotate more"),
+                ("other: one seed has only 1 validation micrograph", "Annotate more"),
                 ("fewer than three seeds",),
             )
         ),

@@ -117,7 +117,7 @@ CASES = [
         "coordinates with x counted from the other end",
         "images mirrored on export",
         moved(lambda xy: np.column_stack([NX - 1 - xy[:, 0], xy[:, 1]])),
-        Right({"changed annotations": 6}, (("coordinates", "flip_x suspected", "Look at a few"),)),
+        Right({"changed annotations": 6}, (("coordinates", "flip_x suspected", "Inspect a few"),)),
     ),
     Case(
         "coordinates with x and y exchanged",
@@ -131,7 +131,7 @@ CASES = [
         moved(lambda xy: xy / 4),
         Right(
             {"changed annotations": 6},
-            (("coordinates", "scale by 3.99 suspected", "Set scale: 3.99"),),
+            (("coordinates", "scale by 3.99 suspected", "set scale: 3.99"),),
         ),
     ),
     Case(
@@ -158,7 +158,7 @@ CASES = [
         lambda project: project.rewrite(lambda name, _: points(NAMES[NAMES.index(name) - 1])),
         Right(
             {"changed annotations": 6},
-            (("coordinates", "no particle at the points", "other micrographs"),),
+            (("coordinates", "no particles at the points", "other micrographs"),),
         ),
     ),
     Case(
@@ -181,7 +181,7 @@ CASES = [
         moved(doubled(1)),
         Right(
             {"particles": 120, "changed annotations": 6},
-            (("coordinates", "30 pairs of points", "Remove the doubles"),),
+            (("coordinates", "30 pairs of points", "Remove the duplicates"),),
         ),
     ),
     Case(
@@ -200,7 +200,7 @@ CASES = [
         "a point at x = 10000000",
         "a lost decimal point",
         last_line("10000000,20"),
-        Refused(NAME, "x=1e+07", "Write the file again"),
+        Refused(NAME, "x=1e+07", "Export the file again"),
     ),
     Case(
         "a point that is nan",
@@ -212,7 +212,7 @@ CASES = [
         "a coordinate file of 0 bytes",
         "a program that was killed, or found nothing",
         text(lambda content: ""),
-        Refused(NAME, "the file is empty", "has a header line only"),
+        Refused(NAME, "the file is empty", "keep the header line"),
     ),
     Case(
         "a coordinate file with its header only",
@@ -224,13 +224,13 @@ CASES = [
         "a particle table without particles",
         "a selection that kept none",
         star(lambda content: content[: content.index("_rlnOpticsGroup #4") + 18] + "\n"),
-        Refused("particles.star", "no particle", "json"),
+        Refused("particles.star", "no particles", "json"),
     ),
     Case(
         "a coordinate file truncated in its last line",
         "a transfer broke off",
         text(lambda content: content.rstrip("\n").rsplit(",", 1)[0]),
-        Refused(NAME, "line 16 has 1 fields", "Write the file again"),
+        Refused(NAME, "line 16 has 1 of the header's", "Export the file again"),
     ),
     Case(
         "a coordinate file with the mark of UTF-8 and Windows line ends",
@@ -254,13 +254,13 @@ CASES = [
         "decimal commas between commas",
         "decimal points replaced by hand",
         text(lambda content: content.replace(".", ",")),
-        Refused(NAME, "line 2 has 4 fields", "decimal commas"),
+        Refused(NAME, "line 2 has 4 of the header's", "decimal commas"),
     ),
     Case(
         "a coordinate file without its header",
         "tables pasted together",
         text(lambda content: content.split("\n", 1)[1]),
-        Refused(NAME, "has no column 'X-Coordinate'", "Add the header"),
+        Refused(NAME, "column 'X-Coordinate' is missing", "Add the header"),
     ),
     Case(
         "a note among the coordinate files",
@@ -296,7 +296,7 @@ CASES = [
         "JSON with a comma too many",
         "edited by hand",
         json_file(lambda content: content.replace("]]", "],]", 1)),
-        Refused("coordinates.json", "not JSON", "Write the file again"),
+        Refused("coordinates.json", "not valid JSON", "Export the file again"),
     ),
     Case(
         "micrographs without a coordinate file",
@@ -322,9 +322,9 @@ CASES = [
         lambda project: project.edit(particle_radius=10 * RADIUS),
         Right(
             warnings=(
-                ("coordinates", "pairs of points", "Remove the doubles"),
-                ("coordinates", "no particle at the points", "another scale"),
-                ("discs cover", "% of the annotated area", "Lower particle_radius"),
+                ("coordinates", "pairs of points", "Remove the duplicates"),
+                ("coordinates", "no particles at the points", "another scale"),
+                ("discs cover", "% of the annotated area", "pixels of the original micrograph"),
             )
         ),
     ),

@@ -76,7 +76,7 @@ CASES = [
         "a limit on the size of files",
         "quotas and queueing systems set one",
         lambda project: None,
-        Refused("results/preprocessed/mine", "File too large", "Raise the limit"),
+        Refused("results/preprocessed/mine", "File too large", "Raise the file size limit"),
         host=partial(largest_file, 100_000),
     ),
     Case(
@@ -104,7 +104,7 @@ CASES = [
         "a micrograph that gets another size during the run",
         "it was processed again, with other binning",
         lambda project: None,
-        Refused(str(M3), "96 x 72", "run again"),
+        Refused(str(M3), "96 x 72", "then rerun"),
         run=after_manifest(partial(write_mrc, M3, image("m3")[::2, ::2])),
     ),
     Case(

@@ -21,7 +21,7 @@ Change = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
 def changed(change: Change, **header: Any) -> Make:
-    """Write m3 with other values."""
+    """Write m3 with different values."""
     return lambda project: write_mrc(project.micrograph(), change(image("m3").copy()), **header)
 
 
@@ -172,7 +172,7 @@ CASES = [
         "an MRC file whose last rows are zero",
         "a transfer reserved the space and broke off later",
         bytes_of(lambda content: content[:-40_000] + bytes(40_000)),
-        Right({"changed images": 1}, ((NAME, "52 of 144 rows", "Look at it"),)),
+        Right({"changed images": 1}, ((NAME, "52 of 144 rows", "Inspect it"),)),
     ),
     Case(
         "an MRC header with more columns than there are",
@@ -184,7 +184,7 @@ CASES = [
         "an MRC header with negative size",
         "a damaged disk block",
         header(nx=-5),
-        Refused(NAME, "-5 x 144", "Write the file again"),
+        Refused(NAME, "-5 x 144", "Export the file again"),
     ),
     Case(
         "an MRC file of mode 3",
@@ -244,7 +244,7 @@ CASES = [
         "a folder of .mrcs stacks",
         "raw movies were copied instead of sums",
         only_movies,
-        Refused("micrographs", "6 files of .mrcs", "motion-corrected"),
+        Refused("micrographs", "6 files ending in .mrcs", "motion-corrected"),
     ),
     Case(
         "a movie as TIFF",
@@ -262,13 +262,13 @@ CASES = [
         "a TIFF file called .mrc",
         "renamed instead of converted",
         lambda project: tifffile.imwrite(project.micrograph(), counts16()),
-        Refused(NAME, "cannot be read", "another format than its suffix"),
+        Refused(NAME, "cannot be read", "its format may not match its suffix"),
     ),
     Case(
         "a web page called .mrc",
         "a download that asked for a password",
         bytes_of(lambda content: b"<!DOCTYPE html><title>Sign in</title>" * 50),
-        Refused(NAME, "cannot be read", "another format than its suffix"),
+        Refused(NAME, "cannot be read", "its format may not match its suffix"),
     ),
     Case(
         "one pixel that is NaN",

@@ -186,7 +186,9 @@ CASES = [
         "a STAR file with z",
         "picks of a tomogram",
         star(with_columns("rlnCoordinateZ", lambda words: [*words, words[0]])),
-        Refused("particles.star", "of several slices of a tomogram", "Give picks of micrographs"),
+        Refused(
+            "particles.star", "come from several slices of a tomogram", "Give picks of micrographs"
+        ),
     ),
     Case(
         "headers in metres, and a diameter in angstrom",

@@ -127,7 +127,7 @@ CASES = [
         "coordinate files of other names",
         "renamed on one side",
         renamed(lambda stem: f"grid7-{stem}"),
-        Refused("coordinates", "'grid7-m0' matches no micrograph", "rename either"),
+        Refused("coordinates", "'grid7-m0' matches no micrograph", "rename one of them"),
     ),
     Case(
         "one coordinate file of another name",
@@ -142,13 +142,13 @@ CASES = [
         "two micrographs of one name in two folders",
         "two sessions under one glob",
         two_of_one_name,
-        Refused("micrographs/second/m3.mrc", "'m3'", "Rename one, or narrow the glob"),
+        Refused("micrographs/second/m3.mrc", "'m3'", "Rename one of them, or narrow the glob"),
     ),
     Case(
         "one micrograph as .mrc and as .tif",
         "a conversion into the same folder",
         two_suffixes,
-        Refused("micrographs/m3.tif", "'m3'", "Rename one, or narrow the glob"),
+        Refused("micrographs/m3.tif", "'m3'", "Rename one of them, or narrow the glob"),
     ),
     Case(
         "a space in the name of a micrograph",
@@ -227,7 +227,7 @@ CASES = [
         "a folder that is not there",
         "a typing error, or a disk that is not mounted",
         nowhere,
-        Refused("no such folder/micrographs", "is not there", "Give a folder or a glob"),
+        Refused("no such folder/micrographs", "does not exist", "Give a folder or a glob"),
         run=stages.check,
     ),
 ]

@@ -64,13 +64,13 @@ CASES = [
         "a split file without validation",
         "written for a program that knows no validation",
         file(parts(*PARTS) | {"m4": "train"}),
-        Refused("split.tsv", "no annotated micrograph is val", "at least one of each"),
+        Refused("split.tsv", "no annotated micrograph is assigned to val", "at least one to each"),
     ),
     Case(
         "a split file without test",
         "all labels were wanted for training",
         file(parts(*PARTS) | {"m5": "val"}),
-        Refused("split.tsv", "no annotated micrograph is test", "at least one of each"),
+        Refused("split.tsv", "no annotated micrograph is assigned to test", "at least one to each"),
     ),
     Case(
         "a split file with other words",

@@ -184,7 +184,7 @@ def test_proposals_are_accepted_and_rejected_singly_and_all(page: Page, tmp_path
     # None is decided while they are hidden.
     page.wait("document.querySelector('#accept').disabled")
     page.type("A", shift=True)
-    page.wait("document.querySelector('#message').textContent === 'No proposal is shown.'")
+    page.wait("document.querySelector('#message').textContent === 'No proposals are shown.'")
     page.type("p")
     first = particles("a.mrc")
     page.wait("document.querySelector('#n-accept').textContent !== '0'")
@@ -387,7 +387,7 @@ def test_labels_written_by_another_program_appear_and_stay(page: Page, tmp_path:
     theirs = np.array([*marks(tmp_path)["a.mrc"], [400.0, 400.0]])
     write_picks(tmp_path / "labels.star", {"a.mrc": Picks(theirs)})
     page.wait("page.state.labels.get(0).marks.length === 2")
-    assert "labels.star was changed by another program: 1 labels more, 0 fewer" in said(page)
+    assert "labels.star was changed by another program: 1 labels added, 0 fewer" in said(page)
     page.click_at(*place(page, 300, 200))
     page.wait(SAVED)
     assert near(marks(tmp_path)["a.mrc"], [(100, 100), (400, 400), (300, 200)])
@@ -399,7 +399,7 @@ def test_a_closed_lid_loses_no_click(page: Page, tmp_path: Path) -> None:
         page.click_at(*place(page, x, 100))
     page.wait("!document.querySelector('#alarm').hidden")
     alarm = page.run("document.querySelector('#alarm').textContent")
-    assert "The server does not answer" in alarm
+    assert "The server does not respond" in alarm
     assert page.run("document.querySelector('#saved').textContent") == "3 not saved yet"
     assert marks(tmp_path) == {}
     page.cut(False)
@@ -419,7 +419,7 @@ def test_clicks_that_a_dead_server_missed_are_saved_by_the_next_one(
     window.click_at(*place(window, 300, 200))
     window.wait("!document.querySelector('#alarm').hidden")
     with served(micrographs, tmp_path / "labels.star", port=first.port) as second:
-        window.wait("document.querySelector('#alarm').textContent.includes('started anew')")
+        window.wait("document.querySelector('#alarm').textContent.includes('restarted')")
         window.run("localStorage.setItem(Object.keys(localStorage)[0], JSON.stringify({"
                    "...JSON.parse(Object.values(localStorage)[0]), time: 0}))")  # fmt: skip
         open_(window, second.address)

@@ -141,7 +141,7 @@ _context.set_forkserver_preload(
 
 @contextmanager
 def forked_command(micrographs: Path, output: Path) -> Iterator[tuple[ForkServerProcess, str]]:
-    """As `command`, in a process that may be killed and started anew many times."""
+    """As `command`, in a process that may be killed and restarted many times."""
     said = output.with_suffix(".said")
     said.unlink(missing_ok=True)
     words = ["label", str(micrographs), "-o", str(output), "--no-browser", "--port", "0"]

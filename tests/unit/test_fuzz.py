@@ -39,7 +39,7 @@ def test_a_failure_is_found_and_made_short(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: &a [*a]", "holds itself"),
+        ("a: &a [*a]", "contains itself"),
         ("a: " + "[" * 5000, "nested too deeply"),
         ("a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n" + "\n".join(
             f"{new}: &{new} [{', '.join(['*' + old] * 10)}]"
@@ -47,8 +47,8 @@ def test_a_failure_is_found_and_made_short(tmp_path: Path) -> None:
         ), "aliases"),
         ("a: 2001-13-45", "cannot be read"),
         ("a: " + "9" * 5000, "cannot be read"),
-        ("2001-01-01: 3", "not a key"),
-        ("true: 3", "not a key"),
+        ("2001-01-01: 3", "not a known key"),
+        ("true: 3", "not a known key"),
         ("datasets: {a: {particle_radius: " + "9" * 400 + "}}", "finite"),
     ],
 )  # fmt: skip

@@ -44,7 +44,7 @@ def test_a_header_that_no_micrograph_has_is_named_with_the_cure(header: float) -
     [
         ({"particle_radius": 0.5}, None, 2.0, r"radius 0\.5 px is smaller than a pixel"),
         ({"particle_radius": 113}, None, None, r"radius 113 px does not fit into 288 x 224 px"),
-        (ANGSTROM, None, 60.0, r"px, at 60 angstrom per pixel by the header, is smaller"),
+        (ANGSTROM, None, 60.0, r"px \(at 60 angstrom per pixel, from the header\) is smaller"),
         (ANGSTROM, 0.01, 2.0, r"radius 1400 px does not fit"),
         (ANGSTROM, None, None, "needs a pixel size"),
         ({}, None, None, "no particle size given"),

@@ -54,7 +54,7 @@ def test_the_rest_gives_what_it_gives_alone(tmp_path: Path) -> None:
 
     listed = pd.read_csv(broken.directory / "results/data/mine/left_out.tsv", sep="\t")
     assert listed["micrograph"].to_list() == ["m03.mrc", "m07.mrc"]
-    assert "bytes where" in listed["reason"][0]
+    assert "bytes, but" in listed["reason"][0]
     assert "every pixel is 0" in listed["reason"][1]
     said = (broken.directory / "results/logs/manifest/mine.log").read_text()
     assert "2 of 10 micrographs are left out" in said

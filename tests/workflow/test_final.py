@@ -74,11 +74,11 @@ def test_picks_for_other_programs_and_a_verdict(picked: Workspace) -> None:
     assert outcome["source"] == "marks"
     assert outcome["labels"] == {"micrographs": 3, "particles": 15}
     assert outcome["quality"]["marks"]["marks"] == 15
-    assert outcome["verdict"][0].startswith("Too few labels to say how good the picks are")
+    assert outcome["verdict"][0].startswith("Too few labels to judge the picks")
     picks = read_picks(results / "picks.star")
     assert sum(map(len, picks.values())) == outcome["picks"] > 0
     page = (results / "report.html").read_text()
-    assert "Too few labels to say how good the picks are" in page
+    assert "Too few labels to judge the picks" in page
     assert page.count("<figure>") == 6
     assert page.count('class="mark"') == 15
 

@@ -76,8 +76,7 @@ def test_coordinates_outside_the_image(fresh: Workspace) -> None:
         (
             "fixmatch.confidense_threshold",
             0.7,
-            "fixmatch.confidense_threshold is not a key of fewpick; "
-            "did you mean confidence_threshold?",
+            "fixmatch.confidense_threshold is not a known key;  did you mean confidence_threshold?",
         ),
         (
             "splits.labeled_ratios",
@@ -92,7 +91,7 @@ def test_coordinates_outside_the_image(fresh: Workspace) -> None:
         (
             "datasets.mine.micrographs",
             "nowhere",
-            "nowhere: is not there",
+            "nowhere: does not exist",
         ),
         (
             "datasets.mine.coordinates",
@@ -115,7 +114,7 @@ def test_configuration_is_refused_when_it_is_read(
     assert "Traceback" not in output
 
 
-@pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
+@pytest.mark.skipif(has_gpu(), reason="cannot hide the GPU of this machine")
 def test_gpu_that_is_not_there(fresh: Workspace) -> None:
     fresh.edit("resources.device", "cuda")
     output = fresh.fail()

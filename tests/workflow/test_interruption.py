@@ -103,7 +103,7 @@ def test_sigterm_saves_at_once_and_the_next_run_goes_on(
     run = training(1000)
     model, _ = run.finish("whole")
     process = run.begin("stopped")
-    while "steps to do" not in run.log("stopped"):
+    while "steps left" not in run.log("stopped"):
         assert process.exitcode is None, run.log("stopped")
         time.sleep(0.005)
     process.terminate()

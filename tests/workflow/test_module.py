@@ -84,7 +84,7 @@ def test_a_module_of_another_workflow(workspace: Workspace, tmp_path: Path) -> N
     study["picking_study"]["evaluation"] = {"match_radius": 0.3}
     (theirs.directory / "importer.yaml").write_text(yaml.safe_dump(study))
     said = theirs.snakemake("-n").stdout
-    assert "config of the module fewpick: evaluation.match_radius is not a key of fewpick" in said
+    assert "config of the module fewpick: evaluation.match_radius is not a known key" in said
 
     assert files(ours) == before
     for path in (ours, *ours.rglob("*")):

@@ -14,8 +14,8 @@ from snakemake.settings.types import DeploymentMethod
 # Not `workflow.basedir`, which is the importer's where this workflow is a module of another one.
 if not workflow.current_basedir.is_local:
     raise WorkflowError(
-        "fewpick cannot be imported from an address, since its rules use the package beside them. "
-        "Clone it and give the path of its Snakefile."
+        "fewpick cannot be imported from a URL, because its rules use the package beside them. "
+        "Clone the repository and use the path of its Snakefile."
     )
 PROJECT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parents[1]
 SOURCE = PROJECT / "src"
@@ -70,14 +70,16 @@ try:
                 else ", ".join(GIVEN or ["config/config.yaml"])
             ),
         )
-        topaz = config["baselines"].get("topaz")
-        if topaz and not (WITH_CONDA or has_program(topaz["executable"])):
-            logger.warning(
-                "Topaz is left out of the comparison: baselines.topaz.executable is "
-                f"{topaz['executable']!r}, which is no program here. Install Topaz "
-                "(docs/formats.md), or give the path of the program."
-            )
-            del config["baselines"]["topaz"]
+        for key, program in (("topaz", "Topaz"), ("relion_log", "RELION")):
+            asked = config["baselines"].get(key)
+            in_conda = WITH_CONDA and key == "topaz"
+            if asked and not (in_conda or has_program(asked["executable"])):
+                logger.warning(
+                    f"{program} is left out of the comparison: baselines.{key}.executable "
+                    f"{asked['executable']!r} was not found on this machine. Install {program} "
+                    "(docs/formats.md), or give the path of the program."
+                )
+                del config["baselines"][key]
         os.environ[FROZEN] = canonical(config)
     PLAN = make_plan(config)
 except InputError as error:

@@ -89,15 +89,15 @@ rule baselines:
 rule external:
     input:
         manifest=lambda wildcards: (
-            f"results/data/{config['external_picks'][wildcards.picker]['dataset']}/manifest.tsv"
+            f"results/data/{PLAN.external[wildcards.picker]['dataset']}/manifest.tsv"
         ),
         coordinates=lambda wildcards: (
-            f"results/data/{config['external_picks'][wildcards.picker]['dataset']}/coordinates.tsv"
+            f"results/data/{PLAN.external[wildcards.picker]['dataset']}/coordinates.tsv"
         ),
         split="results/splits/seed-{seed}/split.tsv",
         ratio=MATCHED_RATIO,
         shards=lambda wildcards: (
-            f"results/data/{config['external_picks'][wildcards.picker]['dataset']}/shards.tsv"
+            f"results/data/{PLAN.external[wildcards.picker]['dataset']}/shards.tsv"
             if VALIDATION == "matched"
             else []
         ),
@@ -123,8 +123,8 @@ rule external:
         settings=lambda wildcards: canonical(
             {
                 "radii": config["evaluation"]["match_radii"],
-                "spec": SPECS[config["external_picks"][wildcards.picker]["dataset"]],
-                "picks": config["external_picks"][wildcards.picker],
+                "spec": SPECS[PLAN.external[wildcards.picker]["dataset"]],
+                "picks": PLAN.external[wildcards.picker],
                 "validation": VALIDATION,
             }
         ),

@@ -42,7 +42,7 @@ def stage(log: str) -> Iterator[None]:
         logging.error("%s", error)
         sys.exit(1)
     except Exception:
-        logging.exception("stopped by a fault of the program")
+        logging.exception("stopped by an internal error")
         sys.exit(1)
 
 

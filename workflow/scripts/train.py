@@ -58,5 +58,5 @@ with stage(snakemake.log[0]):
     try:
         main()
     except Stopped as reason:
-        logging.warning("%s; the same command goes on from there", reason)
+        logging.warning("%s; rerun the same command to resume", reason)
         sys.exit(1)

@@ -133,8 +133,7 @@ def _read_areas(
     overlapping = [name for name in areas if _size(areas[name]) < _size(held[name])]
     if overlapping:
         logger.warning(
-            "%s: areas overlap on %s, the first being %s; each place counts once. Merge areas that "
-            "overlap.",
+            "%s: areas overlap on %s, first %s; each place counts once. Merge overlapping areas.",
             *(path, _counted(len(overlapping), "micrograph"), overlapping[0]),
         )
     return areas
@@ -186,8 +185,8 @@ def _tell_marks_outside(path: str, marks: Mapping[str, Points], areas: Mapping[s
         return
     total, n = sum(map(len, marks.values())), sum(map(len, outside.values()))
     logger.warning(
-        "%s: %d of %s outside the areas, on %s; there the marks count as clicks, and nothing is "
-        "said about what surrounds them.",
+        "%s: %d of %s outside the areas, on %s; these count as clicks, and their surroundings "
+        "count as not annotated.",
         *(path, n, _counted(total, "mark", "lies", "lie"), _counted(len(outside), "micrograph")),
     )
     for name, held in areas.items():
@@ -195,7 +194,7 @@ def _tell_marks_outside(path: str, marks: Mapping[str, Points], areas: Mapping[s
         for other, xy in outside.items():
             if other != name and (misplaced := int(inside_any(xy, empty).sum())) > 1:
                 logger.warning(
-                    "%s: %d marks of %s lie where %s has an area without a mark. Was the area "
+                    "%s: %d marks of %s lie where %s has an area without marks. Was the area "
                     "drawn on another micrograph? Correct the name in the table of areas.",
                     *(path, misplaced, other, name),
                 )
@@ -224,7 +223,7 @@ def require_full(dataset: str, manifest: pd.DataFrame) -> None:
     if len(partly):
         raise InputError(
             f"datasets.{dataset}.annotation: {partly['micrograph'].iloc[0]} is annotated by "
-            f"{partly['annotation'].iloc[0]}, and a comparison needs micrographs on which every "
-            "particle is marked. Run the target picks (snakemake picks), which learns from all "
-            "there is, or set annotation: full if that is so."
+            f"{partly['annotation'].iloc[0]}, but a comparison needs micrographs on which every "
+            "particle is marked. Run the target picks (snakemake picks), which trains on all "
+            "labels, or set annotation: full if every particle is marked."
         )

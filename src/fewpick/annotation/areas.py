@@ -50,8 +50,8 @@ def read_areas(
     missing = [column for column in (NAME, *EDGES) if column not in table.columns]
     if missing:
         raise InputError(
-            f"{path}: has no column {missing[0]!r}; its header is {', '.join(table.columns)}. "
-            f"Give the columns {NAME}, {', '.join(EDGES)}."
+            f"{path}: column {missing[0]!r} is missing; the header is "
+            f"{', '.join(table.columns)}. The columns must be {NAME}, {', '.join(EDGES)}."
         )
     names = table.strings(NAME)
     if not names:
@@ -76,7 +76,7 @@ def read_areas(
         ny, nx = shapes[micrograph]
         if area[0] < 0 or area[1] < 0 or area[2] > nx or area[3] > ny:
             raise InputError(
-                f"{where}: the area {_shown(area)} reaches out of {micrograph}, which has {nx} x "
+                f"{where}: the area {_shown(area)} extends beyond {micrograph}, which has {nx} x "
                 f"{ny} px. Was it marked on another micrograph, or on a scaled one?"
             )
         areas.setdefault(micrograph, []).append(area)

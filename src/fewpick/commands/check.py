@@ -19,9 +19,9 @@ from fewpick.commands.shared import run
 from fewpick.geometry import GRAIN, Frame
 
 EPILOG = """\
-Reads the configuration, the headers of all micrographs, all coordinates and a few images; trains
-nothing and writes nothing. It ends with status 0 when a run can start (read the warnings all the
-same), with 2 when it cannot. Run it where you run snakemake: paths count from there.
+Reads the configuration, the headers of all micrographs, all coordinates and a few images. Trains
+nothing and writes nothing. Exits with status 0 if a run can start (read the warnings all the
+same), with 2 if it cannot. Run it where you run snakemake: paths are relative to that folder.
 """
 
 # Bytes per pixel of the preprocessed micrograph (float16) and its mask (int8).
@@ -55,10 +55,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", type=Path, metavar="CONFIG", help="configuration file (yaml)")
+    parser.add_argument("--cores", type=int, default=None, help="number of cores (default: all)")
     parser.add_argument(
-        "--cores", type=int, default=None, help="cores of the run (default: all of this machine)"
+        "--no-timing", action="store_true", help=("skip the estimate of the run time")
     )
-    parser.add_argument("--no-timing", action="store_true", help="do not measure how long it takes")
     return parser
 
 
@@ -129,16 +129,16 @@ def _check(arguments: argparse.Namespace) -> int:
         trainings = _final_trainings(plan) if partly else _trainings(plan)
         _say_time(config, trainings, device, manifests, edge, arguments)
     many = len(findings.warnings)
-    print(f"\n{source} can run" + (f", with {many} warning{'s' * (many > 1)}" if many else ""))
+    print(
+        f"\n{source} is ready to run" + (f", with {many} warning{'s' * (many > 1)}" if many else "")
+    )
     target = "picks " if partly else ""
     print(f"  snakemake{_snakefile()} --cores all {target}--configfile {source}")
     if partly or plan.trainings:
         arm = "fixmatch" if "fixmatch" in plan.arms else plan.arms[-1]
         model = f"results/models/{arm}/ratio-{plan.ratios[-1]}/seed-{plan.seeds[0]}"
         model = "results/final" if partly else model
-        print(
-            f"and then, for further micrographs:\n  fewpick pick {model} MICROGRAPHS -o picks.star"
-        )
+        print(f"then, for further micrographs:\n  fewpick pick {model} MICROGRAPHS -o picks.star")
     return 0
 
 
@@ -167,11 +167,11 @@ def _check_dataset(
     manifest = annotation.manifest
     annotated = int(manifest["annotated"].sum())
     sizes = (manifest["nx"].astype(str) + " x " + manifest["ny"].astype(str)).unique()
-    print(f"  {len(manifest)} micrographs of {', '.join(sizes[:3])} px; every header was read")
+    print(f"  {len(manifest)} micrographs of {', '.join(sizes[:3])} px; all headers read")
     said = f"  {annotated} annotated, with {len(points):,} particles"
     if spec["annotation"] != FULL:
-        said += f", {len(annotation.areas)} areas marked in full, {len(annotation.negatives)} "
-        said += f"places that are no particle (annotation: {spec['annotation']})"
+        said += f", {len(annotation.areas)} fully marked areas and {len(annotation.negatives)} "
+        said += f"non-particles (annotation: {spec['annotation']})"
     print(said)
     own = manifest["own_orientation"].value_counts()
     each = ", ".join(f"{count} {verdict}" for verdict, count in own.items())
@@ -216,14 +216,14 @@ def _check_masks(
         print(f"  particle discs cover {np.mean(shares):.1%} of the annotated area")
         if max(shares) > HIGH_PREVALENCE:
             findings.warn(
-                f"discs cover up to {max(shares):.0%} of a micrograph. Is the particle size in "
-                "px of the original micrograph? Lower it, or masks.radius_scale."
+                f"discs cover up to {max(shares):.0%} of a micrograph. Check that the particle "
+                "size is in px of the original micrograph, or lower masks.radius_scale."
             )
     if seen < 5:
         key = "particle_px" if config["preprocess"]["particle_px"] else "target_size"
         findings.warn(
-            f"particles are {2 * seen:.0f} px wide after scaling, too few to see "
-            f"much. Raise preprocess.{key}."
+            f"particles are only {2 * seen:.0f} px wide after scaling, too small to show detail. "
+            f"Raise preprocess.{key}."
         )
     return 2 * seen
 
@@ -264,8 +264,8 @@ def _check_scales(
     if widths[large] > SCALES_APART * widths[small]:
         findings.warn(
             f"particles are {widths[small]:.0f} px wide in {small} and {widths[large]:.0f} px in "
-            f"{large} after scaling, and one network has to find both. Set "
-            "preprocess.particle_px: 20, which brings all of them to one size."
+            f"{large} after scaling, but one network has to find both. Set "
+            "preprocess.particle_px: 20 to scale all of them to one size."
         )
 
 
@@ -291,8 +291,9 @@ def _check_distances(config: Mapping[str, Any], findings: Findings) -> None:
     picked, trained = config["picking"]["nms_radius"], config["training"]["nms_radius"]
     if picked != trained:
         findings.warn(
-            f"picking.nms_radius is {picked:g}, and checkpoints and pseudo-labels are chosen with "
-            f"training.nms_radius {trained:g}. Set both to one value unless you mean it."
+            f"picking.nms_radius is {picked:g}, but checkpoints and pseudo-labels are chosen "
+            f"with training.nms_radius {trained:g}. Set both to the same value unless this is "
+            "intended."
         )
 
 
@@ -364,13 +365,14 @@ def _check_labels(
         test, val = (min(int(parts.get(part, 0)) for parts in counts) for part in ("test", "val"))
         if 0 < test < FEW_TEST:
             findings.warn(
-                f"{name}: a seed tests on {test} micrograph{'s' * (test > 1)}, which gives wide or "
-                "misleading intervals. Annotate more, or raise splits.test_fraction."
+                f"{name}: one seed has only {test} test micrograph{'s' * (test > 1)}, which "
+                "gives wide or misleading intervals. Annotate more, or raise "
+                "splits.test_fraction."
             )
         if 0 < val < FEW_VALIDATION:
             findings.warn(
-                f"{name}: a seed validates on {val} micrograph, and chooses the threshold by it. "
-                "Annotate more, or raise splits.val_fraction."
+                f"{name}: one seed has only {val} validation micrograph to choose the threshold "
+                "with. Annotate more, or raise splits.val_fraction."
             )
     if len(keys["seeds"]) < 3:
         findings.warn("fewer than three seeds; a difference between arms may be chance.")
@@ -402,7 +404,7 @@ def _check_final_labels(
             )
         )
     labels = join(parts, config["final"]["folds"])
-    print("labels (all of them train)")
+    print("labels (all used for training)")
     table = label_table(labels)
     for name in annotations:
         rows = table[table["dataset"] == name]
@@ -410,13 +412,13 @@ def _check_final_labels(
         n_labelled = int((rows["split"] == "train").sum())
         print(
             f"  {name}: {rows['n_labeled_particles'].sum():,} particles on {n_labelled} "
-            f"micrographs, {inside:,} of them in areas marked in full; "
-            f"{len(rows) - n_labelled} micrographs unlabelled"
+            f"micrographs, {inside:,} of them in fully marked areas; {len(rows) - n_labelled} "
+            "micrographs unlabelled"
         )
         if inside < ENOUGH:
             findings.warn(
-                f"{inside} particles of {name} lie in areas marked in full; {ENOUGH} would set the "
-                "score threshold, and tell how many picks are false."
+                f"only {inside} particles of {name} lie in fully marked areas; {ENOUGH} are "
+                "needed to set the score threshold and to estimate how many picks are false."
             )
 
 
@@ -429,21 +431,22 @@ def _check_disk(plan: Any, edge: int, findings: Findings) -> None:
     free = shutil.disk_usage(Path()).free
     files = len(plan.trainings) * (n + FILES_PER_TRAINING)
     print(
-        f"disk: results take about {needed / 1e9:.1f} GB in {files:,} files, "
-        f"{free / 1e9:.1f} GB are free"
+        f"disk: results need about {needed / 1e9:.1f} GB in {files:,} files, {free / 1e9:.1f} GB "
+        "are free"
     )
     if files > MANY_FILES:
         findings.warn(
-            f"{files:,} files, most of them a STAR file per micrograph and training, may exceed a "
-            "quota. Train fewer arms, ratios or seeds at a time, or parts only (snakemake models)."
+            f"{files:,} files, most of them a STAR file per micrograph and training, may exceed "
+            "a quota. Train fewer arms, ratios or seeds at a time, or run only part of the "
+            "workflow (snakemake models)."
         )
     if needed > free:
         raise InputError(
-            f"{Path().absolute()}: results need about {needed / 1e9:.1f} GB, and "
+            f"{Path().absolute()}: results need about {needed / 1e9:.1f} GB, only "
             f"{free / 1e9:.1f} GB are free. Run elsewhere with snakemake --directory."
         )
     if needed > free / 2:
-        findings.warn("the results take more than half of the free disk space.")
+        findings.warn("results will take more than half of the free disk space.")
 
 
 def _gpu_name(device: Any) -> str:
@@ -466,8 +469,8 @@ def _final_trainings(plan: Any) -> list[dict[str, Any]]:
     """Say how many trainings the target picks has, and return their hyperparameters."""
     folds = len(plan.final_folds)
     print(
-        "to do: the target picks, one training on all labels"
-        + (f" and {folds} that leave some out, to judge it" if folds else "")
+        "to do: the target picks, with one training on all labels"
+        + (f" and {folds} that leave some out, to evaluate it" if folds else "")
     )
     return [values for values in plan.final.values() for _ in range(1 + folds)]
 
@@ -512,7 +515,7 @@ def _say_time(
     rest = megapixels * SECONDS_PER_MEGAPIXEL + jobs * SECONDS_PER_JOB
     total = seconds / max(side_by_side, 1) + rest / cores
     print(
-        f"time: about {_words(total)} on {cores} cores, by timing a few steps now"
+        f"time: about {_words(total)} on {cores} cores, estimated from a few timed steps"
         + ("" if device.type == "cuda" else "; a GPU is many times faster")
     )
 

@@ -48,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fewpick convert",
         description="Convert particle coordinates: a file or a folder of one file per micrograph.",
-        epilog="Formats are told by content and suffix when not given. Boxes, csv and STAR are "
-        "written per micrograph into a folder, csv and STAR also into one file.",
+        epilog="Formats are detected from content and suffix unless given. Boxes, csv and STAR "
+        "are written per micrograph into a folder; csv and STAR also into a single file.",
     )
     able = [name for name, form in FORMATS.items() if form.write]
     parser.add_argument("input", type=Path, nargs="+", metavar="IN", help="files or folders")
@@ -60,21 +60,21 @@ def _parser() -> argparse.ArgumentParser:
         "--micrographs",
         nargs="+",
         metavar="PATH",
-        help="folders, globs or files of the micrographs, from which names and image sizes come; "
-        "give it last",
+        help="folders, globs or files of the micrographs, for names and image sizes; must come "
+        "last",
     )
     parser.add_argument(
         "--flip-y",
         action="store_true",
-        help="count rows from the other end, y = ny - y (needs --micrographs)",
+        help="flip the y axis, y = ny - y (needs --micrographs)",
     )
     parser.add_argument(
         "--scale",
         type=float,
         default=1.0,
-        help="multiply coordinates by this, such as Topaz's downsampling factor",
+        help="multiply coordinates by this, for example by Topaz's downsampling factor",
     )
-    parser.add_argument("--box-size", type=float, metavar="PX", help="side of the boxes to write")
+    parser.add_argument("--box-size", type=float, metavar="PX", help="box size to write")
     parser.add_argument(
         "--pixel-size", type=float, metavar="ANGSTROM", help="for the optics table of STAR"
     )
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 def _read(arguments: argparse.Namespace) -> tuple[Mapping[str, Picks], float | None]:
     """Read picks, and the pixel size of the micrographs in angstrom, where they are given."""
     if arguments.micrographs is None and arguments.flip_y:
-        raise InputError("--flip-y needs the image heights. Give --micrographs FOLDER.")
+        raise InputError("--flip-y needs the image heights. Pass --micrographs FOLDER.")
     headers: dict[Path, Header] = {}
     if arguments.micrographs is not None:
         headers = read_headers(list_micrographs(*arguments.micrographs))

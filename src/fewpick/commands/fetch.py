@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fewpick fetch: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("fewpick fetch: stopped; run it again to go on.", file=sys.stderr)
+        print("fewpick fetch: interrupted; rerun the same command to resume.", file=sys.stderr)
         return 130
     if config is not None:
         print(f"snakemake --cores all --configfile {config}")
@@ -34,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fewpick fetch",
-        description="Fetch micrographs, and particle centres if there are any, and write a "
-        "configuration that uses them. A transfer that breaks off goes on where it stopped; what "
-        "is there is never fetched again.",
+        description="Download micrographs, and particle centres if available, and write a "
+        "configuration that uses them. An interrupted download resumes where it "
+        "stopped; complete files are not downloaded again.",
     )
     parser.add_argument(
         "source",
@@ -50,27 +50,29 @@ def _parser() -> argparse.ArgumentParser:
         "--to", dest="folder", type=Path, default=Path("data"), help="folder (default: data)"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what would come and how large it is"
+        "--dry-run", action="store_true", help="print what would be downloaded and its size"
     )
     parser.add_argument(
         "--checksum",
         metavar="KIND:HEX",
         type=_checksum,
-        help="of a cryoppp archive, such as sha256:0123...",
+        help="checksum of a cryoppp archive, such as sha256:0123...",
     )
-    parser.add_argument("--mirror", metavar="URL", help="address to use instead of the source's")
+    parser.add_argument("--mirror", metavar="URL", help="address to use instead of the default")
     group = parser.add_argument_group("for empiar")
-    group.add_argument("--directory", default="data", help="folder of the entry (default: data)")
+    group.add_argument(
+        "--directory", default="data", help=("subfolder of the EMPIAR entry (default: data)")
+    )
     group.add_argument("--select", default="*.mrc", help="which micrographs (default: *.mrc)")
     group.add_argument("--coordinates", help="which coordinate files, such as '*.box'")
-    group.add_argument("--limit", type=int, help="no more micrographs than this")
+    group.add_argument("--limit", type=int, help="at most this many micrographs")
     return parser
 
 
 def _checksum(text: str) -> str:
     kind, _, digest = text.partition(":")
     if kind not in ("md5", "sha1", "sha256", "sha512") or not digest:
-        raise argparse.ArgumentTypeError(f"{text!r} is not like sha256:0123...")
+        raise argparse.ArgumentTypeError(f"{text!r} does not look like sha256:0123...")
     return text
 
 

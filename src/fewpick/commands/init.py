@@ -15,10 +15,10 @@ EPILOG = """\
 example:
   fewpick init data/micrographs data/particles.star --pixel-size 1.05 -o config/mine.yaml
 
-Coordinates may be a file or a folder: RELION STAR, cryoSPARC .cs, EMAN box, crYOLO cbox, Topaz
-txt, csv (CryoPPP), json. Micrographs without any count as not annotated and are used unlabelled.
-The images tell how large the particles are and whether y counts from the top or the bottom; look
-at the warnings, and correct what you know better. Nothing but the configuration is written.
+Coordinates may be a file or a folder: RELION STAR, cryoSPARC .cs, EMAN box, crYOLO CBOX, Topaz
+txt, csv (CryoPPP), json. Micrographs without coordinates are used unlabelled.
+Particle size and the direction of the y axis are estimated from the images: read the
+warnings and correct the configuration where needed. Only the configuration is written.
 """
 
 TEXT = """\
@@ -37,9 +37,9 @@ datasets:
     particle_radius: {radius:g}
 {pixel_size}{border}
 splits:
-  # Shares of the training data to label, one training each{ratio_note}.
+  # Fractions of the training data to label, one training each{ratio_note}.
   labeled_ratios: {ratios}
-{unit}  # Repetitions with other splits and first weights; one alone proves little.
+{unit}  # Repetitions with different splits and initial weights; a single one proves little.
   seeds: {seeds}
 {test}
 # The rows of the table. fixmatch learns from the unlabelled micrographs as well.
@@ -48,10 +48,10 @@ arms:
   fixmatch: {{method: fixmatch}}
 
 # Further data sets go below the first one. When their particles differ in size, this scales
-# micrographs so that all particles are equally wide; remove the signs to use it.
+# micrographs so that all particles are equally wide; uncomment to use.
 # preprocess: {{particle_px: 20}}
 
-# Picks of other programs, scored by the same rules; remove the signs to use it.
+# Picks of other programs, scored in the same way; uncomment to use.
 # external_picks:
 #   topaz: {{dataset: {name}, path: path/to/picks, format: topaz}}
 """
@@ -61,7 +61,7 @@ TEXT_FOR_PICKS = """\
 #
 {seen}
 #
-# Only some particles are marked, which is enough to train on and to pick with:
+# Only some particles are marked, which is enough to train and pick:
 #   snakemake --cores all picks --configfile THIS_FILE
 # A comparison of label budgets needs micrographs on which every particle is marked.
 {warnings}
@@ -72,8 +72,8 @@ datasets:
 {given}    # px of the micrograph
     particle_radius: {radius:g}
 {pixel_size}
-# Training begins with the network that comes with the package, which knows particles of this width
-# in px; start: scratch begins with nothing.
+# Training starts from the network shipped with the package, which expects particles of this width
+# in px; start: scratch starts from random weights.
 preprocess: {{particle_px: 20}}
 training: {{start: general}}
 """
@@ -95,31 +95,39 @@ def _parser() -> argparse.ArgumentParser:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="micrographs (a folder, a glob or files), then a file or folder of coordinates; asked "
+        help="micrographs (a folder, a glob or files), then a coordinate file or folder; asked "
         "for if missing",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="default: config/NAME.yaml"
     )
-    parser.add_argument("--name", help="of the data set (default: that of the folder)")
+    parser.add_argument("--name", help="name of the data set (default: name of the folder)")
     parser.add_argument(
-        "--pixel-size", type=positive, metavar="A", help="angstrom per px, if the files do not say"
+        "--pixel-size",
+        type=positive,
+        metavar="A",
+        help=("angstrom per px, if the files do not give it"),
     )
     add_diameter(parser)
     parser.add_argument(
         "--annotation",
         choices=("full", "areas", "clicks"),
-        help="full: every particle on the annotated micrographs is marked; areas: every one inside "
-        "the areas that fewpick label wrote; clicks: only some are marked",
+        help="full: every particle on the annotated micrographs is marked; areas: every "
+        "particle inside the areas drawn in fewpick label; clicks: only some particles are "
+        "marked",
     )
     parser.add_argument(
         "--scale",
         type=positive,
         default=1.0,
-        help="px of the micrographs per unit of the coordinates, for picks on smaller images",
+        help=(
+            "px of the micrographs per unit of the coordinates, for picks made on smaller images"
+        ),
     )
-    parser.add_argument("--format", metavar="NAME", help="of the coordinates, if it is not told")
-    parser.add_argument("--force", action="store_true", help="write over an existing file")
+    parser.add_argument(
+        "--format", metavar="NAME", help=("format of the coordinates, if it cannot be detected")
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     return parser
 
 
@@ -138,7 +146,7 @@ def _init(arguments: argparse.Namespace) -> int:
     name = arguments.name or _name(micrographs)
     output = arguments.output or Path("config", f"{name}.yaml")
     if output.exists() and not arguments.force:
-        raise InputError(f"{output}: is there already. Give another -o, or --force.")
+        raise InputError(f"{output}: already exists. Choose another -o, or pass --force.")
     survey = look(
         micrographs,
         coordinates,
@@ -201,9 +209,9 @@ def compose(
     unit = ""
     if splits.get("unit") == "tile":
         unit = (
-            "  # There are few micrographs, so that single tiles are labelled; their edge in px\n"
-            "  # of the image after scaling to preprocess.target_size (768).\n"
-            f"  unit: tile\n  tile_size: {splits['tile_size']}\n"
+            "  # With so few micrographs, single tiles are labelled; tile edge in px\n  # of "
+            "the image scaled to preprocess.target_size (768).\n  unit: tile\n  tile_size: "
+            f"{splits['tile_size']}\n"
         )
     test = splits.get("test_fraction")
     return TEXT.format(
@@ -218,14 +226,16 @@ def compose(
         radius=survey.radius,
         radius_source=survey.radius_source,
         pixel_size=f"    pixel_size: {pixel_size:g}\n" if pixel_size else "",
-        border=f"    # No point lies closer to an edge.\n    border: {survey.border}\n"
+        border=f"    # No point is closer to an edge.\n    border: {survey.border}\n"
         if survey.border
         else "",
         ratio_note=": about 1, 4 and 16 tiles" if unit else "",
         ratios=json.dumps(splits.get("labeled_ratios", [0.05, 0.1])),
         unit=unit,
         seeds=json.dumps(splits.get("seeds", [0])),
-        test=f"  # So that more than one or two are scored.\n  test_fraction: {test:g}\n"
+        test=(
+            f"  # So that more than one or two micrographs are scored.\n  test_fraction: {test:g}\n"
+        )
         if test
         else "",
     )
@@ -302,9 +312,8 @@ def _one_source(files: list[str]) -> str:
             if list_micrographs(source) == wanted:
                 return source
     raise InputError(
-        f"{files[0]} and {len(files) - 1} more: a configuration names micrographs by one folder or "
-        "glob. Give a folder, put the glob into quotes, or link the files into a folder of their "
-        "own."
+        f"{files[0]} and {len(files) - 1} more: a configuration takes micrographs as one folder "
+        "or glob. Give a folder, quote the glob, or link the files into a separate folder."
     )
 
 

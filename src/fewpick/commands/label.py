@@ -19,12 +19,12 @@ examples:
   fewpick label micrographs/ -o labels.star
   fewpick label micrographs/ -o labels.star --model results/final
 
-Prints an address to open in a browser on this machine. From another one, tunnel its port:
+Prints an address to open in a browser on this machine. From another machine, tunnel the port:
   ssh -L 8017:localhost:8017 THIS_MACHINE
 
 Click adds or removes a particle, a right click says "not a particle", a drag marks an area in which
-every particle is marked; the page's help (key ?) has the rest. Each change is saved at once, to
-labels.star, labels.negatives.star and labels.areas.tsv. The labels that are there are opened.
+every particle is marked; press ? on the page for the rest. Every change is saved at once to
+labels.star, labels.negatives.star and labels.areas.tsv. Existing labels are loaded.
 """
 
 NONE = "none"  # a word instead of a model
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fewpick label",
-        description="Mark particles on a page in the browser.",
+        description="Mark particles in the browser.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("labels.star"),
         metavar="LABELS",
-        help="file of labels: star, csv, json or txt (default: labels.star)",
+        help="label file: star, csv, json or txt (default: labels.star)",
     )
     parser.add_argument(
         "--diameter", type=positive, metavar="PX", help="particle diameter in px of the micrographs"
@@ -59,26 +59,31 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("general"),
         metavar="MODEL",
-        help="model, or its folder, that proposes picks and leads to the tiles it doubts; none "
-        "for a blob filter (default: general)",
+        help="model, or its folder, to propose picks and to rank tiles by its doubt; none: a "
+        "blob filter (default: general)",
     )
     parser.add_argument(
-        "--picks", type=Path, metavar="FILE", help="picks of any program to propose instead"
+        "--picks", type=Path, metavar="FILE", help="propose these picks of any program instead"
     )
     parser.add_argument(
         "--y-axis",
         choices=("down", "up"),
         default="down",
-        help="whether y of --picks counts rows from the first or from the last (default: down)",
+        help="whether y in --picks counts rows from the first or from the last (default: down)",
     )
     parser.add_argument(
-        "--dataset", metavar="NAME", help="the model's data set that the micrographs are like"
+        "--dataset",
+        metavar="NAME",
+        help=("the data set of the model that these micrographs resemble"),
     )
     parser.add_argument(
-        "--port", type=_port, metavar="PORT", help="port (default: the first free one from 8017)"
+        "--port",
+        type=_port,
+        metavar="PORT",
+        help=("port (default: the first free one, starting at 8017)"),
     )
     parser.add_argument(
-        "--no-browser", action="store_true", help="print the address and open no browser"
+        "--no-browser", action="store_true", help="print the address only, open no browser"
     )
     add_device(parser)
     return parser
@@ -114,8 +119,8 @@ def _label(arguments: argparse.Namespace) -> int:
             print(f"fewpick label: {error}", file=sys.stderr)
     if not shapes:
         raise InputError(
-            f"{paths[0].parent}: none of {len(paths)} micrographs can be read, see above. Copy "
-            "them again."
+            f"{paths[0].parent}: none of the {len(paths)} micrographs can be read, see above. "
+            "Copy them again."
         )
     star = arguments.output.suffix.lower() == ".star"
     if star:
@@ -139,12 +144,14 @@ def _label(arguments: argparse.Namespace) -> int:
         port = taken.getsockname()[1]
         address = f"http://{ADDRESS}:{port}/{application.token}/"
         print(f"{arguments.output}: {_summary(session.counts())}")
-        print(f"\n  {address}\n\nKeep the address to yourself. Ctrl-C ends; every change is saved.")
+        print(
+            f"\n  {address}\n\nDo not share the address. Stop with Ctrl-C; every change is saved."
+        )
         if os.environ.get("SSH_CONNECTION"):
             print(f"From your own machine: ssh -L {port}:localhost:{port} {os.uname().nodename}")
         sys.stdout.flush()
         if not arguments.no_browser and not _open(address):
-            print("No browser was found here: copy the address into one.", flush=True)
+            print("No browser found: open the address yourself.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             serve(application, taken)
     print(f"{arguments.output}: {_summary(session.counts())}")

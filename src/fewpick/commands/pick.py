@@ -26,17 +26,17 @@ examples:
   fewpick pick general new/ --diameter 108 -o picks.star
 
 MODEL is the file picker.safetensors that the workflow writes beside each trained model, or its
-folder. It holds all that is needed: network, preprocessing, particle size, score threshold. Picks
+folder. It contains everything needed: network, preprocessing, particle size, score threshold. Picks
 come out in pixels of the micrographs, x the column and y the row of the file's array, which is
 what RELION reads; cryoSPARC imports the STAR file as a RELION one.
 
-Stopped by Ctrl-C, it writes the picks found so far to OUT with `.partial` in its name.
+If interrupted by Ctrl-C, it writes the picks found so far to OUT with `.partial` in its name.
 
-Without a particle size, that of the training is taken: in angstrom where both pixel sizes are
-known, else as the same share of the micrograph.
+Without a particle size, the size used in training is taken: in angstrom if both pixel sizes are
+known, otherwise as the same fraction of the micrograph.
 
-`general` is a network that comes with the package. It needs no labels but the particle's diameter,
-and says what its picks are worth; see docs/general_model.md.
+`general` is a network shipped with the package. It needs no labels, only the particle diameter,
+and reports the F1 to expect; see docs/general_model.md.
 """
 
 
@@ -60,30 +60,38 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="OUT",
-        help="file, or folder for a file per micrograph (default: picks.star, or as --to says)",
+        help=(
+            "file, or folder for one file per micrograph (default: picks.star, or as set by --to)"
+        ),
     )
-    parser.add_argument("--to", choices=able, help="format of OUT, if its suffix does not tell")
+    parser.add_argument("--to", choices=able, help="format of OUT, if not clear from its suffix")
     parser.add_argument(
         "--threshold",
         type=float,
         metavar="SCORE",
-        help="keep picks with at least this score (default: the model's own); lower finds more",
+        help=(
+            "keep picks with at least this score (default: set by the model); a lower value "
+            "finds more"
+        ),
     )
     parser.add_argument(
-        "--overlay", type=Path, metavar="FOLDER", help="write a PNG per micrograph, picks circled"
+        "--overlay",
+        type=Path,
+        metavar="FOLDER",
+        help=("write one PNG per micrograph with the picks circled"),
     )
     parser.add_argument(
         "--border",
         type=float,
         metavar="PX",
-        help="margin without picks (default: that of the training)",
+        help="margin without picks (default: as in training)",
     )
     parser.add_argument(
-        "--box-size", type=positive, metavar="PX", help="side of boxes (default: the diameter)"
+        "--box-size", type=positive, metavar="PX", help="box size (default: the diameter)"
     )
-    told = "general: about how many particles a micrograph holds, if you know"
+    told = "general: approximate number of particles per micrograph, if known"
     parser.add_argument("--expected", type=positive, metavar="N", help=told)
-    told = "general: first learn from these micrographs; about a minute"
+    told = "general: adapt to these micrographs first; takes about a minute"
     parser.add_argument("--adapt", action="store_true", help=told)
     add_model_size(parser)
     add_device(parser)
@@ -174,8 +182,9 @@ def _pick(arguments: argparse.Namespace) -> int:
         print(f"general: {verdict}")
     if rescaled:
         print(
-            f"{rescaled} micrographs were scaled so that particles are as wide as in the training. "
-            "If picks look wrong, check --diameter and --pixel-size."
+            f"{rescaled} micrograph{'s were' if rescaled > 1 else ' was'} scaled so that "
+            "particles are as wide as in training. If picks look wrong, check --diameter and "
+            "--pixel-size."
         )
     if failures:
         print(

@@ -16,10 +16,10 @@ Input micrographs: the STAR file of a motion correction, CTF or selection job. P
   diameter_angstrom   180
   model               PATH of picker.safetensors, from the project's folder, if not general
   threshold           0.4, if not the model's own
-RELION adds --in_mics, --o and --j. Extract the particles with "Input coordinates":
-External/jobNNN/coords_suffix_autopick.star (RELION 3.1) or autopick.star (4 and newer).
+RELION adds --in_mics, --o and --j. To extract the particles, set "Input coordinates" to
+External/jobNNN/coords_suffix_autopick.star (RELION 3.1) or autopick.star (RELION 4 and newer).
 
-Continuing a job picks those micrographs that have no picks yet.
+Continuing a job picks the micrographs that have no picks yet.
 """
 
 
@@ -47,7 +47,7 @@ def _note_failure(job: Path | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fewpick relion-job",
-        description="Pick micrographs as a job of type External in a RELION project.",
+        description="Pick micrographs as an External job in a RELION project.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threshold",
         type=float,
         metavar="SCORE",
-        help="keep picks with at least this score (default: the model's own)",
+        help="keep picks with at least this score (default: set by the model)",
     )
     parser.add_argument(
         "--diameter_angstrom", type=positive, metavar="A", help="particle diameter in angstrom"
@@ -75,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         "--diameter", type=positive, metavar="PX", help="particle diameter in px of the micrographs"
     )
     parser.add_argument(
-        "--dataset", metavar="NAME", help="the model's data set that the micrographs are like"
+        "--dataset",
+        metavar="NAME",
+        help=("the data set of the model that these micrographs resemble"),
     )
     parser.add_argument("--pipeline_control", help=argparse.SUPPRESS)  # RELION may add it
     add_device(parser)
@@ -89,7 +91,7 @@ def _job(arguments: argparse.Namespace) -> int:
         with job_ending(arguments.o):
             return _pick_all(arguments)
     except Aborted:
-        print("fewpick relion-job: stopped, as asked for", file=sys.stderr)
+        print("fewpick relion-job: aborted on request", file=sys.stderr)
         return 130
 
 
@@ -141,12 +143,14 @@ def _pick_all(arguments: argparse.Namespace) -> int:
         print(f"fewpick relion-job: {failure}", file=sys.stderr)
     picked = [name for name in sizes if coordinate_file(arguments.o, name).exists()]
     if not picked:
-        raise InputError(f"{arguments.in_mics}: none of {len(sizes)} micrographs could be picked.")
+        raise InputError(
+            f"{arguments.in_mics}: none of the {len(sizes)} micrographs could be picked."
+        )
     write_outputs(arguments.o, arguments.in_mics, picked)
     before = len(sizes) - len(left)
     print(
         f"{arguments.o}: {count} picks on {picked_now} micrographs"
-        + (f"; {before} had been picked before" if before else "")
+        + (f"; {before} had already been picked" if before else "")
         + (f"; {len(failures)} could not be picked, see above" if failures else "")
     )
     return 0

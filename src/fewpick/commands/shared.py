@@ -46,9 +46,9 @@ def check_writable(path: Path) -> None:
     while not os.path.lexists(folder):
         folder = folder.parent
     if not folder.is_dir():
-        raise InputError(f"{path}: {folder} is not a folder. Choose another place.")
+        raise InputError(f"{path}: {folder} is not a folder. Choose another location.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: no permission to write to {folder}. Choose another place.")
+        raise InputError(f"{path}: no permission to write to {folder}. Choose another location.")
 
 
 def add_force(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +62,8 @@ def add_relion(parser: argparse.ArgumentParser) -> None:
         "--relion",
         type=Path,
         metavar="STAR",
-        help="micrographs_ctf.star of the RELION project: micrographs are named as there, the "
-        "optics table is copied from it, and a folder OUT is laid out as that of a RELION job",
+        help="micrographs_ctf.star of the RELION project: micrograph names and the optics table "
+        "are taken from it, and a folder OUT is laid out like a RELION job",
     )
 
 
@@ -83,7 +83,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         "--device",
         choices=("auto", "cpu", "cuda"),
         default="auto",
-        help="where to run (default: auto, a GPU where there is one)",
+        help="device to run on (default: auto, a GPU if available)",
     )
 
 
@@ -102,14 +102,14 @@ def add_model_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset",
         metavar="NAME",
-        help="the training's data set that the micrographs are like, if it had several",
+        help="the training data set that these micrographs resemble, if there were several",
     )
     add_diameter(parser)
     parser.add_argument(
         "--pixel-size",
         type=positive,
         metavar="A",
-        help="angstrom per px, where the files do not say or say wrongly",
+        help="angstrom per px, if missing or wrong in the files",
     )
 
 
@@ -127,5 +127,5 @@ def positive(text: str) -> float:
     """Return a number above 0, for argparse."""
     value = float(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not greater than 0")
     return value

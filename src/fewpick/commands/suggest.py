@@ -9,14 +9,14 @@ from pathlib import Path
 from fewpick.commands.shared import add_device, add_model_size, model_size, run
 
 EPILOG = """\
-example, with the three seeds of one arm as voters:
+example, with the three seeds of one arm voting:
   fewpick suggest micrographs/ results/models/fixmatch/ratio-0.05/seed-* \\
       --labelled particles.star -o suggested
 
 Writes suggested/suggestions.tsv (rank, micrograph, the area in its pixels, how many particles are
-in dispute there and how many are seen), and suggested/suggestions.png to look at: blue circles are
-picks that the voters agree on, vermilion ones are disputed. Several models, such as the seeds of
-one arm, make better voters than one, which votes with its eight rotations and flips.
+disputed and how many are detected), and suggested/suggestions.png to look at: blue circles are
+picks that the models agree on, vermilion ones are disputed. Several models, such as the seeds of
+one arm, vote better than one model, which votes with its eight rotations and flips.
 """
 
 NAMES = ("suggestions.tsv", "suggestions.png")
@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fewpick suggest",
-        description="Say where further labels would help most: where trained models disagree, and "
-        "where micrographs differ from each other.",
+        description="Suggest where further labels would help most: where trained models "
+        "disagree, and where micrographs differ from each other.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -51,24 +51,24 @@ def _parser() -> argparse.ArgumentParser:
         help="folder to write to (default: suggested)",
     )
     parser.add_argument(
-        "-n", type=_count, default=10, metavar="N", help="how many to suggest (default: 10)"
+        "-n", type=_count, default=10, metavar="N", help="number of suggestions (default: 10)"
     )
     parser.add_argument(
         "--unit",
         choices=("tile", "micrograph"),
         default="tile",
-        help="what is labelled at once (default: tile)",
+        help="unit to label (default: tile)",
     )
     parser.add_argument(
         "--tile-size",
         type=_count,
         metavar="PX",
-        help="edge of a tile, px of the scaled image (default: that of splits.tile_size)",
+        help="tile edge, px of the scaled image (default: splits.tile_size)",
     )
     parser.add_argument(
         "--labelled",
         metavar="COORDINATES",
-        help="file or folder of labels there are; its micrographs are left out",
+        help="existing label file or folder; its micrographs are left out",
     )
     add_model_size(parser)
     add_device(parser)
@@ -98,15 +98,17 @@ def _suggest(arguments: argparse.Namespace) -> int:
     sources = [path for path in arguments.paths if path not in models]
     if not models:
         raise InputError(
-            f"{', '.join(sources)}: no model among them. Give model files or their folders."
+            f"{', '.join(sources)}: no model among these. Add model files or their folders."
         )
     if not sources:
-        raise InputError("no micrographs are given. Give a folder or a glob besides the models.")
+        raise InputError("no micrographs given. Add a folder or a glob besides the models.")
     device = select_device(arguments.device)
     pickers = [Picker(model, device, **model_size(arguments)) for model in models]
     scales = {(picker.use["target_size"], picker.use.get("particle_px")) for picker in pickers}
     if len(scales) > 1:
-        raise InputError("the models see micrographs at different scales; give models of one run.")
+        raise InputError(
+            "the models expect micrographs at different scales. Pass models of one run."
+        )
     paths = {path.name: path for path in list_micrographs(*sources)}
     if arguments.labelled is not None:
         shapes = shapes_of(read_headers(paths.values()))
@@ -114,7 +116,9 @@ def _suggest(arguments: argparse.Namespace) -> int:
         known = match_names(paths, held).matched
         paths = {name: path for name, path in paths.items() if name not in set(known.values())}
         if not paths:
-            raise InputError(f"{arguments.labelled}: every micrograph is labelled already.")
+            raise InputError(
+                f"{arguments.labelled}: all micrographs are already labelled. Add unlabelled ones."
+            )
     tile_size = None
     if arguments.unit == "tile":
         tile_size = arguments.tile_size or default("splits.tile_size")
@@ -126,7 +130,10 @@ def _suggest(arguments: argparse.Namespace) -> int:
     chosen = suggest.choose_areas(candidates, arguments.n)
     if not chosen:
         edge = max(pickers[0].see(path).frame.size for path in paths.values())
-        raise InputError(f"--tile-size {tile_size}: no tile fits into a micrograph of {edge} px.")
+        raise InputError(
+            f"--tile-size {tile_size}: no tile fits into a micrograph of {edge} px. "
+            "Choose a smaller tile size."
+        )
     table = tabulate(chosen, {area.path: pickers[0].see(area.path).frame for area in chosen})
     write_table(table, arguments.output / NAMES[0])
     draw_sheet(chosen, pickers, arguments.output / NAMES[1])

@@ -30,7 +30,7 @@ def write_markdown(table: pd.DataFrame, path: Path, reference: str = "supervised
     for name, rows in summary.groupby("dataset", sort=False):
         lines += _section(str(name), rows, headline, gain)
     lines += [
-        "## What the columns say",
+        "## What the columns mean",
         "",
         "Values are fractions: mean ± standard deviation over seeds. `comparison.tsv` has every "
         "seed and further columns:",

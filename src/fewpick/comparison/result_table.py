@@ -27,32 +27,32 @@ PIXELS = ["pixel_tp", "pixel_fp", "pixel_fn"]
 
 NOTES = {
     "n_labeled_micrographs, n_labeled_particles": (
-        "labels the run was trained with: micrographs that hold any, and particles"
+        "labels used for training: micrographs with labels, and labelled particles"
     ),
     "n_validation_particles, validation_used_for": (
-        "further labels, and what they chose: the checkpoint, the score threshold, the threshold "
-        "of pseudo-labels. Fewer than 20 choose nothing, since they would choose by luck"
+        "further labels, and what was chosen with them: the checkpoint, the score threshold, "
+        "the pseudo-label threshold. Fewer than 20 are not used, since the choice would be luck"
     ),
     "pick_precision, pick_recall, pick_f1": (
-        "share of the picks that are particles, share of the particles that are picked, and their "
-        "harmonic mean. Picks and true centres are matched one to one within the distance that "
-        "ends the column's name, in particle diameters D; all test micrographs pooled"
+        "share of the picks that are particles, share of the particles that are picked, and "
+        "their harmonic mean. Picks and true centres are matched one to one within the distance "
+        "at the end of the column's name, in particle diameters D; all test micrographs pooled"
     ),
     "macro_precision, macro_recall, macro_f1": (
-        "the same for each test micrograph on its own, then averaged"
+        "the same for each test micrograph separately, then averaged"
     ),
     "average_precision": (
-        "area under the precision-recall curve at the first distance: quality of the ranking, "
-        "whatever the threshold"
+        "area under the precision-recall curve at the first distance: the quality of the "
+        "ranking, independent of the threshold"
     ),
     "pixel_precision, pixel_recall, pixel_f1": (
-        "the same measures for the pixels of the predicted mask at probability 0.5"
+        "the same measures for the pixels of the predicted mask, at probability 0.5"
     ),
     "tuned_pixel_f1": (
         "pixel F1 at the probability that is best on the validation micrographs. Pixel recall and "
         "F1 at 0.5 depend on calibration; this one does not"
     ),
-    "all_positive_pixel_f1": "pixel F1 of calling every pixel particle; a mask must beat this",
+    "all_positive_pixel_f1": "pixel F1 of calling every pixel a particle; a mask must beat this",
     "localisation_error_px, localisation_error_diameters": (
         "median distance of matched picks from the true centre, in pixels of the original "
         "micrograph and in particle diameters"
@@ -61,30 +61,32 @@ NOTES = {
         "sum over test micrographs of |picks - particles|, as a fraction of the particles"
     ),
     "flipped_pick_f1": (
-        "F1 of the same picks turned upside down. It should be far lower; if it is the higher "
-        "one, the y axis of the coordinates is wrong"
+        "F1 of the same picks flipped upside down. It should be far lower; if it is higher, the "
+        "y axis of the coordinates is wrong"
     ),
-    "threshold": "score above which a candidate is a pick; never chosen on test micrographs",
+    "threshold": (
+        "candidates with at least this score are picks; never chosen on test micrographs"
+    ),
     "delta_pick_f1, delta_low, delta_high": (
-        "gain in F1 over the reference arm with the same labels and seed, and its 95 % interval. "
-        "The row `mean` covers other seeds and other micrographs (t, with a jackknife over test "
-        "micrographs); an interval that holds 0 shows no difference. The interval of a single seed "
-        "is the spread over test micrographs of this one training, and says nothing about another "
-        "seed. Empty with one test micrograph"
+        "gain in F1 over the reference arm with the same labels and seed, and its 95 % "
+        "interval. The interval of the row `mean` covers other seeds and other micrographs (t, "
+        "with a jackknife over test micrographs); an interval that contains 0 shows no "
+        "difference. The interval of a single seed is the spread over the test micrographs of "
+        "that one training, and says nothing about other seeds. Empty with one test micrograph"
     ),
     "delta_pixel_f1, delta_pixel_low, delta_pixel_high": (
         "the same for pixel F1 at probability 0.5"
     ),
     "n_seeds, n_seeds_above, n_seeds_below": (
-        "seeds with a reference to compare with, and in how many of them pick F1 is higher and "
-        "lower"
+        "seeds for which the reference arm was also trained, and in how many of them pick F1 is "
+        "higher and lower"
     ),
     "train_seconds": "wall time of the training",
     "all_positive, random, difference_of_gaussians, y_flipped": (
         "controls without learning: every pixel; as many random picks as there are particles; "
-        "the strongest blobs of particle size, a filter that is told the number of particles on "
-        "each test micrograph and takes polarity and width from the validation labels where there "
-        "are any; and the reference arm's picks turned upside down"
+        "the strongest blobs of particle size, a filter that is given the true number of "
+        "particles on each test micrograph and takes its polarity and width from the validation "
+        "labels, where there are any; and the reference arm's picks flipped upside down"
     ),
 }
 

@@ -24,6 +24,7 @@ Config = dict[str, Any]
 
 # The row of Topaz, and its key in `baselines`.
 TOPAZ = "topaz"
+RELION_LOG = "relion_log"
 
 
 def complete(config: Mapping[str, Any], schema: Config, source: str = "config.yaml") -> Config:
@@ -67,8 +68,9 @@ def _check_names(config: Mapping[str, Any], schema: Config, source: str) -> None
         misplaced = [key for key in datasets if key in known]
         if misplaced and not isinstance(datasets[misplaced[0]], Mapping):
             raise InputError(
-                f"{source}: datasets.{misplaced[0]} is a key of a data set, whose name is missing. "
-                f"Write datasets: {{mine: {{{misplaced[0]}: ...}}}}, with a name of your choice."
+                f"{source}: datasets.{misplaced[0]} is a key of a data set, but the data set's "
+                f"name is missing. Write datasets: {{mine: {{{misplaced[0]}: ...}}}}, with any "
+                "name."
             )
 
 
@@ -140,24 +142,24 @@ def _explain(error: ValidationError) -> str:
         key = next(key for key in value if key not in known)
         close = difflib.get_close_matches(str(key), known, n=1)
         cure = f"did you mean {close[0]}?" if close else f"the known keys are {', '.join(known)}."
-        return f"{_dotted([*error.absolute_path, key])} is not a key of fewpick; {cure}"
+        return f"{_dotted([*error.absolute_path, key])} is not a known key; {cure}"
     if error.validator == "required":
         key = next(key for key in cast(Any, error.validator_value) if key not in value)
         about = schema.get("properties", {}).get(key, {}).get("description", "")
         return f"{_dotted([*error.absolute_path, key])} is missing; {_lower(about)}"
     if error.validator == "pattern" or "propertyNames" in error.absolute_schema_path:
         return (
-            f"{path + ': ' if path else ''}{value!r} is not a usable name; "
-            "take letters, digits, '_', '-' and '.', beginning with a letter or digit"
+            f"{path + ': ' if path else ''}{value!r} is not a valid name; use letters, digits, "
+            "'_', '-' and '.', starting with a letter or digit"
             + ("" if isinstance(value, str) else f', and quote it: "{value}"')
         )
     if error.validator == "uniqueItems":
-        return f"{path} is {value!r}; give each value once"
+        return f"{path} is {value!r}; list each value once"
     percent = ""
     is_share = not set(SHARES).isdisjoint(error.absolute_path)
     if is_share and error.validator in ("maximum", "exclusiveMaximum"):
         percent = f" ({value / 100:g} for {value:g} %)"
-    text = " (text, not a number; YAML wants 1.0e-3 for 1e-3)" * (
+    text = " (text, not a number; in YAML write 1.0e-3, not 1e-3)" * (
         isinstance(value, str) and schema.get("type") in ("number", "integer")
     )
     return f"{path} is {value!r}{text}; give {_expected(schema)}{percent}"
@@ -172,7 +174,7 @@ def _expected(schema: Config) -> str:
     words = {
         "number": "a number",
         "integer": "a whole number",
-        "string": "a text",
+        "string": "text",
         "boolean": "true or false",
         "array": "a list",
         "object": "a section of keys",
@@ -214,10 +216,13 @@ def _check(config: Config, source: str) -> None:
     for name, spec in config["datasets"].items():
         where = f"{source}: datasets.{name}"
         if name == "all":
-            raise InputError(f"{where}: 'all' is the row that pools data sets; take another name")
+            raise InputError(
+                f"{where}: the name 'all' is reserved for the row that pools data "
+                "sets; choose another"
+            )
         if ("simulate" in spec) == ("micrographs" in spec):
             raise InputError(
-                f"{where}: give either micrographs (with coordinates) or simulate, and not both"
+                f"{where}: set either micrographs (with coordinates) or simulate, not both"
             )
         if "micrographs" in spec and "coordinates" not in spec:
             raise InputError(
@@ -226,24 +231,25 @@ def _check(config: Config, source: str) -> None:
         _check_annotation(spec, where)
         if ("particle_radius" in spec) == ("particle_diameter_angstrom" in spec):
             raise InputError(
-                f"{where}: give either particle_radius (px of the original micrograph) or "
-                "particle_diameter_angstrom, and not both"
+                f"{where}: set either particle_radius (px of the original micrograph) or "
+                "particle_diameter_angstrom, not both"
             )
     if all(spec["labels"] != "use" for spec in config["datasets"].values()):
         raise InputError(
-            f"{source}: no data set has labels: use, so nothing is labelled to learn from; set it "
-            "for one"
+            f"{source}: no data set has labels: use, so there are no labels to train on; set it "
+            "for at least one"
         )
     if not any("simulate" in spec or spec["coordinates"] for spec in config["datasets"].values()):
         raise InputError(
-            f"{source}: no data set has coordinates, so there is nothing to learn from. Mark "
-            "particles on a few micrographs (fewpick label) and name the file as coordinates."
+            f"{source}: no data set has coordinates, so there is nothing to train on. Mark "
+            "particles on a few micrographs (fewpick label) and set coordinates to that file."
         )
     splits = config["splits"]
     if splits["val_fraction"] + splits["test_fraction"] >= 1:
         raise InputError(
             f"{source}: splits.val_fraction {splits['val_fraction']:g} and splits.test_fraction "
-            f"{splits['test_fraction']:g} leave nothing to train on; give two that sum to under 1"
+            f"{splits['test_fraction']:g} leave nothing to train on; choose two that sum to less "
+            "than 1"
         )
     for name, spec in config["arms"].items():
         if spec["method"] == "supervised" and not {"labelling", "fixmatch"}.isdisjoint(spec):
@@ -266,32 +272,44 @@ def _check(config: Config, source: str) -> None:
         if reduction > GRAIN:
             raise InputError(
                 f"{source}: arm {name}: model.stem_stride {model['stem_stride']} and "
-                f"{len(model['widths'])} model.widths reduce images {reduction} times; "
-                f"give a smaller stride or fewer widths, for {GRAIN} times at most"
+                f"{len(model['widths'])} model.widths downsample images {reduction} times; "
+                f"choose a smaller stride or fewer widths, for at most {GRAIN} times"
             )
     for name, spec in config["external_picks"].items():
         if spec["dataset"] not in config["datasets"]:
             raise InputError(
-                f"{source}: external_picks.{name}.dataset is {spec['dataset']!r}; give one of the "
-                f"data sets {', '.join(config['datasets'])}"
+                f"{source}: external_picks.{name}.dataset is {spec['dataset']!r}; choose one of "
+                f"the data sets {', '.join(config['datasets'])}"
             )
         if name in config["arms"]:
             raise InputError(f"{source}: external_picks.{name} is also an arm; rename one")
     untold = [name for name, s in config["datasets"].items() if s["expected_particles"] is None]
     if config["final"]["folds"] == 0 and untold:
         raise InputError(
-            f"{source}: final.folds is 0, and datasets.{untold[0]}.expected_particles is missing; "
-            "one of the two sets the score threshold of the target picks"
+            f"{source}: final.folds is 0, and datasets.{untold[0]}.expected_particles is "
+            "missing; the target picks needs one of them to set its score threshold"
         )
     topaz = config["baselines"].get(TOPAZ)
     if topaz is not None:
         _check_topaz(topaz, config, f"{source}: baselines.{TOPAZ}")
+    for name in relion_log_rows(config):
+        _check_row_name(name, config, f"{source}: baselines.{RELION_LOG}")
     reference = config["evaluation"]["reference_arm"]
     if reference not in config["arms"]:
         raise InputError(
-            f"{source}: evaluation.reference_arm is {reference!r}; give one of the arms "
+            f"{source}: evaluation.reference_arm is {reference!r}; choose one of the arms "
             f"{', '.join(config['arms'])}"
         )
+
+
+def relion_log_rows(config: Config) -> dict[str, str]:
+    """Row of the table -> data set that RELION's Laplacian of Gaussian picks for it."""
+    if RELION_LOG not in config["baselines"]:
+        return {}
+    datasets = sorted(config["datasets"])
+    if len(datasets) == 1:
+        return {RELION_LOG: datasets[0]}
+    return {f"{RELION_LOG}_{name}": name for name in datasets}
 
 
 def _check_annotation(spec: Config, where: str) -> None:
@@ -309,20 +327,27 @@ def _check_annotation(spec: Config, where: str) -> None:
         )
     if kind == "full" and spec["negatives"] is not None:
         raise InputError(
-            f"{where}.negatives is {spec['negatives']!r}, but annotation is full, where all that "
-            "is not marked is background; set annotation: clicks or areas, or remove negatives"
+            f"{where}.negatives is {spec['negatives']!r}, but annotation is full, where "
+            "everything unmarked is background; set annotation: clicks or areas, or remove "
+            "negatives"
         )
     if kind != "full" and "simulate" in spec:
         raise InputError(
-            f"{where}.annotation is {kind}, but simulated micrographs are annotated in full; "
+            f"{where}.annotation is {kind}, but simulated micrographs are fully annotated; "
             "remove annotation"
         )
 
 
-def _check_topaz(topaz: Config, config: Config, where: str) -> None:
+def _check_row_name(name: str, config: Config, where: str) -> None:
     for section in ("arms", "external_picks"):
-        if TOPAZ in config[section]:
-            raise InputError(f"{where}: its rows are named {TOPAZ}; rename {section}.{TOPAZ}")
+        if name in config[section]:
+            raise InputError(
+                f"{where}: the name {name} is taken by its rows; rename {section}.{name}"
+            )
+
+
+def _check_topaz(topaz: Config, config: Config, where: str) -> None:
+    _check_row_name(TOPAZ, config, where)
     splits = config["splits"]
     strangers = set(topaz["ratios"] or ()) - set(splits["labeled_ratios"])
     if strangers:
@@ -339,6 +364,6 @@ def _check_counts(config: Config, where: str) -> None:
         if config["splits"]["unit"] == "particle" and spec["expected_particles"] is None:
             raise InputError(
                 f"{where}: datasets.{name}.expected_particles is missing; clicked particles "
-                "(splits.unit) say nothing about their number, so give about how many a "
-                "micrograph has"
+                "(splits.unit) do not show how many there are, so set the approximate number "
+                "per micrograph"
             )

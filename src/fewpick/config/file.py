@@ -21,7 +21,7 @@ class _Loader(yaml.SafeLoader):
         for at, ((key_node, _), key) in enumerate(zip(node.value, keys, strict=True)):
             if key in keys[:at] and key != "<<":
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
+                    problem=f"duplicate key {key!r}", problem_mark=key_node.start_mark
                 )
         return super().construct_mapping(node, deep)
 
@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
         node: yaml.Node | None = super().get_single_node()
         # Aliases of aliases make a few lines into billions of values.
         if node is not None and _size(node, {}) > MOST_VALUES:
-            raise yaml.YAMLError(f"its aliases stand for more than {MOST_VALUES} values")
+            raise yaml.YAMLError(f"its aliases expand to more than {MOST_VALUES} values")
         return node
 
 
@@ -67,22 +67,22 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: {where}{error.problem}. {_cure(text, mark)}") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not YAML ({reason}). Correct the file.") from None
+        raise InputError(f"{path}: not valid YAML ({reason}). Correct the file.") from None
     except RecursionError:
         raise InputError(
-            f"{path}: values are nested too deeply, or one holds itself (&name ... *name). "
+            f"{path}: values are nested too deeply, or one contains itself (&name ... *name). "
             "Correct the file."
         ) from None
     except ValueError as error:  # a date like 2001-13-45, an integer of thousands of digits
         raise InputError(f"{path}: a value cannot be read ({error}). Correct it.") from None
     if not isinstance(content, dict):
-        held = "is empty" if content is None else f"holds {content!r:.60} and no keys"
-        raise InputError(f"{path}: {held}. fewpick init writes a configuration to begin with.")
+        held = "is empty" if content is None else f"contains {content!r:.60} instead of keys"
+        raise InputError(f"{path}: {held}. fewpick init writes a configuration to start from.")
     return content
 
 
 def _cure(text: str, mark: yaml.Mark | None) -> str:
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     if "\t" in line:
-        return "Indent with spaces, YAML allows no tabs."
+        return "Indent with spaces; YAML does not allow tabs."
     return "Correct that line."

@@ -116,7 +116,7 @@ def _digest(path: Path) -> str:
 def resolve_topaz(config: Config, ratio: float, seed: int) -> Config:
     """Hyperparameters of one training of Topaz; where the program lies is none of them."""
     given = config["baselines"][TOPAZ]
-    values = {key: given[key] for key in ("epochs", "pretrained")}
+    values = {key: given[key] for key in ("network", "epochs", "epoch_updates", "pretrained")}
     return {"method": TOPAZ, "ratio": float(ratio), "seed": int(seed), **values}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewpick.config.complete import TOPAZ
+from fewpick.config.complete import TOPAZ, relion_log_rows
 from fewpick.config.hyperparameters import (
     ratio_name,
     resolve_arm,
@@ -29,6 +29,7 @@ from fewpick.stacks import shard_names
 Run = tuple[str, str, str]  # model, ratio and seed, as they are spelled in paths
 
 SIMULATED = "results/simulated/{}"
+RELION_LOG_PICKS = "results/relion_log/{}/picks.csv"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Plan:
     ----------
     datasets : name -> its files
     split_files : data set -> table that replaces the drawn split
-    external_picks : name -> files of another program's picks
+    external : name -> another program's picks, with the keys of `external_picks`; those that
+        the run itself makes with RELION's Laplacian of Gaussian are among them
+    external_picks : name -> files of those picks
     arms, ratios, seeds : as they are spelled in paths
     trainings : (arm, ratio, seed) -> hyperparameters
     warm_starts : ("warm_start/{key}", ratio, seed) -> hyperparameters
@@ -69,6 +72,7 @@ class Plan:
 
     datasets: dict[str, DatasetFiles]
     split_files: dict[str, str]
+    external: dict[str, dict[str, Any]]
     external_picks: dict[str, list[str]]
     arms: list[str]
     ratios: list[str]
@@ -114,8 +118,8 @@ class Plan:
         ):
             if value not in known:
                 raise InputError(
-                    f"{where}: {value} is not in it, only {', '.join(known)}. Add it to the "
-                    "configuration, or ask for one of these."
+                    f"{where}: {value} is not configured (only {', '.join(known)}). Add it to "
+                    "the configuration, or request one of these."
                 )
         key = warm_start_key(self.trainings[arm, ratio, seed])
         return f"results/models/warm_start/{key}/ratio-{ratio}/seed-{seed}"
@@ -141,6 +145,16 @@ def make_plan(config: dict[str, Any]) -> Plan:
         name: _files(spec["path"], f"external_picks.{name}.path")
         for name, spec in config["external_picks"].items()
     }
+    log = {
+        name: {
+            "dataset": dataset,
+            "path": RELION_LOG_PICKS.format(dataset),
+            "format": "csv",
+            "y_axis": "down",
+            "scale": 1.0,
+        }
+        for name, dataset in relion_log_rows(config).items()
+    }
     ratios = sorted(config["splits"]["labeled_ratios"])
     seeds = sorted(config["splits"]["seeds"])
     trainings = {
@@ -157,7 +171,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
     return Plan(
         datasets,
         split_files,
-        external_picks,
+        config["external_picks"] | log,
+        external_picks | {name: [spec["path"]] for name, spec in log.items()},
         sorted(config["arms"]),
         list(map(ratio_name, ratios)),
         list(map(str, seeds)),
@@ -184,8 +199,9 @@ def _check_apart(datasets: dict[str, DatasetFiles]) -> None:
             other = owner.setdefault(path.resolve(), name)
             if other != name:
                 raise InputError(
-                    f"datasets.{other} and datasets.{name} both hold {path}. It would train in one "
-                    "and test in the other; remove one of them, or give each its own files."
+                    f"datasets.{other} and datasets.{name} both contain {path}, which could then "
+                    "be used for training in one and for testing in the other. Remove one of "
+                    "them, or give each its own files."
                 )
 
 
@@ -236,7 +252,7 @@ def _literal(path: str) -> str:
     """Refuse what Snakemake would not take as it stands."""
     if set(path) & set("{}"):
         raise InputError(
-            f"{path}: the path holds braces, in which Snakemake looks for names of its own. Rename "
-            "it, or link it under another name (ln -s)."
+            f"{path}: the path contains braces, which Snakemake reads as wildcards. Rename it, "
+            "or link it under another name (ln -s)."
         )
     return path

@@ -23,19 +23,19 @@ Every key, its unit, its default and when to change it. This page is written fro
 
 - `config.yaml`: the default run, simulated micrographs. The other files here are runs on real data
   and for tests.
-- A file given with `--configfile` stands for itself; what it leaves out is at the default below.
-- Keys that are not listed here are refused, with the nearest one that is.
+- A file passed with `--configfile` replaces config.yaml; keys it leaves out take their defaults.
+- Unknown keys are rejected, and the closest known key is suggested.
 - `fewpick init` writes a configuration for your data, `fewpick check FILE` checks one.
-- YAML wants `1.0e-3`, not `1e-3`.
+- In YAML, write `1.0e-3`, not `1e-3`.
 """
 
 NAMED = {
-    "datasets": "`NAME` is a name of your choice: letters, digits, `_`, `-` and `.`.",
+    "datasets": "`NAME` is any name made of letters, digits, `_`, `-` and `.`.",
     "arms": (
-        "`NAME` is a name of your choice. An arm may have sections `model`, `training` and "
-        "`fixmatch` of its own, with any key of the shared sections; they count for this arm only."
+        "`NAME` is any name. An arm may have its own sections `model`, `training` and "
+        "`fixmatch`, with any key of the shared sections; they apply to this arm only."
     ),
-    "external_picks": "`NAME` is the name of the row.",
+    "external_picks": "`NAME` is the name of the row in the table.",
 }
 
 
@@ -89,7 +89,7 @@ def _row(key: str, held: Schema) -> str:
     about = held["description"] + (f" One of {', '.join(map(str, choices))}." if choices else "")
     rules = readers(key.removeprefix("fixmatch.")) if key.startswith("fixmatch.") else []
     if rules:
-        about += f" Read by the labelling {'rules' if rules[1:] else 'rule'} {', '.join(rules)}."
+        about += f" Used by the labelling {'rules' if rules[1:] else 'rule'} {', '.join(rules)}."
     default = f"`{_said(held['default'])}`" if "default" in held else "none"
     cells = [f"`{key}`", about, held.get("unit", ""), default, held.get("advice", "")]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

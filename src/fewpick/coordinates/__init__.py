@@ -135,7 +135,7 @@ def read_picks(
         raise InputError(f"{path}: no such file or folder. Check the path.")
     if fmt is None:
         raise InputError(
-            f"{path}: not recognised as a coordinate file. Set its format to one of "
+            f"{path}: not recognised as a coordinate file. Set the format to one of "
             f"{', '.join(FORMATS)}."
         )
     picks: dict[str, Picks] = {}
@@ -148,7 +148,7 @@ def read_picks(
                 # The folders of a tree take part in the names that its files give.
                 key = (file.parent.relative_to(path) / key).as_posix()
             if key in origin:
-                raise InputError(f"{file}: {key} stands also in {origin[key]}. Keep one of them.")
+                raise InputError(f"{file}: {origin[key]} also lists {key}. Keep one of them.")
             origin[key] = file
             picks[key] = value if scale == 1 else value.scaled(scale)
     return picks
@@ -164,14 +164,15 @@ def _files(folder: Path, fmt: str | None) -> tuple[list[Path], str]:
         formats = {name: file for file in reversed(files) if (name := detect_format(file))}
         if len(formats) > 1:
             seen = ", ".join(f"{name} ({file.name})" for name, file in sorted(formats.items()))
-            raise InputError(f"{folder}: holds several formats: {seen}. Set the format.")
+            raise InputError(f"{folder}: contains several formats: {seen}. Set the format.")
         fmt = next(iter(formats), None)
     if fmt == "star":
         # The list beside the files of a RELION job would give every micrograph again.
         files = [file for file in files if not star.is_index(file)] or files
     if fmt is None or not files:
         raise InputError(
-            f"{folder}: holds no coordinate file ({', '.join(sorted(suffixes))}). Check the path."
+            f"{folder}: contains no coordinate files ({', '.join(sorted(suffixes))}). Check the "
+            "path."
         )
     return files, fmt
 

@@ -40,7 +40,7 @@ def read(path: Path) -> dict[str, Picks]:
         if len(words) not in (4, 5) or not alike:
             raise InputError(
                 f"{path}: line {line} has {len(words)} values. A box has 4 (corner x, corner y, "
-                "width, height) or 5 (and a score), on each line alike."
+                "width, height) or 5 (with a score), the same on every line."
             )
         where = f"{path}: line {line}"
         last_word = words[4] if len(words) == 5 and words[4] != NO_SCORE else ""
@@ -59,7 +59,7 @@ def read(path: Path) -> dict[str, Picks]:
         )
     if set(score) == {-1.0, -2.0}:
         raise InputError(
-            f"{path}: holds start and end points of helices (-1, -2). Give single particles."
+            f"{path}: contains start and end points of helices (-1, -2). Give single particles."
         )
     x, y = (corner + size / 2).T
     return {path.stem: make_picks(path, x, y, score, float(np.median(size)))}
@@ -91,5 +91,5 @@ def even_size(path: Path, picks: Picks, box_size: float | None) -> int:
     """
     size = picks.diameter if box_size is None else box_size
     if size is None and len(picks):
-        raise InputError(f"{path}: a box needs a size. Give one in px (box_size, --box-size).")
+        raise InputError(f"{path}: boxes need a size. Give one in px (box_size, --box-size).")
     return max(2, 2 * round((size or 2) / 2))

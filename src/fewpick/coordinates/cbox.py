@@ -31,14 +31,14 @@ def read(path: Path) -> dict[str, Picks]:
     block = read_blocks(path, (*COLUMNS, SCORE, SLICE)).get("cryolo")
     if block is None or not set(COLUMNS) <= set(block.columns):
         raise InputError(
-            f"{path}: has no data_cryolo table with {', '.join('_' + c for c in COLUMNS)}. "
-            "Give a CBOX file of version 1.0."
+            f"{path}: has no data_cryolo table with {', '.join('_' + c for c in COLUMNS)}. Give "
+            "a CBOX 1.0 file."
         )
     if SLICE in block:
         refuse_slices(path, [path.stem] * len(block), optional_floats(path, block, SLICE))
     x, y, width, height = (floats(path, block, column) for column in COLUMNS)
     if not (width > 0).all() or not (height > 0).all():
-        raise InputError(f"{path}: holds a box without width or height. Write the file again.")
+        raise InputError(f"{path}: contains a box without width or height. Export the file again.")
     score = optional_floats(path, block, SCORE) if SCORE in block else None
     diameter = float(np.median([width, height])) if len(x) else None
     return {path.stem: make_picks(path, x + width / 2, y + height / 2, score, diameter)}

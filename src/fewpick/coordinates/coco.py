@@ -34,13 +34,16 @@ def read(path: Path) -> dict[str, Picks]:
         if not isinstance(key, int) or not isinstance(name, str) or not name:
             raise InputError(f"{path}: image {image!r:.60} lacks id or file_name. Correct it.")
         if key in names or name in names.values():
-            raise InputError(f"{path}: the image {key} ({name}) stands twice. Keep one.")
+            raise InputError(f"{path}: duplicate image {key} ({name}). Keep one.")
         names[key] = name
     boxes: dict[int, list[list[float]]] = {key: [] for key in names}
     for annotation in annotations:
         key, box = annotation.get("image_id"), annotation.get("bbox")
         if not isinstance(key, int) or key not in boxes:
-            raise InputError(f"{path}: an annotation names image {key!r}, which is not listed.")
+            raise InputError(
+                f"{path}: an annotation refers to image {key!r}, which is not "
+                "listed. Add the image or remove the annotation."
+            )
         if not isinstance(box, list) or len(box) != 4:
             raise InputError(f"{path}: bbox {box!r:.60} is not [x, y, width, height]. Correct it.")
         values = [real(f"{path}: bbox of image {key}", value) for value in box]
@@ -61,5 +64,5 @@ def read(path: Path) -> dict[str, Picks]:
 def _records(path: Path, content: dict[str, Any], key: str) -> list[dict[str, Any]]:
     records = content.get(key)
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise InputError(f"{path}: has no list {key!r} as COCO files do. Check the format.")
+        raise InputError(f"{path}: has no {key!r} list, as a COCO file does. Check the format.")
     return records

@@ -55,13 +55,20 @@ def read(
             np.char.decode(text, "utf-8") if text.dtype.kind == "S" else text.astype(str)
         ).tolist()
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: a location field has the wrong type ({error}).") from None
+        raise InputError(
+            f"{path}: a location field has the wrong type ({error}). Export the file again."
+        ) from None
     for values, field in ((x, X), (y, Y)):
         # Recentred particles may leave the image a little; pixels in place of fractions go far.
         if values.ndim != 1 or not (np.abs(values - 0.5) <= 1).all():
-            raise InputError(f"{path}: {field} holds no fractions of 1. Export the file again.")
+            raise InputError(
+                f"{path}: {field} contains values outside 0 to 1. Export the file again."
+            )
     if not names or "" in names:
-        raise InputError(f"{path}: a particle without micrograph, or no particle at all.")
+        raise InputError(
+            f"{path}: a particle without a micrograph, or no particles at all. "
+            "Export the file again."
+        )
     rows_of = rows_by_name(names)
     at_hand = match_names(micrographs or list(shapes), rows_of).matched if shapes else {}
     for field in sorted(set(SHIFTS) & set(fields)):
@@ -79,9 +86,7 @@ def read(
         elif SHAPE in fields and table[SHAPE].shape == (len(table), 2):
             ny, nx = (int(side) for side in table[SHAPE][rows[0]])
         else:
-            raise InputError(
-                f"{path}: {key} has no {SHAPE}. Give the micrographs along with the file."
-            )
+            raise InputError(f"{path}: {key} has no {SHAPE}. Pass the micrographs as well.")
         held_score = None if score is None else score[rows]
         picks[key] = make_picks(path, x[rows] * nx, (1 - y[rows]) * ny, held_score)
     return picks
@@ -91,7 +96,7 @@ def _load(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         if file.read(len(COMPRESSED)) == COMPRESSED:
             raise InputError(
-                f"{path}: in cryoSPARC's compressed form. Save it as a numpy array with "
+                f"{path}: is in cryoSPARC's compressed format. Save it as a numpy array with "
                 "cryosparc-tools (Dataset.load, then save), or export the particles as STAR."
             )
     try:

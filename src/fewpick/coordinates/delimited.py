@@ -72,11 +72,11 @@ def read_columns(
     names = table.strings(table.find(name))
     if "" in names:
         line = table.rows[names.index("")][0]
-        raise InputError(f"{path}: line {line} names no micrograph. Write the file again.")
+        raise InputError(f"{path}: line {line} names no micrograph. Correct or remove the line.")
     if not names:
         raise NoParticles(
-            f"{path}: holds no particle and so names no micrograph. Use the format json, or one "
-            "file per micrograph, to say that micrographs are empty."
+            f"{path}: contains no particles, and therefore names no micrograph. To record empty "
+            "micrographs, use json or one file per micrograph."
         )
     return {key: picks_of(rows) for key, rows in rows_by_name(names).items()}
 
@@ -105,8 +105,8 @@ class Table:
         held = self.held(names)
         if not held:
             raise InputError(
-                f"{self.path}: has no column {names[0]!r}; its header is {self.columns!r:.200}. "
-                "Add the header or set the right format."
+                f"{self.path}: column {names[0]!r} is missing; the header is "
+                f"{self.columns!r:.200}. Add the header or set the correct format."
             )
         if len(held) > 1:
             raise InputError(
@@ -151,7 +151,7 @@ def parse_table(path: Path, text: str) -> Table:
     first = next((i for i, line in enumerate(lines) if line.strip()), None)
     if first is None:
         raise InputError(
-            f"{path}: the file is empty. A micrograph without particles has a header line only."
+            f"{path}: the file is empty. For a micrograph without particles, keep the header line."
         )
     delimiter = next((mark for mark in "\t;," if mark in lines[first]), " ")
     try:
@@ -165,18 +165,18 @@ def parse_table(path: Path, text: str) -> Table:
             if any(field.strip() for field in fields):
                 rows.append((reader.line_num, fields))
     except csv.Error as error:
-        raise InputError(f"{path}: not a table ({error}). Write the file again.") from None
+        raise InputError(f"{path}: not a table ({error}). Export the file again.") from None
     columns = [field.strip().lower() for field in rows.pop(0)[1]]
     named = [name for name in columns if name]
     if len(set(named)) != len(named):
         twice = next(name for name in named if named.count(name) > 1)
-        raise InputError(f"{path}: the column {twice!r} stands twice. Remove one.")
+        raise InputError(f"{path}: duplicate column {twice!r}. Remove one.")
     for line, fields in rows:
         while len(fields) > len(columns) and not fields[-1].strip():
             fields.pop()
         if len(fields) != len(columns):
             raise InputError(
-                f"{path}: line {line} has {len(fields)} fields where the header has "
-                f"{len(columns)}. Write the file again; it may be truncated or use decimal commas."
+                f"{path}: line {line} has {len(fields)} of the header's {len(columns)} fields. "
+                "Export the file again; it may be truncated or use decimal commas."
             )
     return Table(path, columns, rows, decimal_comma=delimiter == ";")

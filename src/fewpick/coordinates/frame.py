@@ -89,7 +89,7 @@ def read_in_frame(
         )
     if match.unmatched_micrographs:
         logger.info(
-            "%s: names no coordinates for %d micrographs; they count as not annotated.",
+            "%s: has no coordinates for %d micrographs; these count as not annotated.",
             path,
             len(match.unmatched_micrographs),
         )
@@ -110,7 +110,7 @@ def _in_image(where: str, picks: Picks, shape: tuple[int, int], *, flip: bool) -
     lost = (beyond > TOLERANCE) & (beyond <= TOLERANCE + picks.moved)
     if lost.any():
         logger.warning(
-            "%s: %d points that refined origins move out of the image are left out.",
+            "%s: %d points that refined origins move outside the image are left out.",
             *(where, lost.sum()),
         )
         score = None if picks.score is None else picks.score[~lost]
@@ -127,6 +127,6 @@ def _in_image(where: str, picks: Picks, shape: tuple[int, int], *, flip: bool) -
     xy = np.clip(xy, 0, last)
     once = np.sort(np.unique(xy, axis=0, return_index=True)[1])
     if len(once) < len(xy):
-        logger.warning("%s: %d points given twice are used once.", where, len(xy) - len(once))
+        logger.warning("%s: %d duplicate points are used once.", where, len(xy) - len(once))
     score = None if picks.score is None else picks.score[once]
     return Picks(xy[once], score, picks.diameter, picks.pixel_size)

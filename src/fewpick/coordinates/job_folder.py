@@ -63,7 +63,7 @@ def listed(file: Path) -> list[Path]:
     files = [other for other in files if not OTHERS.fullmatch(other.name)]
     if not files:
         raise InputError(
-            f"{file}: stands for files *_{found[1]}.star below {file.parent}, and there are none. "
-            "Give the folder that holds them."
+            f"{file}: refers to files *_{found[1]}.star below {file.parent}, but there are none. "
+            "Give the folder that contains them."
         )
     return files

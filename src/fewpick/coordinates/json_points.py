@@ -35,7 +35,7 @@ def load_json(path: Path) -> dict[str, Any]:
         if len(loaded) != len(pairs):
             keys = [key for key, _ in pairs]
             twice = next(key for key in loaded if keys.count(key) > 1)
-            raise InputError(f"{path}: the key {twice!r} stands twice. Keep one.")
+            raise InputError(f"{path}: duplicate key {twice!r}. Keep one.")
         return loaded
 
     try:
@@ -43,10 +43,10 @@ def load_json(path: Path) -> dict[str, Any]:
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}). Write the file again.") from None
+        raise InputError(f"{path}: not valid JSON ({error}). Export the file again.") from None
     if not isinstance(content, dict):
         raise InputError(
-            f'{path}: holds a {type(content).__name__}. Write {{"image.mrc": [[x, y], ...]}}.'
+            f'{path}: contains a {type(content).__name__}. Write {{"image.mrc": [[x, y], ...]}}.'
         )
     return content
 
@@ -73,7 +73,7 @@ def read(path: Path) -> dict[str, Picks]:
     for name, points in load_json(path).items():
         where = f"{path}: {name}"
         if not isinstance(points, list):
-            raise InputError(f"{where}: holds {points!r:.40}. Write a list of [x, y].")
+            raise InputError(f"{where}: contains {points!r:.40}. Write a list of [x, y].")
         xs, ys = [], []
         for number, point in enumerate(points, start=1):
             if not isinstance(point, list) or len(point) != 2:

@@ -49,11 +49,11 @@ def places(folder: Path, keys: Iterable[str], ending: str) -> dict[str, Path]:
         other = taken.setdefault(file, key)
         if other != key:
             raise InputError(
-                f"{file}: {other!r} and {key!r} would both be written there. Rename one, or write "
-                "one file for all."
+                f"{file}: {other!r} and {key!r} would both be written to this file. Rename one, "
+                "or write a single file for all micrographs."
             )
         if not _within(folder, file):
-            raise InputError(f"{file}: a link leads out of {folder}. Choose another folder.")
+            raise InputError(f"{file}: a link points outside {folder}. Choose another folder.")
         found[key] = file
     return found
 
@@ -74,7 +74,9 @@ def _within(folder: Path, file: Path) -> bool:
     return file.parent.resolve() == root or root in file.parent.resolve().parents
 
 
-def refuse_existing(files: Iterable[Path], cure: str = "Choose another place, or --force") -> None:
+def refuse_existing(
+    files: Iterable[Path], cure: str = "Choose another location, or pass --force"
+) -> None:
     """Refuse to write over files, before the first is written.
 
     Raises
@@ -101,6 +103,6 @@ def one_or_each(path: Path, suffix: str, keys: Iterable[str]) -> Mapping[str, Pa
         return places(path, keys, suffix)
     if len(keys) != 1:
         raise InputError(
-            f"{path}: a {suffix} file holds one micrograph, not {len(keys)}. Give a folder."
+            f"{path}: a {suffix} file can hold one micrograph, not {len(keys)}. Give a folder."
         )
     return {keys[0]: path}

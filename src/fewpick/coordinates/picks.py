@@ -74,8 +74,8 @@ def make_picks(
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{where}: point {row + 1} is x={xy[row, 0]:g}, y={xy[row, 1]:g}, which is no pixel "
-            "position. Write the file again."
+            f"{where}: point {row + 1} is x={xy[row, 0]:g}, y={xy[row, 1]:g}, which is not a "
+            "pixel position. Export the file again."
         )
     if score is not None:
         score = np.asarray(score, np.float64).ravel()
@@ -110,8 +110,8 @@ def refuse_slices(where: object, names: Iterable[str], z: ArrayLike) -> None:
         held = held[np.isfinite(held)]
         if len(held) and held.min() != held.max():
             raise InputError(
-                f"{where}: {name}: points from z={held.min():g} to z={held.max():g}, of several "
-                "slices of a tomogram. Give picks of micrographs."
+                f"{where}: {name}: points from z={held.min():g} to z={held.max():g} come from "
+                "several slices of a tomogram. Give picks of micrographs."
             )
 
 

@@ -73,10 +73,10 @@ def read(path: Path) -> dict[str, Picks]:
     blocks = read_blocks(path, COLUMNS)
     tables = [block for block in blocks.values() if X in block and Y in block]
     if len(tables) > 1:
-        raise InputError(f"{path}: holds {len(tables)} blocks with coordinates. Keep one.")
+        raise InputError(f"{path}: contains {len(tables)} blocks with coordinates. Keep one.")
     if any(TOMOGRAM in block for block in [*tables, *blocks.values()]):
         raise InputError(
-            f"{path}: holds picks of tomograms (_{TOMOGRAM}). Give picks of micrographs."
+            f"{path}: contains picks of tomograms (_{TOMOGRAM}). Give picks of micrographs."
         )
     if tables:
         return _read_table(path, tables[0], blocks.get("optics"))
@@ -117,15 +117,15 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
         names = block[NAME].fillna("").astype(str).to_list()
     if "" in names:
         row = names.index("") + 1
-        raise InputError(f"{path}: row {row} has no _{NAME}. Write the file again.")
+        raise InputError(f"{path}: row {row} has no _{NAME}. Export the file again.")
     if SLICE in block:
         refuse_slices(path, names, optional_floats(path, block, SLICE))
     if NAME not in block and not names:
         return {path.stem: everything}
     if not names:
         raise NoParticles(
-            f"{path}: holds no particle and so names no micrograph. Use the format json, or one "
-            "file per micrograph, to say that micrographs are empty."
+            f"{path}: contains no particles, and therefore names no micrograph. To record empty "
+            "micrographs, use json or one file per micrograph."
         )
     picks = {}
     for name, rows in rows_by_name(names).items():
@@ -156,16 +156,16 @@ def _origins(
         found *= (unit / pixel_sizes)[:, None]
         if not np.isfinite(found).all():
             logger.warning(
-                "%s: refined origins (_%s) are not applied, since the file gives no pixel size "
-                "(_%s%s) for them. Extract the particles again, recentred, and give those.",
+                "%s: refined origins (_%s) are not applied, because the file gives no pixel "
+                "size (_%s%s) for them. Extract the particles again, recentred, and give those.",
                 *(path, columns[0], PIXEL_SIZE),
                 "" if columns is ORIGINS_ANGSTROM else f" and _{IMAGE_PIXEL_SIZE}",
             )
             return zero
         distance = np.hypot(*found.T)
         logger.warning(
-            "%s: refined origins (_%s) are applied; they move centres by %.1f px in the median and "
-            "by %.1f px at most.",
+            "%s: refined origins (_%s) are applied; they move centres by a median of %.1f px "
+            "and at most %.1f px.",
             *(path, columns[0], np.median(distance), distance.max()),
         )
         return found
@@ -176,12 +176,14 @@ def _read_listed(path: Path, block: pd.DataFrame) -> dict[str, Picks]:
     picks: dict[str, Picks] = {}
     for name, listed in zip(block[NAME], block[FILE], strict=True):
         if pd.isna(name) or pd.isna(listed) or not name or not listed:
-            raise InputError(f"{path}: a row lacks a name. Write the file again.")
+            raise InputError(f"{path}: a row has no micrograph name. Export the file again.")
         if name in picks:
             raise InputError(f"{path}: lists {name} twice. Keep one line.")
         held = read(_find(path, Path(listed)))
         if len(held) != 1:
-            raise InputError(f"{path}: {listed} holds {len(held)} micrographs instead of {name}.")
+            raise InputError(
+                f"{path}: {listed} contains {len(held)} micrographs instead of {name}."
+            )
         picks[name] = next(iter(held.values()))
     return picks
 
@@ -193,7 +195,7 @@ def _find(index: Path, listed: Path) -> Path:
             return base / listed
     if (index.parent / listed.name).is_file():
         return index.parent / listed.name
-    raise InputError(f"{index}: lists {listed}, which is not there. Copy it beside this file.")
+    raise InputError(f"{index}: lists {listed}, which does not exist. Copy it beside this file.")
 
 
 def check_names(paths: Iterable[Path]) -> None:

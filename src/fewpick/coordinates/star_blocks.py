@@ -32,13 +32,13 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
     text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
     names = re.findall(r"^[ \t]*data_(.*?)[ \t]*$", text, re.MULTILINE)
     if not names:
-        raise InputError(f"{path}: holds no STAR data block. Write the file again.")
+        raise InputError(f"{path}: contains no STAR data block. Export the file again.")
     for name in names:
         # starfile would end the table at a micrograph called data_1.mrc and drop the rest.
         if " " in name or "\t" in name or names.count(name) > 1:
             raise InputError(
-                f"{path}: {'data_' + name!r:.60} is not one block's name. Write each block once, "
-                "and no line that starts with a micrograph named data_..."
+                f"{path}: {'data_' + name!r:.60} is not the name of a single block. Write each "
+                "block once, and start no line with a micrograph named data_..."
             )
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".star") as plain:
         # starfile reads as if Python source, in an encoding of its own finding: give it UTF-8.
@@ -50,7 +50,7 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
             # starfile lets through whatever its parts raise.
             reason = " ".join(str(error).split())
             raise InputError(
-                f"{path}: not a readable STAR file ({reason}). Write the file again."
+                f"{path}: not a readable STAR file ({reason}). Export the file again."
             ) from error
     return {
         name: _once(path, name, _table(block))
@@ -84,7 +84,7 @@ def _once(path: Path, name: str, block: pd.DataFrame) -> pd.DataFrame:
         first = str(column).split(AGAIN)[0]
         if not block[column].astype(str).equals(block[first].astype(str)):
             raise InputError(
-                f"{path}: data_{name} has the column _{first} twice, with other values. Remove one."
+                f"{path}: data_{name} has two columns _{first} with different values. Remove one."
             )
         block = block.drop(columns=column)
     return block
@@ -101,7 +101,7 @@ def floats(path: Path, block: pd.DataFrame, column: str) -> Points:
     values = []
     for row, value in enumerate(block[column].to_list(), start=1):
         if pd.isna(value) or value == "":
-            raise InputError(f"{path}: row {row} has no _{column}. Write the file again.")
+            raise InputError(f"{path}: row {row} has no _{column}. Export the file again.")
         values.append(number(f"{path}: row {row}, _{column}", str(value)))
     return np.array(values, dtype=np.float64)
 
@@ -142,7 +142,7 @@ def check_word(path: Path, value: str) -> str:
     """
     if not re.fullmatch(r"[^\s\"'#]+", value):
         raise InputError(
-            f"{path}: the name {value!r} holds a space, quote or '#', which STAR files cannot "
-            "carry. Rename it, or link it under another name (ln -s)."
+            f"{path}: the name {value!r} contains a space, quote or '#', which STAR files do not "
+            "allow. Rename the file, or link it under another name (ln -s)."
         )
     return value

@@ -25,7 +25,7 @@ def read_text(path: Path) -> str:
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}). Check its rights and its disk."
+            f"{path}: cannot be read ({error.strerror}). Check its permissions and the disk."
         ) from None
     encoding = "utf-16" if raw[:2] in UTF16_MARKS else "utf-8"
     try:
@@ -36,7 +36,7 @@ def read_text(path: Path) -> str:
             "Save the file as UTF-8; it may also be damaged or binary."
         ) from None
     if "\0" in text:
-        raise InputError(f"{path}: holds NUL characters. Copy the file again; it is damaged.")
+        raise InputError(f"{path}: contains NUL characters. Copy the file again; it is damaged.")
     text = text.lstrip("\ufeff")  # the mark that Windows puts first
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

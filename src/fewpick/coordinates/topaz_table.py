@@ -37,7 +37,7 @@ def write(path: Path, picks: Mapping[str, Picks]) -> None:
     lines = ["\t".join([NAME, X, Y] + [SCORE] * scored) + "\n"]
     for key, held in picks.items():
         if "\t" in key or '"' in key:
-            raise InputError(f"{path}: {key!r} holds a tab or quote. Rename the micrograph.")
+            raise InputError(f"{path}: {key!r} contains a tab or quote. Rename the micrograph.")
         for row, (x, y) in enumerate(held.xy):
             words = [stem(key), f"{x:.4f}", f"{y:.4f}"]
             if scored and held.score is not None:

@@ -129,14 +129,14 @@ def _own(orientation: Orientation, path: Path, xy: Points | None) -> str:
     """Return what one micrograph says of the frame."""
     if path in orientation.each:
         return orientation.each[path].verdict
-    return "not looked at" if xy is not None and len(xy) else "no points"
+    return "not checked" if xy is not None and len(xy) else "no points"
 
 
 def _scale_cure(verdict: str, scale: float) -> str:
     """Say what to set where points fit at another scale."""
     if not verdict.startswith("scale by "):
         return ""
-    return f" Set scale: {scale * float(verdict.split()[2]):.3g} if they are right with that."
+    return f" If they fit after scaling, set scale: {scale * float(verdict.split()[2]):.3g}."
 
 
 def left_out_table(left_out: Mapping[Path, str]) -> pd.DataFrame:
@@ -152,11 +152,11 @@ def _tell_left_out(left_out: Mapping[Path, str], n_good: int) -> None:
         total = n_good + len(left_out)
         if not n_good:
             raise InputError(
-                f"{next(iter(left_out))}: this micrograph and all others, {total} in all, are "
-                "broken, and on_bad_micrograph: skip leaves nothing. Copy them again."
+                f"{next(iter(left_out))}: this and all other micrographs ({total} in all) are "
+                "broken, so on_bad_micrograph: skip leaves none. Copy them again."
             )
         logger.warning(
-            "%d of %d micrographs are left out, with their coordinates (on_bad_micrograph: skip).",
+            "%d of %d micrographs were left out, with their coordinates (on_bad_micrograph: skip).",
             *(len(left_out), total),
         )
 
@@ -193,8 +193,8 @@ def _doubt_neighbours(
     if total := sum(doubled.values()):
         worst = max(doubled, key=lambda name: doubled[name])
         logger.warning(
-            "%s: %d pairs of points are nearer than %g radii, most of them (%d) on %s. Were two "
-            "lists of the same particles put together? Remove the doubles.",
+            "%s: %d pairs of points are closer than %g radii, most of them (%d) on %s. Were two "
+            "lists merged? Remove the duplicates.",
             *(source, total, SAME_PARTICLE, doubled[worst], worst),
         )
 
@@ -216,34 +216,35 @@ def _doubt_pixel_sizes(
     if others:
         name, (said, size) = next(iter(others.items()))
         logger.warning(
-            "%s: says %.4g angstrom per pixel for %s, which has %.4g (so for %d of %d: %s). Were "
-            "the points picked on images of another size (set scale), or is the header wrong (set "
-            "pixel_size)?",
+            "%s: gives %.4g angstrom per pixel for %s, which has %.4g (affects %d of %d: %s). "
+            "Were the points picked on images of a different size (set scale), or is the header "
+            "wrong (set pixel_size)?",
             *(spec["coordinates"], said, name, size, len(others), len(picks), shown(others)),
         )
     if declared or not known:
         return
     if absurd := [name for name, size in known.items() if not believable(size)]:
         logger.warning(
-            "%s: the header says %.4g angstrom per pixel, which no micrograph of particles has (so "
-            "in %d micrographs). Set pixel_size.",
+            "%s: the header says %.4g angstrom per pixel, which is implausible for "
+            "single-particle micrographs (affects %d). Set pixel_size.",
             *(paths[absurd[0]], known[absurd[0]], len(absurd)),
         )
     usual = float(np.median(list(known.values())))
     odd = [name for name, size in known.items() if not _alike(size, usual)]
     if spec.get("particle_radius") and odd and not absurd:
         logger.warning(
-            "%s: pixel sizes go from %.4g to %.4g angstrom, and particle_radius is the same number "
-            "of px for all. %d of %d differ from the others: %s. Give particle_diameter_angstrom, "
-            "or pixel_size if headers are wrong.",
+            "%s: pixel sizes range from %.4g to %.4g angstrom, but particle_radius is the same "
+            "number of px for all. %d of %d differ from the others: %s. Set "
+            "particle_diameter_angstrom, or pixel_size if headers are wrong.",
             *(paths[odd[0]], min(known.values()), max(known.values()), len(odd), len(known)),
             shown(odd, NAMED),
         )
     unset = [name for name, size in known.items() if size == UNSET]
     if unset and spec.get("particle_diameter_angstrom"):
         logger.warning(
-            "%s: the header says exactly 1 angstrom per pixel, which programs write when they do "
-            "not know it (so in %d micrographs). Set pixel_size, be it to 1.",
+            "%s: the header says exactly 1 angstrom per pixel, which programs write when they "
+            "do not know the pixel size (affects %d micrographs). Set pixel_size explicitly, "
+            "even if it is 1.",
             *(paths[unset[0]], len(unset)),
         )
 
@@ -266,20 +267,20 @@ def _check_orientation(
         declared = spec.get("y_axis", "down")
         right = "up" if declared == "down" else "down"
         raise InputError(
-            f"{spec['coordinates']}: y_axis: {declared} puts the points beside the particles: "
+            f"{spec['coordinates']}: with y_axis: {declared} the points miss the particles: "
             f"{found.summary()}. Set y_axis: {right}."
         )
     if found.verdict.endswith("suspected"):
         logger.warning(
-            "%s: the points may be in another frame than the images: %s. Look at a few before "
-            "you trust any score.%s",
+            "%s: the points may be in a different frame from the images: %s. Inspect a few "
+            "before you trust any score.%s",
             *(spec["coordinates"], found.summary()),
             _scale_cure(found.verdict, spec.get("scale", 1.0)),
         )
     elif found.verdict == UNCLEAR:
         logger.warning(
-            "%s: the images show no particle at the points: %s. With more than a few hundred "
-            "particles this hints at another scale or at other micrographs.",
+            "%s: the images show no particles at the points: %s. With more than a few hundred "
+            "particles, this suggests a wrong scale or the wrong micrographs.",
             spec["coordinates"],
             found.summary(),
         )

@@ -245,9 +245,9 @@ def mask_shard(
     high = table[table["prevalence"] > HIGH_PREVALENCE]
     if len(high):
         logger.warning(
-            "%s: discs cover %.0f %% of the annotated area of %s, and more than %.0f %% on %d of "
-            "%d micrographs. Is the particle radius in pixels of the original micrograph? "
-            "Lower particle_radius or masks.radius_scale (now %g).",
+            "%s: discs cover %.0f %% of the annotated area of %s, and more than %.0f %% on %d "
+            "of %d micrographs. Check that the particle radius is in pixels of the original "
+            "micrograph, or lower masks.radius_scale (now %g).",
             output,
             100 * high["prevalence"].max(),
             high.sort_values("prevalence")["micrograph"].iloc[-1],
@@ -299,15 +299,16 @@ def _check_unchanged(geometry: pd.DataFrame, manifest: pd.DataFrame) -> None:
     """Refuse micrographs of another size than that which their coordinates were checked by."""
     if strangers := sorted(set(geometry["micrograph"]) - set(manifest["micrograph"])):
         raise InputError(
-            f"{strangers[0]}: was broken when it was listed, and is not now; it changed during the "
-            "run. Let it rest, and run again."
+            f"{strangers[0]}: was broken when it was listed but is readable now, so it changed "
+            "during the run. Wait until the file is no longer being written, then rerun."
         )
     listed = manifest.set_index("micrograph").loc[geometry["micrograph"]]
     for now, then in zip(geometry.itertuples(), listed.itertuples(), strict=True):
         if (now.ny, now.nx) != (then.ny, then.nx):
             raise InputError(
-                f"{then.path}: {now.nx} x {now.ny} px, and {then.nx} x {then.ny} px when it was "
-                "listed; it changed during the run. Let it rest, and run again."
+                f"{then.path}: {now.nx} x {now.ny} px now, but {then.nx} x {then.ny} px when it "
+                "was listed, so it changed during the run. Wait until the file is no longer "
+                "being written, then rerun."
             )
 
 
@@ -322,6 +323,6 @@ def _check_sizes(
         )
     if 2 * border > min(frame.ny, frame.nx) - 1:
         raise InputError(
-            f"{name}: a border of {border:g} px leaves nothing of {frame.ny} x {frame.nx} pixels. "
-            "Lower border, which counts original pixels."
+            f"{name}: a border of {border:g} px leaves nothing of {frame.ny} x {frame.nx} "
+            "pixels. Lower border (in px of the original micrograph)."
         )

@@ -118,7 +118,7 @@ def preprocess_micrograph(
     median, mad = location_and_mad(resampled, rounding=1e-5 * spread)
     if mad == 0:
         raise InputError(
-            f"{name}: the image is constant (value {centre:g}), there is nothing to pick in it. "
+            f"{name}: the image is constant (value {centre:g}), so there is nothing to pick. "
             "Remove the file."
         )
     if normalise == "gmm":
@@ -283,8 +283,8 @@ def in_pixels(angstrom: float | None, pixel_size: float | None, name: str) -> fl
         return None
     if pixel_size is None or not pixel_size > 0:
         raise InputError(
-            f"{name}: preprocess.lowpass_angstrom needs a pixel size, and the file has none. Set "
-            "pixel_size of the data set (angstrom per pixel), or leave out the low-pass."
+            f"{name}: preprocess.lowpass_angstrom needs a pixel size, but the file has none. Set "
+            "the data set's pixel_size (angstrom per pixel), or remove lowpass_angstrom."
         )
     return angstrom / float(pixel_size)
 
@@ -329,8 +329,8 @@ def _without_defects(
     y = suspect[y]
     if not np.isfinite(block[y, x]).all():
         raise InputError(
-            f"{name}: NaN or infinite pixels, as in a broken file. "
-            "Write the micrograph again, or remove the file."
+            f"{name}: NaN or infinite pixels; the file may be damaged. Process the micrograph "
+            "again, or remove the file."
         )
     dy, dx = np.mgrid[-2:3, -2:3].reshape(2, 25)
     for chunk in range(0, len(y), _DEFECTS_AT_ONCE):

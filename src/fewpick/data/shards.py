@@ -49,8 +49,8 @@ def paths(tables: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
             missing = [str(path) for path in files if not path.exists()]
             if missing:
                 raise InputError(
-                    f"{table}: lists {missing[0]!r}, which is not there any more. "
-                    f"Delete {str(table)!r} and run again."
+                    f"{table}: lists {missing[0]!r}, which no longer exists. Delete "
+                    f"{str(table)!r} and rerun."
                 )
     return found
 

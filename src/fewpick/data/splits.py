@@ -78,7 +78,7 @@ def split_micrographs(
     parts = dict.fromkeys(names, "unannotated")
     known = sorted(name for name, is_known in zip(names, annotated, strict=True) if is_known)
     if labels == "none" and not known:
-        logger.info("%s: nothing is annotated; all of it serves as unlabelled", dataset)
+        logger.info("%s: nothing is annotated; using all of it as unlabelled data", dataset)
     elif split_file is not None:
         parts |= _read_split_file(Path(split_file), list(names), set(known))
     else:
@@ -167,14 +167,15 @@ def label_subset(
             # Validation may well have fewer micrographs than are labelled for training.
             logger.log(
                 logging.WARNING if part == "train" else logging.INFO,
-                "%s: %d %ss are to be labelled in the %s part, and %d qualify; all are taken.",
+                "%s: wanted %d labelled %ss in the %s part, but only %d qualify; using all of "
+                "them.",
                 *(dataset, n, unit, part, len(units)),
             )
         ranked = _ranked(units, seed, dataset)
         if not ranked:
             raise InputError(
-                f"{dataset}: no {unit} of the {len(chosen)} {part} micrographs holds a particle "
-                "in the annotated area. Check coordinates and border"
+                f"{dataset}: no {unit} of the {len(chosen)} {part} micrographs contains a "
+                "particle in the annotated area. Check coordinates and border"
                 + (", lower splits.tile_size" if unit == "tile" else "")
                 + ", or choose the micrographs with split_file."
             )
@@ -252,8 +253,9 @@ def label_counts(
     for name, count in counts.items():
         if count == 0:
             logger.warning(
-                "%s: nothing is labelled for training at ratio %g (%s); its micrographs are used "
-                "unlabelled, and its rows show what labels of the other data sets give.",
+                "%s: nothing is labelled for training at ratio %g (%s); its micrographs are "
+                "used unlabelled, and its rows show what the labels of the other data sets "
+                "achieve.",
                 name,
                 ratio,
                 f"labels: {labels[name]}" if labels[name] != "use" else f"splits.draw: {draw}",
@@ -281,8 +283,8 @@ def _pooled_counts(
         total += _total(chosen, found, unit, tile_size)
     if not any(len(u.points) for _, u in units):
         raise InputError(
-            f"{', '.join(sources)}: no {unit} of the training micrographs holds a particle in the "
-            "annotated area. Check coordinates and border."
+            f"{', '.join(sources)}: no {unit} of the training micrographs contains a particle in "
+            "the annotated area. Check coordinates and border."
         )
     # As in `_ranked`: nobody would begin with an empty micrograph.
     units.sort(key=lambda held: (_score(seed, held[0], "label", *held[1].key), held[0]))
@@ -361,7 +363,8 @@ def _read_split_file(path: Path, names: list[str], annotated: set[str]) -> dict[
             )
     if (twice := table["micrograph"].duplicated()).any():
         raise InputError(
-            f"{path}: {table.loc[twice, 'micrograph'].iloc[0]!r} is named twice. Remove one line."
+            f"{path}: duplicate micrograph {table.loc[twice, 'micrograph'].iloc[0]!r}. Remove "
+            "one line."
         )
     try:
         match = match_names(names, table["micrograph"])
@@ -369,28 +372,30 @@ def _read_split_file(path: Path, names: list[str], annotated: set[str]) -> dict[
         raise InputError(f"{path}: {error}") from None
     if match.unmatched_keys:
         key, why = next(iter(match.unmatched_keys.items()))
+        n = len(match.unmatched_keys)
+        unmatched = "1 name does not match" if n == 1 else f"{n} names do not match"
         raise InputError(
-            f"{path}: {len(match.unmatched_keys)} names are no micrographs of the data set: "
-            f"{key!r} {why}. Correct or remove them."
+            f"{path}: {unmatched} any micrograph of the data set: {key!r} {why}. Correct or "
+            "remove the lines."
         )
     parts = {match.matched[row.micrograph]: row.split for row in table.itertuples()}
     for name, part in parts.items():
         if name not in annotated and part != "train":
             raise InputError(
-                f"{path}: {name!r} is not annotated, and cannot serve as {part}. "
-                "Annotate it, or make it train, where it counts as unlabelled."
+                f"{path}: {name!r} is not annotated, so it cannot be used as {part}. Annotate "
+                "it, or set it to train, where it is used unlabelled."
             )
     if unnamed := sorted(annotated - set(parts)):
         raise InputError(
-            f"{path}: {len(unnamed)} annotated micrographs are missing, such as {unnamed[0]!r}. "
-            "Give each of them a split."
+            f"{path}: {len(unnamed)} annotated micrographs are missing, for example "
+            f"{unnamed[0]!r}. Assign each of them a split."
         )
     parts = {name: part for name, part in parts.items() if name in annotated}
     for part in PARTS:
         if part not in parts.values():
             raise InputError(
-                f"{path}: no annotated micrograph is {part}. Give at least one of each: "
-                f"{', '.join(PARTS)}."
+                f"{path}: no annotated micrograph is assigned to {part}. Assign at least one to "
+                f"each of {', '.join(PARTS)}."
             )
     return parts
 

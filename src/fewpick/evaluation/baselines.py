@@ -33,8 +33,8 @@ ALL_POSITIVE, RANDOM, DIFFERENCE_OF_GAUSSIANS = (
 )
 # What the blob filter is told, as tables say it.
 TOLD = (
-    "learns nothing; it is told the number of particles on each test micrograph, and takes its "
-    "polarity and width from the validation labels where there are any"
+    "learns nothing; it is given the true number of particles on each test micrograph, and "
+    "takes its polarity and width from the validation labels, where there are any"
 )
 FILTER_USE = "polarity and width of the filter"
 RANDOM_DRAWS = 20
@@ -87,7 +87,7 @@ def score_baselines(
     test = read_truths(datasets, split, "test")
     if not test:
         raise InputError(
-            f"{split}: no annotated test micrograph in data set(s) {', '.join(datasets)}. "
+            f"{split}: no annotated test micrographs in data set(s) {', '.join(datasets)}. "
             "Annotate more micrographs or raise splits.test_fraction."
         )
     rng = np.random.default_rng([seed, 20])

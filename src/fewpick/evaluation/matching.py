@@ -226,7 +226,7 @@ def _points(xy: ArrayLike) -> FloatArray:
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"points have shape {points.shape}; expected (n, 2) for x, y")
     if not np.isfinite(points).all():
-        raise ValueError("points hold a coordinate that is not finite")
+        raise ValueError("points contain a coordinate that is not finite")
     return points
 
 

@@ -115,7 +115,7 @@ def score_picks(
     truths : sequence of Truth
         The test micrographs; all of them count.
     picks : mapping of (dataset, micrograph) to Candidates
-        Those of micrographs not in `truths` are not looked at.
+        Those of micrographs not in `truths` are not checked.
     radii : sequence of float
         Match radii in particle diameters; the first is the headline.
 
@@ -339,7 +339,7 @@ def score_external(
     if not known & set(candidates["micrograph"]):
         example = candidates["micrograph"].iloc[0] if len(candidates) else "none at all"
         raise InputError(
-            f"{source}: no pick is on a micrograph of data set {dataset!r} (the first is on "
+            f"{source}: no pick lies on a micrograph of data set {dataset!r} (the first is on "
             f"{example}). Name the files or rows after the micrographs."
         )
     named = {dataset: files}
@@ -379,7 +379,7 @@ def _test_truths(datasets: Mapping[str, TruthFiles], split: Path) -> list[Truth]
     truths = read_truths(datasets, split, "test")
     if not truths:
         raise InputError(
-            f"{split}: no annotated test micrograph in data set(s) {', '.join(datasets)}. "
+            f"{split}: no annotated test micrographs in data set(s) {', '.join(datasets)}. "
             "Annotate more micrographs or raise splits.test_fraction."
         )
     return truths

@@ -177,8 +177,8 @@ def group_candidates(
     if len(bad):
         row = table.iloc[bad[0]]
         raise InputError(
-            f"{source}: row {bad[0] + 1} ({row['micrograph']}) holds x, y, score = "
-            f"{row['x']}, {row['y']}, {row['score']}. Give each pick three finite numbers."
+            f"{source}: row {bad[0] + 1} ({row['micrograph']}) has x, y, score = {row['x']}, "
+            f"{row['y']}, {row['score']}. Give each pick three finite numbers."
         )
     keys = pd.MultiIndex.from_frame(table[["dataset", "micrograph"]])
     codes, names = keys.factorize()
@@ -282,5 +282,5 @@ def images_of(
     if missing:
         raise InputError(
             f"{stacks[0].parent if stacks else 'results/preprocessed'}: micrograph "
-            f"{next(iter(missing))!r} is in no stack of its data set. Run the preprocessing again."
+            f"{next(iter(missing))!r} is in no stack of its data set. Rerun the preprocessing."
         )

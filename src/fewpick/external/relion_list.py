@@ -30,19 +30,20 @@ def read_relion_list(path: Path) -> RelionOptics:
         When the file is no such list.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file. Give micrographs_ctf.star of a CTF job.")
+        raise InputError(f"{path}: no such file. Pass the micrographs_ctf.star of a CTF job.")
     columns = re.findall(r"^[ \t]*_(\S+)", read_text(path), re.MULTILINE)
     blocks = read_blocks(path, columns)
     lists = [block for name, block in blocks.items() if NAME in block and name != "optics"]
     optics = blocks.get("optics")
     if len(lists) != 1 or lists[0].empty:
         raise InputError(
-            f"{path}: holds no list of micrographs (_{NAME}). Give micrographs_ctf.star of a CTF "
-            "job."
+            f"{path}: contains no list of micrographs (_{NAME}). Pass the micrographs_ctf.star "
+            "of a CTF job."
         )
     if optics is None or GROUP not in optics or GROUP not in lists[0]:
         raise InputError(
-            f"{path}: has no optics table. Give micrographs_ctf.star of RELION 3.1 or newer."
+            f"{path}: has no optics table. Pass a micrographs_ctf.star written by RELION 3.1 or "
+            "newer."
         )
     names, groups = (lists[0][column].astype(str).to_list() for column in (NAME, GROUP))
     if len(set(names)) < len(names):
@@ -51,8 +52,8 @@ def read_relion_list(path: Path) -> RelionOptics:
     block = {str(column): optics[column].astype(str).to_list() for column in optics}
     if strangers := sorted(set(groups) - set(block[GROUP])):
         raise InputError(
-            f"{path}: micrographs are of the optics group {strangers[0]}, which its optics table "
-            "lacks. Give the file as RELION wrote it."
+            f"{path}: micrographs belong to optics group {strangers[0]}, which is missing from "
+            "the optics table. Pass the file as RELION wrote it."
         )
     above = [Path.cwd(), *path.absolute().parents]
     root = next((folder for folder in above if (folder / names[0]).is_file()), None)
@@ -82,7 +83,10 @@ def relion_names(optics: RelionOptics, micrographs: Mapping[str, Path]) -> dict[
         raise InputError(
             f"{optics.path}: does not list {micrographs[missing[0]]}"
             + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            + ". Give the list of the job that these micrographs are of, or only those listed."
+            + (
+                ". Pass the list of the job that these micrographs come from, or only micrographs "
+                "that it lists."
+            )
         )
     return {name: key for key, name in match.matched.items()}
 

@@ -49,12 +49,12 @@ def read_micrographs_star(path: Path) -> dict[str, float | None]:
         When it is no such list, or names a micrograph twice.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file. Give a micrographs STAR file with --in_mics.")
+        raise InputError(f"{path}: no such file. Pass a micrographs STAR file with --in_mics.")
     blocks = read_blocks(path, (NAME, GROUP, PIXEL_SIZE))
     lists = [block for block in blocks.values() if NAME in block]
     if len(lists) != 1 or lists[0].empty:
         raise InputError(
-            f"{path}: holds no list of micrographs (_{NAME}). Give the STAR file of a motion "
+            f"{path}: contains no list of micrographs (_{NAME}). Pass the STAR file of a motion "
             "correction, CTF or selection job."
         )
     (table,) = lists

@@ -56,7 +56,6 @@ LOWEST_SCORE = -20
 TABLE = "images.tsv"
 # What a training writes as it goes: a row per step, and one per epoch for the validation.
 CURVE = "curve.tsv"
-STEPS = 1000  # an epoch, by default
 FOLLOWED = 10.0  # seconds between two looks at it
 
 Points = NDArray[np.float64]
@@ -130,8 +129,8 @@ class Topaz:
                     raise
         if process.returncode != 0:
             raise InputError(
-                f"topaz {arguments[0]} ended with status {process.returncode}: "
-                f"{lines[-1] if lines else 'it said nothing'}. The log has all that it said."
+                f"topaz {arguments[0]} exited with status {process.returncode}: "
+                f"{lines[-1] if lines else 'no output'}. See the log for its full output."
             )
         return "\n".join(lines)
 
@@ -166,7 +165,7 @@ def write_images(program: Topaz, stack: Path, folder: Path) -> None:
         program("normalize", "--destdir", folder.resolve(), *names, cwd=Path(temporary))
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"topaz normalize: wrote no {folder / missing[0]}. See the log.")
+        raise InputError(f"topaz normalize: did not write {folder / missing[0]}. See the log.")
     write_table(pd.DataFrame(rows), folder / TABLE)
 
 
@@ -188,7 +187,8 @@ def train_topaz(
     program : Topaz
     folders : as `write_images` filled them
     ratio_table : `results/splits/seed-{s}/ratio-{r}.tsv`
-    settings : `epochs`, and `pretrained`, whether to begin with the weights that come with Topaz
+    settings : `network`, `epochs`, `epoch_updates` (parameter updates per epoch), and `pretrained`,
+        whether to start from the weights shipped with Topaz
     model : path of the trained network
 
     Returns
@@ -207,7 +207,8 @@ def train_topaz(
     validation = validation[validation["dataset"].isin(datasets_with_enough(particles))]
     expected, observed = positive_shares(training)
     share = expected + (program.planes() - 1) * observed
-    options = ["--pi", f"{share:.6g}", "--radius", RADIUS, "--num-epochs", settings["epochs"]]
+    options = ["--pi", f"{share:.6g}", "--radius", RADIUS, "--model", settings["network"]]
+    options += ["--num-epochs", settings["epochs"], "--epoch-size", settings["epoch_updates"]]
     options += ["--pretrained" if settings["pretrained"] else "--no-pretrained"]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -218,12 +219,12 @@ def train_topaz(
             options += ["--test-images", "val", "--test-targets", "val.txt"]
         options += ["--save-prefix", "model", "--output", CURVE]
         begin = time.time()
-        with _followed(folder / CURVE, STEPS * settings["epochs"]):
+        with _followed(folder / CURVE, settings["epochs"] * settings["epoch_updates"]):
             program("train", *options, cwd=folder)
         history, saved = _epochs(folder, begin)
         best = history["val_average_precision"]
         epoch = history["epoch"].iloc[-1 if best.isna().all() else best.argmax()]
-        logger.info("epoch %d of %d is kept", epoch, len(history))
+        logger.info("keeping epoch %d of %d", epoch, len(history))
         with atomic_path(model) as path:
             shutil.copyfile(saved[epoch], path)
     return history
@@ -386,8 +387,8 @@ def _epochs(folder: Path, begin: float) -> tuple[pd.DataFrame, dict[int, Path]]:
         history["val_average_precision"] = history["epoch"].map(precision).astype(float)
     except (OSError, KeyError, ValueError) as error:
         raise InputError(
-            f"topaz train: its output is not as expected ({error}). fewpick knows Topaz 0.3."
+            f"topaz train: unexpected output ({error}). fewpick supports Topaz 0.3; see the log."
         ) from None
     if not saved:
-        raise InputError("topaz train: it wrote no network. See the log.")
+        raise InputError("topaz train: did not write a network. See the log.")
     return history, saved

@@ -107,14 +107,16 @@ def download(
     tell(part.stat().st_size if part.exists() else 0)
     fault = _fetch(remote, part, tell)
     if fault is not None:
-        logger.warning("%s: %s. It is fetched again.", remote.url, fault)
+        logger.warning("%s: %s; downloading it again.", remote.url, fault)
         tell(-part.stat().st_size)
         part.unlink()
         fault = _fetch(remote, part, tell)
     if fault is not None:
         part.unlink()
         _tag(part).unlink(missing_ok=True)
-        raise InputError(f"{remote.url}: {fault}, twice. Try later, or tell those who offer it.")
+        raise InputError(
+            f"{remote.url}: {fault}, twice. Try later, or report this to the provider."
+        )
     _tag(part).unlink(missing_ok=True)
     part.replace(path)
 
@@ -129,8 +131,8 @@ def check_room(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if n_bytes + RESERVE > free:
         raise InputError(
-            f"{folder}: {in_words(n_bytes)} are to come, and {in_words(free)} are free. "
-            "Make room, or choose another folder."
+            f"{folder}: needs {in_words(n_bytes)}, only {in_words(free)} are free. Free some "
+            "space, or choose another folder."
         )
 
 
@@ -163,7 +165,7 @@ def _fetch(remote: Remote, part: Path, tell: Callable[[int], object]) -> str | N
     size = part.stat().st_size
     for expected in (total, remote.size):
         if expected is not None and size != expected:
-            return f"{size} bytes came where {expected} were announced"
+            return f"received {size} of {expected} bytes"
     if remote.checksum is not None:
         kind, _, expected_digest = remote.checksum.partition(":")
         with part.open("rb") as file:
@@ -213,7 +215,7 @@ def _transfer(url: str, part: Path, have: int, tell: Callable[[int], object]) ->
                 tell(len(block))
     size = part.stat().st_size
     if total_size is not None and size < total_size:
-        raise ConnectionError(f"it broke off after {size} of {total_size} bytes")
+        raise ConnectionError(f"the transfer stopped after {size} of {total_size} bytes")
     return total_size
 
 
@@ -224,7 +226,7 @@ def _tag(part: Path) -> Path:
 
 def _request(url: str, method: str = "GET") -> urllib.request.Request:
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise InputError(f"{url}: not an address on the web. Give one that begins with https://.")
+        raise InputError(f"{url}: not a web address. Give one that begins with https://.")
     # Compressed on the way, a file would have another size than announced.
     headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
     return urllib.request.Request(url, headers=headers, method=method)
@@ -236,7 +238,7 @@ def _open(request: urllib.request.Request) -> Any:
     except urllib.error.HTTPError as error:
         if error.code in PASSING or error.code == 416:
             raise
-        cure = "Check the name." if error.code in (404, 410) else "Ask those who offer it."
+        cure = "Check the name." if error.code in (404, 410) else "Contact the provider."
         raise NotThereError(f"{request.full_url}: {error.code} {error.reason}. {cure}") from None
 
 
@@ -257,9 +259,9 @@ def _wait_or_stop(url: str, error: Exception, failures: int) -> None:
     reason = " ".join(str(error).split()) or type(error).__name__
     if failures >= RETRIES:
         raise InputError(
-            f"{url}: {reason}, {failures} times in a row. Check the connection and run again; "
-            "what has come is kept."
+            f"{url}: {reason}, {failures} times in a row. Check the connection and rerun; what "
+            "has been downloaded is kept."
         ) from None
     pause = PAUSE * 2 ** (failures - 1)
-    logger.warning("%s: %s. Next attempt in %.0f s.", url, reason, pause)
+    logger.warning("%s: %s. Retrying in %.0f s.", url, reason, pause)
     time.sleep(pause)

@@ -112,11 +112,11 @@ def fetch(wanted: Wanted, *, dry_run: bool = False) -> Path | None:
     """
     if wanted.source not in SOURCES or not re.fullmatch(r"\d{4,6}", wanted.entry):
         raise InputError(
-            f"{wanted.name}: unknown. Give one of {', '.join(SOURCES)} and the number of an "
-            "EMPIAR entry, such as 10017."
+            f"{wanted.name}: unknown data set. Give one of {', '.join(SOURCES)} and an EMPIAR "
+            "number, such as 10017."
         )
     if (wanted.target / RECORD).exists() and not dry_run:
-        logger.info("%s: already there, nothing is fetched.", wanted.target)
+        logger.info("%s: already complete, nothing to download.", wanted.target)
     else:
         gather = _gather_files if wanted.source == "empiar" else _gather_archive
         if not gather(wanted, dry_run):
@@ -128,7 +128,7 @@ def _gather_archive(wanted: Wanted, dry_run: bool) -> bool:
     """Fetch and unpack the archive of one entry; tell whether anything was done."""
     url = f"{wanted.base}/{wanted.entry}.tar.gz"
     remote = look_up(url, wanted.checksum or _checksum_beside(url))
-    size = in_words(remote.size) if remote.size is not None else "of unknown size"
+    size = in_words(remote.size) if remote.size is not None else "unknown size"
     logger.info("%s: %s, and about as much again when unpacked.", url, size)
     if dry_run:
         return False
@@ -139,8 +139,8 @@ def _gather_archive(wanted: Wanted, dry_run: bool) -> bool:
         # What an earlier run that was ended left half unpacked is made anew, and nothing else is.
         if not begun and (wanted.target / kind).exists():
             raise InputError(
-                f"{wanted.target / kind}: already exists and was not fetched by fewpick. Choose "
-                "another folder, or move it away."
+                f"{wanted.target / kind}: already exists and was not downloaded by fewpick. "
+                "Choose another folder, or move it."
             )
     if not archive.exists():
         check_room(wanted.target, 2 * (remote.size or 0))
@@ -154,9 +154,9 @@ def _gather_archive(wanted: Wanted, dry_run: bool) -> bool:
             archive.unlink()
             if attempt == 2:
                 raise InputError(
-                    f"{url}: damaged ({error}), twice. Tell those who offer it."
+                    f"{url}: damaged ({error}), twice. Report this to the provider."
                 ) from None
-            logger.warning("%s: damaged (%s). It is fetched again.", archive, error)
+            logger.warning("%s: damaged (%s); downloading it again.", archive, error)
     _write_record(wanted, [remote])
     archive.unlink()
     return True
@@ -190,8 +190,8 @@ def _unpack(archive: Path, wanted: Wanted) -> None:
                 path = PurePosixPath(member.name)
                 if path.is_absolute() or ".." in path.parts:
                     raise InputError(
-                        f"{archive}: holds {member.name!r}, which would lie outside its folder. "
-                        "Do not trust this archive."
+                        f"{archive}: contains {member.name!r}, which would be written outside "
+                        "its folder. Do not trust this archive."
                     )
                 kind = KEPT.get(path.parent.name, "")
                 fits = path.suffix == ".csv" if kind == "coordinates" else image_suffix(path.name)
@@ -201,7 +201,7 @@ def _unpack(archive: Path, wanted: Wanted) -> None:
                 content = tar.extractfile(member)
                 if target.exists() or content is None:
                     raise InputError(
-                        f"{archive}: holds two files {path.name!r}. Unpack it by hand."
+                        f"{archive}: contains two files named {path.name!r}. Unpack it by hand."
                     )
                 with target.open("wb") as file:
                     shutil.copyfileobj(content, file)
@@ -210,8 +210,8 @@ def _unpack(archive: Path, wanted: Wanted) -> None:
                 pass
         if not all(counts.values()):
             raise InputError(
-                f"{archive}: holds {counts['micrographs']} micrographs and "
-                f"{counts['coordinates']} files of coordinates. Is it a CryoPPP archive?"
+                f"{archive}: contains {counts['micrographs']} micrographs and "
+                f"{counts['coordinates']} coordinate files. Check that it is a CryoPPP archive."
             )
         for kind in counts:
             shutil.rmtree(wanted.target / kind, ignore_errors=True)
@@ -232,8 +232,8 @@ def _gather_files(wanted: Wanted, dry_run: bool) -> bool:
     ]
     if not micrographs:
         raise InputError(
-            f"{url}: none of its {len(names)} files is an image that matches {wanted.select!r}; "
-            f"there are {', '.join(names[:5]) or 'none'}. Choose another directory or pattern."
+            f"{url}: none of its {len(names)} files is an image that matches {wanted.select!r} "
+            f"(found {', '.join(names[:5]) or 'none'}). Choose another directory or pattern."
         )
     checksums = _checksums(url, names)
     files = {
@@ -317,7 +317,7 @@ def _write_config(wanted: Wanted) -> Path:
         lines.append(f"    coordinates: {json.dumps(coordinates.as_posix())}")
     else:
         lines.append(
-            "    coordinates: null  # none came; name a folder or file of particle centres"
+            "    coordinates: null  # none available; name a folder or file of particle centres"
         )
     if wanted.source in Y_AXES:
         lines.append(f"    y_axis: {Y_AXES[wanted.source]}")
@@ -339,7 +339,7 @@ def _write_config(wanted: Wanted) -> Path:
     ]
     with atomic_path(wanted.target / CONFIG) as path:
         path.write_text("\n".join(text) + "\n")
-    logger.info("%s: uses %d micrographs.", wanted.target / CONFIG, n_micrographs)
+    logger.info("%s: written, with %d micrographs.", wanted.target / CONFIG, n_micrographs)
     return wanted.target / CONFIG
 
 

@@ -205,7 +205,7 @@ def draw_micrographs(
             (FOUND, "-", "found"),
             (FALSE, "--", "false pick (no label there)"),
             (MISSED, (0, (1, 1)), "missed"),
-            ("white", "-", "edge of the annotated area"),
+            ("white", "-", "boundary of the annotated area"),
         )
     ]
     figure.legend(

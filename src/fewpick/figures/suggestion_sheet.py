@@ -59,7 +59,7 @@ def draw_sheet(chosen: Sequence[Area], pickers: Sequence[Picker], path: Path) ->
         top = GAP + index // columns * (CELL + CAPTION + GAP)
         sheet.paste(_picture(area, pickers), (left, top))
         name = area.path.name if len(area.path.name) <= 38 else f"…{area.path.name[-37:]}"
-        text = f"{index + 1}. {name}\n{area.doubt:.1f} disputed, {area.particles} seen"
+        text = f"{index + 1}. {name}\n{area.doubt:.1f} disputed, {area.particles} detected"
         ImageDraw.Draw(sheet).multiline_text((left, top + CELL + 1), text, fill="black", font=font)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")

@@ -152,8 +152,8 @@ def join(parts: Iterable[Labelled], folds: int) -> Labelled:
     if n < needed:
         raise InputError(
             f"datasets.{parts[0].sheets[0].dataset}.coordinates: {n} marked "
-            f"particle{'' if n == 1 else 's'} inside the border, and {needed} are the fewest to "
-            "learn from and to judge by. Mark about ten with fewpick label, or pick without labels "
+            f"particle{'' if n == 1 else 's'} inside the border, but training and evaluation "
+            f"need at least {needed}. Mark about ten with fewpick label, or pick without labels "
             "with fewpick pick general."
         )
     return joined
@@ -215,7 +215,7 @@ def folds_of(labels: Labelled, n: int) -> list[tuple[Labelled, list[Piece]]]:
         held = [piece for piece, fold in zip(pieces, folds, strict=True) if fold == k]
         kept = [piece for piece, fold in zip(pieces, folds, strict=True) if fold != k]
         if not any(len(piece.points) for piece in kept):
-            logger.warning("fold %d would leave no particle to train on; it leaves none out", k)
+            logger.warning("fold %d would leave no particle to train on; it leaves nothing out", k)
             held, kept = [], labels.pieces
         found.append((Labelled(labels.sheets, kept), held))
     return found

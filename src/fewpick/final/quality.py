@@ -211,18 +211,18 @@ def verdict(quality: Mapping[str, Any]) -> list[str]:
     elif marks["marks"] >= ENOUGH:
         lines.append(
             f"{marks['found']} of {marks['marks']} marked particles left out of training were "
-            f"found: recall {_said(marks['recall'])}. Too few of them lie in areas marked in full "
-            f"({areas['true']}, {ENOUGH} would do) to say how many picks are false."
+            f"found: recall {_said(marks['recall'])}. Too few of them lie in fully marked areas "
+            f"({areas['true']}, {ENOUGH} are needed) to estimate how many picks are false."
         )
     elif marks["marks"]:
         lines.append(
-            f"Too few labels to say how good the picks are: {marks['found']} of {marks['marks']} "
-            f"marked particles left out of training were found, recall {_said(marks['recall'])}. "
-            f"Mark every particle in one or two areas with {ENOUGH} particles or more (fewpick "
-            "label), and run again."
+            f"Too few labels to judge the picks: {marks['found']} of {marks['marks']} marked "
+            f"particles left out of training were found, recall {_said(marks['recall'])}. Mark "
+            f"every particle in one or two areas with {ENOUGH} particles or more (fewpick "
+            "label), then rerun."
         )
     else:
-        lines.append("Nothing was left out of training, so nothing says how good the picks are.")
+        lines.append("No labels were left out of training, so the quality of the picks is unknown.")
     if negatives["picked"]:
         lines.append(
             f"{negatives['picked']} of {negatives['negatives']} places marked as no particle would "

@@ -421,7 +421,9 @@ def make(recipe: Mapping[str, Any], data: Path) -> tuple[UNet, Calibration]:
     simulated = recipe["simulated"]
     maps = sorted(data.glob(simulated["maps"]))
     if not maps:
-        raise InputError(f"simulated.maps: {simulated['maps']} matches no file. Download the maps.")
+        raise InputError(
+            f"simulated.maps: {simulated['maps']} matches no files. Download the maps."
+        )
     drawn = library(maps, simulated["drawn_kinds"], simulated["views"], rng)
     # A map and a drawn kind in equal shares.
     repeats = max(1, simulated["drawn_kinds"] // len(maps))
@@ -460,9 +462,13 @@ def make(recipe: Mapping[str, Any], data: Path) -> tuple[UNet, Calibration]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the file of the general network."""
-    parser = argparse.ArgumentParser(description="Train the network that comes with the package.")
+    parser = argparse.ArgumentParser(
+        description=("Train the general network shipped with the package.")
+    )
     parser.add_argument("recipe", type=Path, help="config/general.yaml")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where its paths start")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help=("folder that its paths are relative to")
+    )
     parser.add_argument("-o", "--output", type=Path, default=model_file.general_path())
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -91,24 +91,24 @@ class Orientation:
         """Say which micrographs disagree, a line for each thing that they say."""
         lines = []
         for what, paths in self.odd().items():
-            share = f"so on {len(paths)} of the {self.n_micrographs} that were looked at"
+            share = f"on {len(paths)} of the {self.n_micrographs} checked"
             if len(paths) > 1:
                 share += f", {shown((path.name for path in paths), NAMED)}"
             if what == each_orientation.INVERTED:
                 line = (
-                    f"the particles have the opposite contrast of those of other micrographs "
+                    "the particles have the opposite contrast to those on other micrographs "
                     f"({share}). Invert the micrograph, or leave it out."
                 )
             elif what == each_orientation.NOTHING:
                 line = (
-                    "no particle shows at the points, where other micrographs have some "
+                    "no particles are visible at the points, unlike on other micrographs "
                     f"({share}). Check that these coordinates belong to the micrograph."
                 )
             else:
                 judged = self.each[paths[0]]
                 where = "that of the file" if what == OK else judged.verdict
                 line = (
-                    f"the points fit another frame than those of other micrographs: {where} "
+                    f"the points fit a different frame from those of other micrographs: {where} "
                     f"({share}; on the first, {abs(judged.evidence):.0f} standard deviations "
                     f"against {max(judged.declared, 0):.0f}). Correct its coordinates, or leave "
                     "it out."
@@ -121,8 +121,8 @@ class Orientation:
         ranked = sorted(self.evidence.items(), key=lambda item: -item[1])
         text = ", ".join(f"{frame} {value:.1f}" for frame, value in ranked[:3])
         return (
-            f"{self.verdict} (evidence on {self.n_micrographs} micrographs, "
-            f"{self.n_particles} particles: {text or 'none'}; noise reaches 2)"
+            f"{self.verdict} (evidence on {self.n_micrographs} micrographs, {self.n_particles} "
+            f"particles, in standard deviations: {text or 'none'}; noise reaches 2)"
         )
 
 

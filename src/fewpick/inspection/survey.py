@@ -117,8 +117,8 @@ def look(
     if held is None and said is not None:
         if not believable(said):
             warnings.append(
-                f"The headers say {said:g} angstrom per pixel, which no micrograph of particles "
-                "has; it is not used. Pass --pixel-size."
+                f"The headers say {said:g} angstrom per pixel, which is implausible for "
+                "single-particle micrographs; ignoring it. Pass --pixel-size."
             )
         else:
             sizes = {path: header.pixel_size or math.nan for path, header in headers.items()}
@@ -135,7 +135,7 @@ def look(
         size = {"particle_diameter_angstrom": diameter_angstrom}
         if held is None and (said is None or believable(said)):
             raise InputError(
-                f"{micrographs}: a diameter in angstrom needs one pixel size, and the files give "
+                f"{micrographs}: a diameter in angstrom needs one pixel size, but the files give "
                 f"{'none' if said is None else 'several'}. Pass --pixel-size."
             )
     if size:
@@ -164,9 +164,8 @@ def look(
             radius = _drawn_radius(beside["settings"])
         if radius is None:
             raise InputError(
-                f"{coordinates}: neither the distance between marks nor their average tells the "
-                "particle size, as long as only some particles are marked. Pass --diameter PX "
-                "(fewpick label has a tool to measure it)."
+                f"{coordinates}: the particle size cannot be estimated while only some particles "
+                "are marked. Pass --diameter PX (fewpick label has a tool to measure it)."
             )
         return _survey_of_marks(
             points, paths, shapes, pixel_size, radius, annotation, beside, warnings
@@ -181,16 +180,16 @@ def look(
     warnings += found.warnings()
     if found.verdict != "ok" and not found.warnings():
         warnings.append(
-            f"The images do not confirm where the points lie ({found.verdict}). Check y_axis and "
-            "that micrographs and coordinates belong together; look at a few."
+            f"The images do not confirm the positions of the points ({found.verdict}). Check "
+            "y_axis, check that micrographs and coordinates belong together, and inspect a few."
         )
     radius, source = _radius(coordinates, fmt, scale, points, told, guess, warnings)
     n_particles = sum(map(len, points.values()))
     peopled = [path for path, xy in points.items() if len(xy)]
     if len(peopled) < PARTS:
         warnings.append(
-            f"Only {len(peopled)} micrographs are annotated; a comparison needs at least {PARTS}, "
-            "one each to train, validate and test."
+            f"Only {len(peopled)} of the micrographs are annotated; a comparison needs at least "
+            f"{PARTS}, one each to train, validate and test."
         )
     return Survey(
         n_micrographs=len(paths),
@@ -223,8 +222,8 @@ def _survey_of_marks(
     found = measure_orientation(points, radius)
     if n_particles and found.verdict.endswith("suspected"):
         warnings.append(
-            f"The images do not confirm where the marks lie ({found.verdict}). Check y_axis and "
-            "that micrographs and coordinates belong together; look at a few."
+            f"The images do not confirm the positions of the marks ({found.verdict}). Check "
+            "y_axis, check that micrographs and coordinates belong together, and inspect a few."
         )
     return Survey(
         n_micrographs=len(paths),
@@ -255,8 +254,8 @@ def _told_by_counts(
         return FULL
     raise InputError(
         f"{coordinates}: {sum(counts)} marks on {len(counts)} of {len(shapes)} micrographs look "
-        "like clicks on some particles. Pass --annotation clicks if there are more particles than "
-        "marks on these micrographs, or --annotation full if every particle is marked."
+        "like clicks on some of the particles. Pass --annotation clicks if these micrographs "
+        "contain unmarked particles, or --annotation full if every particle is marked."
     )
 
 
@@ -299,14 +298,16 @@ def _radius(
     if written is not None:
         if measured and not 1 / DISAGREE <= 2 * measured / written <= DISAGREE:
             warnings.append(
-                f"The file says particles are {written:g} px wide, the images about "
-                f"{2 * measured:.0f} px. Look which is right, and correct particle_radius."
+                f"The file says particles are {written:g} px wide, the images suggest about "
+                f"{2 * measured:.0f} px. Check which is right and set particle_radius."
             )
-        return round(written / 2, 1), "half the diameter in the file of coordinates"
+        return round(written / 2, 1), "half the diameter in the coordinate file"
     if measured is not None:
-        return float(round(measured)), "estimated from the images, good to about a fifth"
-    warnings.append("The particle size could not be told; particle_radius is a guess. Correct it.")
-    return float(round(guess)), "a guess from the distance between neighbours"
+        return float(round(measured)), "estimated from the images, to within about 20 %"
+    warnings.append(
+        "The particle size could not be measured; particle_radius is a guess. Correct it."
+    )
+    return float(round(guess)), "guessed from the distance between neighbours"
 
 
 def _written_diameter(coordinates: str, fmt: str | None, scale: float) -> float | None:
@@ -366,8 +367,8 @@ def _splits(
     splits["labeled_ratios"] = _rounded({min(k / tiles, 1.0) for k in (1, 4, 16)})
     if n < 2 * PARTS:
         warnings.append(
-            f"With {n} annotated micrographs the scores rest on few test micrographs; intervals "
-            "will be wide. Annotate more if you can."
+            f"With {n} annotated micrographs there are few test micrographs, so intervals will "
+            "be wide. Annotate more if you can."
         )
     return splits
 

@@ -92,8 +92,8 @@ class LabelFiles:
         if not found or path.is_dir():
             known = ", ".join(suffix for held in suffixes.values() for suffix in held)
             raise InputError(
-                f"{path}: labels are kept in one file for all micrographs. Choose another -o with "
-                f"one of the suffixes {known}; fewpick convert turns other formats into these."
+                f"{path}: labels of all micrographs are kept in one file. Choose an -o that ends "
+                f"in {known}; fewpick convert converts other formats."
             )
         self.format = found[0]
         self.paths = {
@@ -221,7 +221,9 @@ class LabelFiles:
                 return float(value)
         except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
             pass
-        raise InputError(f"{self.settings}: has no positive `diameter:`. Correct or remove it.")
+        raise InputError(
+            f"{self.settings}: has no positive `diameter:`. Correct or remove the file."
+        )
 
 
 def _unique(points: Iterable[Iterable[float]]) -> list[Point]:

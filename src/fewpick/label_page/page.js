@@ -38,12 +38,12 @@ async function ask(path, message) {
       method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(message),
     });
   } catch {
-    throw new Gone("The server does not answer. Is fewpick label still running, and the tunnel up?");
+    throw new Gone("The server does not respond. Check that fewpick label is still running, and the tunnel is open.");
   }
   if (answer.status === 403) {
-    throw new Gone("fewpick label was started anew: open the address that it prints now.");
+    throw new Gone("fewpick label was restarted: open the address that it prints now.");
   }
-  const held = await answer.json().catch(() => ({error: `The server failed (${answer.status}); its terminal says more.`, retry: true}));
+  const held = await answer.json().catch(() => ({error: `The server failed (${answer.status}); see its terminal.`, retry: true}));
   if (answer.ok) return held;
   if (held.retry) throw new Gone(held.error);
   throw new Refused(held.error);
@@ -77,7 +77,7 @@ function adopt() {
     localStorage.removeItem(key);
   }
   if (found) {
-    say(`${found} ${found === 1 ? "change" : "changes"} of an earlier window had not been saved, and ${found === 1 ? "is" : "are"} saved now.`);
+    say(`${found} ${found === 1 ? "change" : "changes"} from an earlier window had not been saved; saved now.`);
     store();
     flush();
   }
@@ -232,7 +232,7 @@ function remove(x, y) {
   const area = current().areas.find(([x0, y0, x1, y1]) => x0 <= x && x < x1 && y0 <= y && y < y1);
   if (found && found.kind !== "proposal") change({}, {[found.kind]: [found.thing]});
   else if (area) change({}, {areas: [area]});
-  else say("There is nothing to remove here.");
+  else say("Nothing to remove here.");
 }
 
 const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
@@ -244,7 +244,7 @@ function finish(xa, ya, xb, yb) {
   const clip = (value, most) => Math.min(Math.max(Math.round(value + 0.5), 0), most);
   const area = [clip(Math.min(xa, xb), nx), clip(Math.min(ya, yb), ny), clip(Math.max(xa, xb), nx), clip(Math.max(ya, yb), ny)];
   if (Math.min(area[2] - area[0], area[3] - area[1]) < Math.max(radius(), 2)) {
-    say("This area is smaller than a particle; drag further.");
+    say("This area is smaller than a particle; drag farther.");
     return false;
   }
   return addArea(area);
@@ -254,12 +254,12 @@ function addArea(area) {
   const inner = current().areas.filter((held) => within(held, area));
   const crossed = current().areas.find((held) => overlap(held, area) && !within(held, area));
   if (crossed) {
-    say(within(area, crossed) ? "This area is finished already." : "This area overlaps a finished one. Draw beside it, or remove that one first (its ×).");
+    say(within(area, crossed) ? "This area is already finished." : "This area overlaps a finished one. Draw beside it, or remove it first (its ×).");
     return false;
   }
   change({areas: [area]}, {areas: inner});
   const inside = current().marks.filter(([x, y]) => x >= area[0] && y >= area[1] && x < area[2] && y < area[3]);
-  say(`Finished: ${inside.length} ${inside.length === 1 ? "particle" : "particles"} inside; everything else in it counts as background.`);
+  say(`Finished: ${inside.length} ${inside.length === 1 ? "particle" : "particles"} inside; everything else inside counts as background.`);
   return true;
 }
 
@@ -298,7 +298,7 @@ function visible() {
 
 async function propose(index) {
   if (state.proposals.has(index)) return showProposals();
-  $("#proposer").textContent = "looking …";
+  $("#proposer").textContent = "searching …";
   try {
     const held = await ask(`api/micrographs/${index}/proposals`);
     state.proposals.set(index, held);
@@ -313,7 +313,7 @@ async function propose(index) {
 function showProposals() {
   const held = state.proposals.get(state.current);
   if (!held) return;
-  $("#proposer").textContent = held.proposals.length || state.diameter ? held.name : `${held.name}, when the diameter is known`;
+  $("#proposer").textContent = held.proposals.length || state.diameter ? held.name : `${held.name}, once the diameter is set`;
   const scores = held.proposals.map((p) => p[2]);
   const low = Math.min(...scores, held.threshold), high = Math.max(...scores, held.threshold);
   const slider = $("#threshold");
@@ -332,16 +332,16 @@ function setThreshold(value) {
 
 function decideAll(kind) {
   const points = visible().map((p) => p.slice(0, 2));
-  if (!points.length) return say("No proposal is shown.");
+  if (!points.length) return say("No proposals are shown.");
   change({[kind]: points});
-  say(`${points.length} ${points.length === 1 ? "proposal" : "proposals"} ${kind === "marks" ? "accepted" : "rejected"}; undo takes it back.`);
+  say(`${points.length} ${points.length === 1 ? "proposal" : "proposals"} ${kind === "marks" ? "accepted" : "rejected"}. Undo reverts this.`);
 }
 
 // Go to the next proposal, in rows from the top, or the one before.
 function stepProposal(direction) {
   const rows = Math.max(2 * radius(), 20 / view.zoom);
   const order = visible().map((p) => ({p, row: Math.floor(p[1] / rows)})).sort((a, b) => a.row - b.row || a.p[0] - b.p[0]).map(({p}) => p);
-  if (!order.length) return say("No proposal is shown.");
+  if (!order.length) return say("No proposals are shown.");
   const key = (p) => Math.floor(p[1] / rows) * 1e7 + p[0];
   const here = state.cross ? key(state.cross) : -1;
   const next = direction > 0 ? order.find((p) => key(p) > here + 1e-6) || order[0] : order.findLast((p) => key(p) < here - 1e-6) || order.at(-1);
@@ -352,15 +352,15 @@ function stepProposal(direction) {
 
 async function nextTile() {
   $("#next").disabled = true;
-  say("Looking for the tile whose labels help most …");
+  say("Searching for the tile whose labels would help most …");
   try {
     const tile = await ask("api/next", {});
-    if (tile.micrograph === null) return say("There is no tile left that is not labelled or was not shown.");
+    if (tile.micrograph === null) return say("All tiles have been labelled or shown.");
     state.tiles.push(tile);
     state.visited = state.tiles.length - 1;
     await goToTile(tile);
     const many = tile.total ? ` Chosen from ${tile.ready} of ${tile.total} micrographs.` : "";
-    say(tile.doubt === null ? "No model to ask: a tile of the micrograph with the fewest labels." : `About ${tile.doubt.toFixed(0)} particles in dispute here, ${tile.particles} seen.${many}`);
+    say(tile.doubt === null ? "No model: showing a tile of the micrograph with the fewest labels." : `About ${tile.doubt.toFixed(0)} disputed particles here, ${tile.particles} detected.${many}`);
   } catch (error) {
     say(error.message);
   } finally { $("#next").disabled = false; }
@@ -381,7 +381,7 @@ async function goToTile(tile) {
 }
 
 function backTile() {
-  if (state.visited < 1) return say("There is no tile before this one.");
+  if (state.visited < 1) return say("There is no previous tile.");
   state.visited -= 1;
   goToTile(state.tiles[state.visited]);
 }
@@ -449,7 +449,7 @@ function setCounts(index) {
   row.classList.toggle("error", Boolean(held.error));
   const [n, bad, areas] = held.counts;
   row.lastChild.textContent = held.error ? "cannot be read" : [n || "", bad ? `×${bad}` : "", areas ? `▣${areas}` : ""].filter(Boolean).join(" ");
-  row.title = held.error || `${held.name}: ${n} particles, ${bad} not particles, ${areas} finished areas`;
+  row.title = held.error || `${held.name}: ${n} particles, ${bad} non-particles, ${areas} finished areas`;
 }
 
 function showTotals({totals, diameter, version}) {
@@ -490,7 +490,7 @@ function alarm(text) {
 function hint() {
   let text = "";
   if (state.tool === "diameter") text = "Drag from one edge of a particle to the other.";
-  else if (state.corner) text = "Move to the opposite corner and press a again; Esc gives up.";
+  else if (state.corner) text = "Move to the opposite corner and press a again; Esc cancels.";
   else if (state.diameter === null) text = "How large is a particle? Press d, and drag across one.";
   else if (tileOpen()) text = "Mark every particle inside the dashed frame, then press f.";
   $("#hint").textContent = text;
@@ -658,7 +658,7 @@ function moveCross(dx, dy, fine) {
 }
 
 async function setDiameter(value) {
-  if (!(value > 0)) return say("The diameter is a number of px above 0.");
+  if (!(value > 0)) return say("The diameter must be a number of px greater than 0.");
   try {
     showTotals(await ask("api/diameter", {diameter: Math.round(value * 10) / 10}));
     $("#diameter").value = state.diameter;
@@ -776,7 +776,7 @@ const ALWAYS = new Set(["PageDown", "PageUp", "?", "n", "b", "f", "z", "y", "Esc
 
 function atCross(action) {
   if (!view.image) return;
-  if (!state.cross) return say("Press an arrow key first: the cross shows where.");
+  if (!state.cross) return say("Press an arrow key first to show the cross.");
   action(...state.cross);
 }
 

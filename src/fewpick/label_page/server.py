@@ -93,17 +93,20 @@ def refused(request: Request, token: str) -> str | None:
     """Say why a request is refused; None when it is not."""
     host = request.headers.get("host", "")
     if _host_name(host) not in NAMES:
-        return f"fewpick label answers to {NAMES[0]} and {NAMES[1]} alone."
+        return f"fewpick label answers only to {NAMES[0]} and {NAMES[1]}."
     origin = request.headers.get("origin")
     if origin is not None and origin != f"http://{host}":
-        return "fewpick label does not answer to pages of other sites."
+        return "fewpick label does not answer requests from other sites."
     given = request.url.path.split("/", 2)[1]
     if not hmac.compare_digest(given.encode(), token.encode()):
-        return "This is not the address that fewpick label printed. Copy it from the terminal."
+        return (
+            "This is not the address that fewpick label printed. Copy the address from the "
+            "terminal."
+        )
     if request.headers.get("sec-fetch-site", "none") == "cross-site" and (
         request.method != "GET" or request.headers.get("sec-fetch-mode") != "navigate"
     ):
-        return "fewpick label does not answer to pages of other sites."
+        return "fewpick label does not answer requests from other sites."
     return None
 
 
@@ -270,7 +273,7 @@ class Application:
         try:
             diameter = float(message["diameter"])
         except (KeyError, TypeError, ValueError):
-            raise InputError("diameter: not a number. Give px of the micrographs.") from None
+            raise InputError("diameter: not a number. Give it in px of the micrographs.") from None
         await run_in_threadpool(self.session.set_diameter, diameter)
         return JSONResponse(self._totals())
 

@@ -161,7 +161,10 @@ class Session:
             When it is not positive, or cannot be saved.
         """
         if not 0 < diameter < 1e6:
-            raise InputError(f"diameter: {diameter:g} px is not a particle's. Give one above 0.")
+            raise InputError(
+                f"diameter: {diameter:g} px is not a valid particle diameter. Give "
+                "one greater than 0."
+            )
         with self._lock, self._writing():
             self._catch_up()
             self.files.write_diameter(diameter)
@@ -246,17 +249,20 @@ class Session:
         if kind != AREAS:
             if not (0 <= thing[0] <= nx - 1 and 0 <= thing[1] <= ny - 1):
                 raise InputError(
-                    f"{name}: x={thing[0]:g}, y={thing[1]:g} lies outside its {nx} x {ny} px."
+                    f"{name}: x={thing[0]:g}, y={thing[1]:g} lies outside the {nx} x {ny} px of "
+                    "the micrograph."
                 )
             return
         x0, y0, x1, y1 = thing
         if not (0 <= x0 < x1 <= nx and 0 <= y0 < y1 <= ny):
-            raise InputError(f"{name}: the area {thing} is not inside its {nx} x {ny} px.")
+            raise InputError(
+                f"{name}: the area {thing} extends beyond the {nx} x {ny} px of the micrograph."
+            )
         if len(found := overlapping(held.areas, thing)):
             raise InputError(
                 f"{name}: this area overlaps the finished one at x {held.areas[found[0]][0]} to "
                 f"{held.areas[found[0]][2]}, y {held.areas[found[0]][1]} to "
-                f"{held.areas[found[0]][3]}. Draw beside it, or remove that one first."
+                f"{held.areas[found[0]][3]}. Draw beside it, or remove it first."
             )
 
     # ------------------------------------------------------------------------ other programs
@@ -274,7 +280,7 @@ class Session:
             )
             if self.files.settings in gone and self.labels.diameter:
                 self.files.write_diameter(self.labels.diameter)
-            self._tell(f"{gone[0].name} was removed by another program and is written again.")
+            self._tell(f"{gone[0].name} was deleted by another program; writing it again.")
         try:
             labels = self.files.read()
         except InputError as error:
@@ -296,7 +302,7 @@ class Session:
         if any(counts.values()):
             self._tell(
                 f"{self.files.path.name} was changed by another program: {counts[True]} labels "
-                f"more, {counts[False]} fewer. The page shows what it holds now."
+                f"added, {counts[False]} removed. The page now shows the file's contents."
             )
 
     def _tell(self, text: str) -> None:
@@ -316,7 +322,7 @@ def parse_change(message: Mapping[str, Any]) -> Change:
         add, remove = (_parse_things(message.get(key, {})) for key in ("add", "remove"))
         return Change(str(message["micrograph"]), add, remove)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise InputError("The page sent something that is no change. Reload it.") from None
+        raise InputError("The page sent an invalid change. Reload it.") from None
 
 
 def _parse_things(message: Mapping[str, Any]) -> OfMicrograph:

@@ -17,7 +17,10 @@ def worth(n_marks: int, n_inside: int) -> str:
     n_inside : those of them in finished areas
     """
     if n_marks == 0:
-        return "No particle is marked yet. A dozen, spread over micrographs, is a good beginning."
+        return (
+            "No particles are marked yet. A dozen, spread over several micrographs, is a "
+            "good start."
+        )
     table, kind = (AREAS, "in finished areas") if 2 * n_inside >= n_marks else (CLICKS, "clicked")
     known = [pair for pair in table if pair[0] <= n_marks][-1:]
     known += [pair for pair in table if pair[0] > n_marks][:1]

@@ -102,7 +102,7 @@ def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
     with np.errstate(over="ignore"):
         image = np.ascontiguousarray(data, dtype=np.float32)
     if image.size == 0:  # a TIFF may say that it has pixels and hold none
-        raise InputError(f"{path}: holds no pixel. Copy or process the micrograph again.")
+        raise InputError(f"{path}: contains no pixels. Copy or process the micrograph again.")
     lows, highs = image.min(axis=1), image.max(axis=1)  # NaN and infinities carry through
     _check_values(path, image, float(lows.min()), float(highs.max()))
     _doubt_values(path, image, lows, highs)
@@ -160,8 +160,8 @@ def _doubt_values(path: Path, image: Image32, lows: Rows, highs: Rows) -> None:
     blank = np.flatnonzero(lows == highs)
     if len(blank) > BLANK * len(image):
         logger.warning(
-            "%s: %d of %d rows hold one value throughout, the first is row %d. The file may be "
-            "incomplete. Look at it, and copy or process it again.",
+            "%s: %d of %d rows are constant, starting with row %d. The file may be incomplete. "
+            "Inspect it, and copy or process it again.",
             *(path, len(blank), len(image), blank[0]),
         )
         return
@@ -169,7 +169,7 @@ def _doubt_values(path: Path, image: Image32, lows: Rows, highs: Rows) -> None:
         # Only rows that reach the value are counted: few, but where values are clipped.
         if (share := (image[ends == value] == value).sum() / image.size) > CLIPPED:
             logger.warning(
-                "%s: %.0f %% of the pixels have the %s value, %g: grey values are clipped there. "
-                "Export the micrograph again with a wider range, or as 32-bit MRC.",
+                "%s: %.0f %% of the pixels have the %s value, %g, so the grey values are "
+                "clipped. Export the micrograph again with a wider range, or as 32-bit MRC.",
                 *(path, 100 * share, word, value),
             )

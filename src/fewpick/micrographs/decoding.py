@@ -76,7 +76,7 @@ def check_sides(path: Path, ny: int, nx: int) -> None:
         When a side is not positive or longer than `LARGEST_SIDE`.
     """
     if not (0 < nx <= LARGEST_SIDE and 0 < ny <= LARGEST_SIDE):
-        raise InputError(f"{path}: the header says {nx} x {ny} pixels. Write the file again.")
+        raise InputError(f"{path}: the header gives {nx} x {ny} pixels. Export the file again.")
 
 
 @contextmanager
@@ -88,13 +88,13 @@ def readable(path: Path) -> Iterator[None]:
         raise
     except MemoryError:
         raise InputError(
-            f"{path}: reading it takes more memory than there is. Copy it again, its header may be "
-            "broken; or run where there is more memory."
+            f"{path}: not enough memory to read it. Copy it again, as its header may be corrupt, "
+            "or run on a machine with more memory."
         ) from None
     except Exception as error:
         # Third-party decoders raise about anything on bytes they do not expect.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{path}: cannot be read ({reason}). Copy it again; it may be truncated or in "
-            "another format than its suffix says."
+            f"{path}: cannot be read ({reason}). Copy it again; it may be truncated, or its "
+            "format may not match its suffix."
         ) from error

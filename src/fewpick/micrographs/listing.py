@@ -69,21 +69,21 @@ def list_micrographs(*sources: str | Path) -> list[Path]:
     for path in _without_companions(paths):
         if set(path.name) & set("\t\r\n"):
             raise InputError(
-                f"{path.parent}: the name {path.name!r} holds a tab or newline. Rename it."
+                f"{path.parent}: the name {path.name!r} contains a tab or newline. Rename the file."
             )
         try:
             str(path).encode()
         except UnicodeEncodeError:
             raise InputError(
-                f"{str(path).encode(errors='backslashreplace').decode()}: the name is not UTF-8 "
-                "text. Rename it (convmv -f latin1 -t utf8 does many)."
+                f"{str(path).encode(errors='backslashreplace').decode()}: the name is not valid "
+                "UTF-8. Rename the file (convmv -f latin1 -t utf8 renames many at once)."
             ) from None
         other = seen.setdefault(stem(path.name), path)
         # Links between folders show a `**` one file many times.
         if other is not path and not (other.name == path.name and other.samefile(path)):
             raise InputError(
-                f"{path}: the name {stem(path.name)!r} is also that of {other}. "
-                "Rename one, or narrow the glob."
+                f"{path}: {other} has the same name, {stem(path.name)!r}. Rename one of them, or "
+                "narrow the glob."
             )
     return list(seen.values())
 
@@ -112,14 +112,13 @@ def _images(source: str | Path) -> list[Path]:
     for path in found:
         if image_suffix(path.name) and path.is_symlink() and not path.exists():
             raise InputError(
-                f"{path}: the link leads nowhere ({os.readlink(path)}). Mount what it leads to, or "
-                "remove the link."
+                f"{path}: broken link to {os.readlink(path)}. Mount its target, or remove the link."
             )
     paths = [
         p for p in found if image_suffix(p.name) and not p.name.startswith(".") and p.is_file()
     ]
     if not paths:
-        what = "is not there" if not found and not folder.is_dir() else "holds no micrograph"
+        what = "does not exist" if not found and not folder.is_dir() else "contains no micrographs"
         what += _others(found)
         raise InputError(
             f"{source}: {what}. Give a folder or a glob of single, motion-corrected images "
@@ -149,8 +148,8 @@ def _without_companions(paths: Sequence[Path]) -> list[Path]:
     best = {path for path in paths if exposure(path.name)[1] == ranks[exposure(path.name)[0]]}
     if left_out := [path for path in paths if path not in best]:
         logger.warning(
-            "%s: %d %s of exposures that another file stands for %s left out: %s. Give a glob of "
-            "the files you want if that is wrong.",
+            "%s: %d %s of exposures that another file represents %s left out: %s. If that is "
+            "wrong, pass a glob of the files you want.",
             left_out[0].parent,
             len(left_out),
             *(("file", "is") if len(left_out) == 1 else ("files", "are")),
@@ -172,4 +171,7 @@ def _others(found: Sequence[Path]) -> str:
     if not suffixes:
         return ""
     suffix, many = suffixes.most_common(1)[0]
-    return f", but {many} files of {suffix or 'no suffix'}"
+    return (
+        f", but {many} {'file' if many == 1 else 'files'} "
+        f"{f'ending in {suffix}' if suffix else 'without a suffix'}"
+    )

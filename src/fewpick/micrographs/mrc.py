@@ -67,9 +67,9 @@ def read_mrc(path: Path) -> tuple[Array, float | None]:
             more = file.read(1)  # also makes gzip compare its checksum
         if len(content) != count * dtype.itemsize or more:
             raise InputError(
-                f"{path}: holds {'more' if more else 'less'} than the {summary.nx} x {summary.ny} "
-                f"pixels of its header. Copy the file again; it is truncated or its header is "
-                "wrong."
+                f"{path}: contains {'more' if more else 'fewer'} pixels than the {summary.nx} x "
+                f"{summary.ny} of its header. Copy the file again; it is truncated or its header "
+                "is wrong."
             )
         data = np.frombuffer(content, dtype)
     else:
@@ -100,7 +100,7 @@ def _header(path: Path) -> np.void:
         raw = file.read(SIZE)
     if len(raw) < SIZE:
         raise InputError(
-            f"{path}: {len(raw)} bytes where the header alone takes {SIZE}. Copy the file again; "
+            f"{path}: {len(raw)} bytes, but the header alone takes {SIZE}. Copy the file again; "
             "it is truncated."
         )
     length = None if _packed(path) else path.stat().st_size
@@ -114,14 +114,14 @@ def _header(path: Path) -> np.void:
     check_sides(path, ny, nx)
     if nz != 1:
         raise InputError(
-            f"{path}: holds {nz} images. Give one motion-corrected micrograph per file "
-            "(sum the frames of a movie; split a stack)."
+            f"{path}: contains {nz} images. Give one motion-corrected micrograph per file (sum "
+            "the frames of a movie; split a stack)."
         )
     expected = _expected(header)
     if length is not None and length != expected:
         raise InputError(
-            f"{path}: {length} bytes where a {nx} x {ny} image of mode {mode} takes "
-            f"{expected}. Copy the file again; it is truncated or its header is wrong."
+            f"{path}: {length} bytes, but a {nx} x {ny} image of mode {mode} takes {expected}. "
+            "Copy the file again; it is truncated or its header is wrong."
         )
     return header
 
@@ -150,8 +150,8 @@ def _in_its_byte_order(path: Path, raw: bytes, length: int | None) -> np.void:
     else:
         what = "only zeros" if not any(raw) else other_format(raw) or "no MRC header"
         raise InputError(
-            f"{path}: cannot be read ({what} at its start). Copy it again; it may be damaged or in "
-            "another format than its suffix says."
+            f"{path}: cannot be read ({what} at its start). Copy it again; it may be damaged, or "
+            "its format may not match its suffix."
         )
     return headers[order]
 
@@ -206,11 +206,11 @@ def _as_meant(path: Path, header: np.void, data: Array) -> Array:
         against = [f"mode {int(header['mode'])}"]
     if against:
         logger.warning(
-            "%s: integers are read as %s, as its %s, and %s says otherwise. Check that the image "
-            "looks right, or convert it to 32-bit MRC where it was made.",
+            "%s: integers are read as %s, because %s, although %s suggests otherwise. Check that "
+            "the image looks right, or convert it to 32-bit MRC where it was made.",
             path,
             "signed" if meant else "unsigned",
-            "values are smooth only so" if by_values is not None else "header says",
+            "only then do values vary smoothly" if by_values is not None else "the header says so",
             " and ".join(against),
         )
     return signed if meant else unsigned

@@ -164,7 +164,7 @@ def match_names(micrographs: Micrographs, keys: Iterable[str]) -> Match:
         other = taken.setdefault(name, key)
         if other != key:
             raise InputError(
-                f"{name}: both {other!r} and {key!r} mean this micrograph. Remove or rename one."
+                f"{name}: both {other!r} and {key!r} match this micrograph. Remove or rename one."
             )
     shown = {key: _reason(key, names, ambiguous) for key in open_keys[:SHOWN]}
     match = Match(
@@ -174,9 +174,9 @@ def match_names(micrographs: Micrographs, keys: Iterable[str]) -> Match:
     )
     if not matched:
         raise InputError(
-            f"coordinates: {match.summary()}; the micrographs are called "
-            f"{', '.join(map(repr, names[:3]))}. Check that both belong together, or "
-            "rename either."
+            f"coordinates: {match.summary()}; the micrographs are named "
+            f"{', '.join(map(repr, names[:3]))}. Check that coordinates and micrographs belong "
+            "together, or rename one of them."
         )
     return match
 
@@ -216,7 +216,7 @@ def _elsewhere(micrographs: Mapping[str, str | Path], matched: Mapping[str, str]
         folders, place = written[key], here[name]
         count = shared[folders, place]
         if count < len(folders) and (count < best[place] or folders in of_others):
-            found[key] = f"is of another folder than {micrographs[name]}"
+            found[key] = f"is in a different folder from {micrographs[name]}"
     return found
 
 

@@ -68,8 +68,9 @@ def _is_tiff(path: Path) -> bool:
 def _doubt_orientation(path: Path, value: object) -> None:
     if value != UPRIGHT:
         logger.warning(
-            "%s: its orientation tag (%s) asks viewers to turn the picture; the rows are used as "
-            "stored. If the coordinates were picked on the turned picture, save it again upright.",
+            "%s: its orientation tag (%s) asks viewers to rotate the image; the rows are used "
+            "as stored. If the coordinates were picked on the rotated image, save it again "
+            "upright.",
             *(path, value),
         )
 
@@ -86,7 +87,7 @@ def _only_page(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
     held = (tiff.imagej_metadata or {}).get("images", 1) if tiff.is_imagej else 1
     if len(pages) != 1 or held != 1:
         raise InputError(
-            f"{path}: holds {max(len(pages), int(held))} images. Give one motion-corrected "
+            f"{path}: contains {max(len(pages), int(held))} images. Give one motion-corrected "
             "micrograph per file (sum the frames of a movie)."
         )
     page = pages[0]
@@ -109,12 +110,12 @@ def _read_tiff(path: Path) -> Array:
             data = np.moveaxis(data, 0, -1)
         if photometric == PHOTOMETRIC.MINISWHITE:
             logger.warning(
-                "%s: stored as a negative (0 is white); values are used as stored.", path
+                "%s: stored as a negative (0 is white); using the values as stored.", path
             )
         tag = page.tags.get(ORIENTATION)
         _doubt_orientation(path, UPRIGHT if tag is None else int(tag.value))
         if np.iscomplexobj(data):
-            raise InputError(f"{path}: complex values. Give a real-valued image.")
+            raise InputError(f"{path}: contains complex values. Give a real-valued image.")
         if photometric == PHOTOMETRIC.PALETTE:
             colours = np.moveaxis(np.asarray(page.colormap), 0, -1)
             # Palettes count to 65,535; the bytes of the picture are the upper ones.
@@ -131,8 +132,8 @@ def _read_tiff(path: Path) -> Array:
         if photometric in (PHOTOMETRIC.YCBCR, PHOTOMETRIC.CIELAB):
             return data[..., 0]
         raise InputError(
-            f"{path}: colours of the kind {PHOTOMETRIC(photometric).name} have no grey values. "
-            "Save it as grey."
+            f"{path}: {PHOTOMETRIC(photometric).name} colours have no grey values. Save the "
+            "image in greyscale."
         )
 
 
@@ -143,7 +144,7 @@ def _sides(path: Path, picture: Image.Image) -> tuple[int, int]:
     frames = getattr(picture, "n_frames", 1)
     if frames != 1:
         raise InputError(
-            f"{path}: holds {frames} images. Give one motion-corrected micrograph per file."
+            f"{path}: contains {frames} images. Give one motion-corrected micrograph per file."
         )
     nx, ny = picture.size
     check_sides(path, ny, nx)
@@ -168,5 +169,5 @@ def _to_grey(path: Path, colour: Array) -> Array:
     red, green, blue = (colour[..., channel] for channel in range(3))
     if np.array_equal(red, green) and np.array_equal(red, blue):
         return red
-    logger.warning("%s: a colour image; its luminance is used.", path)
+    logger.warning("%s: colour image; using its luminance.", path)
     return 0.299 * red + 0.587 * green + 0.114 * blue

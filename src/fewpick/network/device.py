@@ -32,9 +32,9 @@ def select_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu" and has_gpu():
             logger.warning(
-                "this machine has a GPU that PyTorch %s, built for CUDA %s, cannot use, perhaps "
-                "because its driver is older (see nvidia-smi). Running on the CPU. Update the "
-                "driver, or install a PyTorch built for its CUDA version.",
+                "PyTorch %s, built for CUDA %s, cannot use this machine's GPU, possibly because "
+                "the driver is too old (see nvidia-smi). Running on the CPU. Update the driver, "
+                "or install a PyTorch built for the driver's CUDA version.",
                 torch.__version__,
                 torch.version.cuda,
             )
@@ -90,9 +90,9 @@ def failures_told() -> Iterator[None]:
         ) from error
     except torch.AcceleratorError as error:
         raise InputError(
-            f"resources.device: the GPU failed ({_first_line(error)}). Look at nvidia-smi; the "
-            "same command goes on from the last checkpoint, without a GPU where "
-            "resources.device is auto."
+            f"resources.device: the GPU failed ({_first_line(error)}). Check nvidia-smi; "
+            "rerunning the same command resumes from the last checkpoint, on the CPU if "
+            "resources.device is auto and no GPU is found."
         ) from error
 
 

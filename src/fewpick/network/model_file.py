@@ -82,8 +82,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         network.load_state_dict(tensors)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"{path}: not a fewpick model ({type(error).__name__}: {error}). "
-            "Give a .safetensors file of results/models, or make it again."
+            f"{path}: not a fewpick model ({type(error).__name__}: {error}). Pass a .safetensors "
+            "file from results/models, or train it again."
         ) from error
     # Convolutions are a third faster with the channels of a pixel side by side.
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -114,7 +114,7 @@ def load_start(start: str, model: Mapping[str, Any]) -> UNet:
         network.load_state_dict(held.network.state_dict())
     except RuntimeError:
         raise InputError(
-            f"training.start: {start} is a network with {dict(held.hyperparameters['model'])}, and "
-            f"model asks for {dict(model)}. Set model to the former, or training.start to scratch."
+            f"training.start: {start} has the network {dict(held.hyperparameters['model'])}, but "
+            f"model is {dict(model)}. Set model to the former, or training.start to scratch."
         ) from None
     return network

@@ -173,7 +173,7 @@ class Picker:
         self.particle = _choose(self.path, self.use["particles"], dataset)
         if self.particle is None and radius is None and diameter_angstrom is None:
             raise InputError(
-                f"{path}: has no particle size of its own. Give --diameter (px of the "
+                f"{path}: has no particle size of its own. Pass --diameter (px of the "
                 "micrographs) or --diameter-angstrom."
             )
         self.threshold = dataset_threshold(self.use["threshold"], dataset or "")
@@ -187,7 +187,7 @@ class Picker:
         if self.particle is None:
             return "the general network, trained on many proteins; see docs/general_model.md"
         arm = f"arm {self.use['arm']}, " if "arm" in self.use else ""
-        names = ", ".join(self.use["particles"]) or "data without a name"
+        names = ", ".join(self.use["particles"]) or "unnamed data"
         n = self.use.get("labels", {}).get("particles")
         labels = f" with {n:,} labelled particle{'s' * (n > 1)}" if n else ""
         return f"{self.path}: {arm}trained on {names}{labels}"
@@ -335,8 +335,8 @@ def resolve(path: str | Path) -> Path:
     if path.is_file() and load_model(path).use:  # renamed or copied elsewhere
         return path
     raise InputError(
-        f"{path}: not a model to pick with. Give {NAME} of a folder in results/models, which the "
-        "workflow writes when it has picked."
+        f"{path}: not a model to pick with. Pass {NAME} from a folder in results/models; the "
+        "workflow writes it after picking."
     )
 
 
@@ -354,8 +354,8 @@ def _choose(path: Path, particles: Mapping[str, Any], dataset: str | None) -> Pa
         (dataset,) = particles
     if dataset is None or dataset not in particles:
         raise InputError(
-            f"{path}: trained on the data sets {', '.join(particles)}. "
-            "Say with --dataset which of them the micrographs are like."
+            f"{path}: trained on the data sets {', '.join(particles)}. Pass --dataset to say "
+            "which one these micrographs resemble."
         )
     return Particle(**particles[dataset])
 

@@ -83,10 +83,10 @@ class Verdict:
     def __str__(self) -> str:
         """One line for the user."""
         if self.per_micrograph < 1:
-            return "next to nothing on these micrographs looks like a particle of this size"
+            return "almost nothing on these micrographs looks like a particle of this size"
         blobs = "" if math.isnan(self.on_blobs) else f", {self.on_blobs:.0%} of picks on blobs"
         told = f"expected F1 {self.expected_f1:.2f}{blobs}"
-        return told if self.trusted else f"these picks are not to be trusted ({told})"
+        return told if self.trusted else f"do not trust these picks ({told})"
 
 
 def sample_of(paths: Sequence[Path], n: int = SAMPLE) -> list[Path]:
@@ -182,7 +182,9 @@ def pick_micrographs(
     sample = list(looked.values())
     verdict = give_verdict(picker, sample, expected=expected, seed=seed)
     if adapt and verdict.per_micrograph * len(sample) < ENOUGH:
-        logger.warning("--adapt: fewer than %d picks are too few to learn from; left out", ENOUGH)
+        logger.warning(
+            "--adapt: fewer than %d picks are too few to learn from; not adapting", ENOUGH
+        )
     elif adapt:
         picker, verdict = adapted(picker, sample, verdict, seed)
     if threshold is not None:
@@ -219,7 +221,7 @@ def pick_folder(
         )
         return verdict.threshold, verdict, found
     if expected or adapt:
-        raise InputError("--expected and --adapt go with the model `general`. Leave them out.")
+        raise InputError("--expected and --adapt need the model `general`. Remove them.")
     threshold = picker.threshold if threshold is None else threshold
     return threshold, None, pick_each(paths, picker, threshold, failures)
 

@@ -25,10 +25,10 @@ HERE = Path(__file__).parent
 LABELLED, OTHERS = 4, 3
 # What a threshold rests on, in words.
 SOURCES = {
-    "areas": "the best F1 on labelled areas left out of training",
-    "expected": "the number of particles expected per micrograph",
+    "areas": "best F1 on labelled areas left out of training",
+    "expected": "expected number of particles per micrograph",
     "marks": "marked particles left out of training",
-    "none": "the other data sets; this one has no labels",
+    "none": "the other data sets, as this one has no labels",
 }
 
 
@@ -94,19 +94,22 @@ def choose_shown(
 
 def advice(outcome: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return what would make the picks, or what is known of them, better."""
-    lines = ["Look at the pictures below: circles on carbon, ice or gold, particles without one?"]
+    lines = [
+        "Inspect the images below: are there circles on carbon, ice or gold, or particles "
+        "without a circle?"
+    ]
     if any(held["quality"]["areas"]["true"] < ENOUGH for held in outcome.values()):
         lines.append(
-            "Open the picks in fewpick label, correct every mark of one doubtful area and declare "
-            f"it done. {ENOUGH} particles in such areas set the threshold and say how many picks "
-            "are false."
+            "Open the picks in fewpick label, correct every mark in one doubtful area and mark "
+            f"the area as finished. {ENOUGH} particles in such areas are enough to set the "
+            "threshold and to estimate how many picks are false."
         )
     else:
         lines.append(
-            "Open the picks in fewpick label and correct the area that is suggested first; the "
-            "same command then trains again on all labels."
+            "Open the picks in fewpick label and correct the area suggested first; rerunning "
+            "the same command then trains on all labels."
         )
-    lines.append("Picks are in picks.star, and for each micrograph in micrographs/.")
+    lines.append("Picks are in picks.star, and in one file per micrograph in micrographs/.")
     return lines
 
 
@@ -120,10 +123,10 @@ def _numbers(outcome: Mapping[str, Mapping[str, Any]]) -> str:
         "picks per micrograph": [],
         "score threshold": [],
         "threshold from": [],
-        "marked particles left out and found": [],
-        "precision on areas left out": [],
-        "recall on areas left out": [],
-        "F1 on areas left out": [],
+        "left-out marks found": [],
+        "precision on left-out areas": [],
+        "recall on left-out areas": [],
+        "F1 on left-out areas": [],
     }
     for dataset, held in outcome.items():
         marks, areas = held["quality"]["marks"], held["quality"]["areas"]

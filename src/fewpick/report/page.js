@@ -9,7 +9,7 @@ const MARKS = ["circle", "rect", "triangle", "rectRot", "crossRot", "star"];
 const armNames = Object.keys(data.arms);
 const colourOf = (arm) => data.arms[arm] || GREY;
 const markOf = (arm) => MARKS[armNames.indexOf(arm) % MARKS.length] || "circle";
-const percent = (ratio) => (ratio === null ? "none from here" : `${+(100 * ratio).toPrecision(3)} %`);
+const percent = (ratio) => (ratio === null ? "no labels used" : `${+(100 * ratio).toPrecision(3)} %`);
 
 Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
 Chart.defaults.font.size = 13;
@@ -403,7 +403,7 @@ class Gallery {
       return row;
     }));
     const threshold = this.run.stops[stop];
-    byId("threshold-value").textContent = `${Number(threshold.toPrecision(4))}${stop === this.own() ? " (the run's own)" : ""}`;
+    byId("threshold-value").textContent = `${Number(threshold.toPrecision(4))}${stop === this.own() ? " (the run's)" : ""}`;
     this.slider.setAttribute("aria-valuetext", String(threshold));
     byId("pooled-head").textContent = `all ${this.pooled().micrographs} test micrographs`;
     byId("uncovered").hidden = this.covered;

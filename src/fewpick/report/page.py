@@ -153,18 +153,18 @@ def _gallery(comparison: Comparison) -> dict[str, Any]:
 def _steps(best: Mapping[str, Any] | None, seed: int) -> str:
     """List the commands and files that a reader goes on with."""
     if best is None:
-        return "<p>No arm has a score yet.</p>"
+        return "<p>No arm has been scored yet.</p>"
     run = f"{best['arm']}/ratio-{float(best['ratio'])!r}/seed-{seed}"
     lines = [
-        f"The picks of all micrographs by the best arm are in <code>results/picks/{escape(run)}/"
-        "picks.star</code>, one table that RELION (Extract, as coordinates) and cryoSPARC (Import "
-        "Particles, as a RELION STAR file) open; <code>micrographs/</code> beside it has a STAR "
-        "file each.",
-        "More micrographs of this kind: <code>fewpick pick results/models/"
-        f"{escape(run)} MICROGRAPHS -o picks.star</code>.",
-        "All labels in one last training, with no micrograph held back for this comparison: ask "
-        "Snakemake for the target <code>picks</code>, which writes <code>results/final/</code>.",
-        "Which micrographs are worth labelling next: <code>fewpick suggest MICROGRAPHS "
+        "The picks of all micrographs by the best arm are in "
+        f"<code>results/picks/{escape(run)}/picks.star</code>, a table that RELION (Extract, as "
+        "coordinates) and cryoSPARC (Import Particles, as a RELION STAR file) can open; "
+        "<code>micrographs/</code> beside it has one STAR file per micrograph.",
+        f"To pick more micrographs of this kind: <code>fewpick pick results/models/{escape(run)} "
+        "MICROGRAPHS -o picks.star</code>.",
+        "To train on all labels, with no micrograph held out for this comparison, run the "
+        "Snakemake target <code>picks</code>, which writes <code>results/final/</code>.",
+        "To see which micrographs to label next: <code>fewpick suggest MICROGRAPHS "
         f"results/models/{escape(best['arm'])}/ratio-{float(best['ratio'])!r}/seed-*</code>.",
     ]
     return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"

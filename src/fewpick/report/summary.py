@@ -97,9 +97,9 @@ def cautions(
     headline, rows = headline_of(table), means(table)
     if _n_seeds(table) == 1:
         said.append(
-            "One seed: another split and other initial weights may reverse the differences. "
-            "Intervals show the spread over test micrographs of one training, no more. Run three "
-            "seeds or more (splits.seeds)."
+            "Only one seed: a different split or different initial weights may reverse the "
+            "differences. Intervals only show the spread over the test micrographs of one "
+            "training. Run at least three seeds (splits.seeds)."
         )
     for dataset, part in _by_dataset(rows):
         where = f"{dataset}: " if table["dataset"].nunique() > 1 else ""
@@ -107,38 +107,40 @@ def cautions(
         if n_test < FEW_MICROGRAPHS:
             said.append(
                 f"{where}Scored on {n_test:g} test micrograph{'' if n_test == 1 else 's'}: "
-                "intervals from so few are wide. Annotate more, or raise splits.test_fraction."
+                "intervals from so few are wide. Annotate more micrographs, or raise "
+                "splits.test_fraction."
             )
         budget, spent = part["n_labeled_particles"].min(), part["n_validation_particles"].max()
         if spent > budget:
             use = " ".join(validation_use(part)).replace("`", "")  # this page is no Markdown
             said.append(
-                f"{where}{use} The smallest training has "
-                f"{budget:,.0f} labels; a lab with so few lacks the others. Set "
-                "splits.validation to matched or none to do without."
+                f"{where}{use} The smallest training has {budget:,.0f} labels; a lab with so few "
+                "does not have the others. Set splits.validation to matched or none to do "
+                "without them."
             )
         said += [where + line for line in _falls(part, headline)]
         controls = table[(table["dataset"] == dataset) & (table["seed"] == "mean")]
         if (n_arms := part["arm"].nunique()) > MANY_ARMS:
             said.append(
-                f"{where}The best of {n_arms} arms was found by its test score, which flatters it."
+                f"{where}The best of {n_arms} arms was chosen by its test score, which is "
+                "therefore optimistic."
             )
         blobs = controls.loc[controls["arm"] == NO_LEARNING, headline].max()
         best = part[headline].max()
         if blobs > best - EQUAL:
             said.append(
-                f"{where}A blob filter that learns nothing reaches {blobs:.2f}, the best arm "
-                f"{best:.2f}. The filter is told the true count of each test micrograph, and takes "
-                "polarity and width from validation labels. These particles are easy, or the "
-                "labels are not used well yet."
+                f"{where}A blob filter, which learns nothing, reaches {blobs:.2f}, the best arm "
+                f"{best:.2f}. The filter is given the true count of each test micrograph, and "
+                "takes polarity and width from validation labels. Either these particles are "
+                "easy, or training does not make good use of the labels yet."
             )
         flipped = controls.loc[
             (controls["arm"] == FLIPPED_ARM) & controls[headline].notna(), headline
         ].max()
         if flipped > part.loc[part["arm"] == reference, headline].max():
             said.append(
-                f"{where}Picks turned upside down score higher ({flipped:.2f}) than as they are: "
-                "the y axis of the coordinates is wrong. Set y_axis."
+                f"{where}Picks flipped upside down score higher ({flipped:.2f}) than the picks "
+                "themselves: the y axis of the coordinates is wrong. Set y_axis."
             )
     said += _of_trainings(list(health))
     return said
@@ -193,10 +195,10 @@ def _falls(part: pd.DataFrame, headline: str) -> Iterator[str]:
             if values[at] < values[:at].max() - FALL:
                 before = int(values[:at].argmax())
                 yield (
-                    f"{arm} scores {values[at]:.2f} with {labels[at]:,.0f} labelled particles and "
-                    f"{values[before]:.2f} with {labels[before]:,.0f}: more labels do not make "
-                    "picks worse, so differences of this size are noise of the draw or of the "
-                    "training. Run more seeds."
+                    f"{arm} scores {values[at]:.2f} with {labels[at]:,.0f} labelled particles "
+                    f"and {values[before]:.2f} with {labels[before]:,.0f}: more labels should "
+                    "not make picks worse, so differences of this size are noise from the "
+                    "choice of labels or from training. Run more seeds."
                 )
                 break
 
@@ -210,9 +212,9 @@ def _fewest(rows: pd.DataFrame, best: Any, least: Any, headline: str) -> str:
             f"({least['arm']}, {least[headline]:.2f})."
         )
     if round(best["n_labeled_particles"]) > round(fewest):
-        return "No smaller number of labels that was tried comes close."
+        return "No smaller number of labels tried comes close."
     if round(most) > round(fewest):
-        return f"These are the fewest that were tried; up to {most:,.0f} did not do better."
+        return f"This is the smallest number tried; up to {most:,.0f} did not do better."
     return "No other number of labels was tried."
 
 
@@ -231,22 +233,21 @@ def _gain(part: pd.DataFrame, headline: str, reference: str) -> Iterator[str]:
     )
     seeds = f"above in {seeds_above(arm)} seeds"
     if low == high == 0:
-        yield said + ": on every test micrograph both have the same counts."
+        yield said + ": both have the same counts on every test micrograph."
     elif pd.isna(low):
         yield said + ", with no interval to judge it by (one test micrograph)."
     elif arm["n_seeds"] == 1:
         yield said + (
             f" [{low:+.3f}, {high:+.3f}], the spread over the test micrographs of this one "
-            "training. It does not say what another seed would give."
+            "training. It does not show what another seed would give."
         )
     elif low > 0 or high < 0:
         yield said + (
-            f" [{low:+.3f}, {high:+.3f}], a difference that the 95 % interval separates from 0 "
-            f"({seeds})."
+            f" [{low:+.3f}, {high:+.3f}], a difference whose 95 % interval excludes 0 ({seeds})."
         )
     else:
         yield said + (
-            f" [{low:+.3f}, {high:+.3f}], which may be chance: the interval holds 0 ({seeds})."
+            f" [{low:+.3f}, {high:+.3f}], which may be chance: the interval contains 0 ({seeds})."
         )
 
 
@@ -255,18 +256,19 @@ def _of_datasets(datasets: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         if row["orientation"] != "ok":
             yield (
                 f"{row['dataset']}: the images do not confirm the frame of the coordinates "
-                f"({row['orientation']}). Look at the pictures below before you trust any score."
+                f"({row['orientation']}). Inspect the images below before you trust any score."
             )
         if left_out := row.get("left_out"):
             yield (
-                f"{row['dataset']}: {left_out} of {left_out + row['micrographs']} micrographs are "
-                "broken and were left out, with their coordinates. They are listed, with reasons, "
-                f"in results/data/{row['dataset']}/left_out.tsv."
+                f"{row['dataset']}: {left_out} of {left_out + row['micrographs']} micrographs "
+                "are broken and were left out, with their coordinates. They are listed with "
+                f"reasons in results/data/{row['dataset']}/left_out.tsv."
             )
         if row["prevalence"] is not None and row["prevalence"] > HIGH_PREVALENCE:
             yield (
-                f"{row['dataset']}: particle discs cover {row['prevalence']:.0%} of the annotated "
-                "area. Is the particle size in pixels of the original micrograph?"
+                f"{row['dataset']}: particle discs cover {row['prevalence']:.0%} of the "
+                "annotated area. Check that the particle size is in pixels of the original "
+                "micrograph."
             )
 
 
@@ -278,9 +280,10 @@ def _of_trainings(health: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if fallen:
             worst = min(row["val_last"] / row["val_best"] for row in fallen if row["val_best"])
             yield (
-                f"{arm} with {share(ratio)} of the training data: in {len(fallen)} of {len(mine)} "
-                f"trainings the validation F1 fell from its best, at worst to {worst:.0%} of it. "
-                "Picks of the best state need validation labels that find it."
+                f"{arm} with {share(ratio)} of the training data: in {len(fallen)} of "
+                f"{len(mine)} trainings the validation F1 fell from its best, at worst to "
+                f"{worst:.0%} of it. Picking with the best state needs validation labels to find "
+                "it."
             )
 
 

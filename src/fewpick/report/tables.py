@@ -24,26 +24,26 @@ FACTS: dict[str, Callable[[Row], str]] = {
     "image size": lambda d: d["size"],
     "pixel size": lambda d: d["pixel_size"],
     "particle diameter": lambda d: d["diameter"],
-    "border without annotation": lambda d: d["border"],
-    "pixels that are particle": lambda d: (
+    "border (not annotated)": lambda d: d["border"],
+    "share of particle pixels": lambda d: (
         "unknown" if d["prevalence"] is None else f"{d['prevalence']:.1%}"
     ),
     "frame of the coordinates": lambda d: (
-        "confirmed by the images" if d["orientation"] == "ok" else d["orientation"]
+        "confirmed from the images" if d["orientation"] == "ok" else d["orientation"]
     ),
-    "train, validate, test, unlabelled pool": lambda d: ", ".join(
+    "train, validate, test, unlabelled": lambda d: ", ".join(
         str(d["parts"][part]) for part in PARTS
     ),
 }
 
 HEALTH = {
-    "val_start": "F1 after the warm start",
+    "val_start": "F1 after warm start",
     "val_best": "best F1",
     "val_last": "last F1",
-    "agreement": "agrees with pseudo-labels",
+    "agreement": "agreement with pseudo-labels",
     "pseudo_precision": "pseudo-label precision",
     "pseudo_recall": "pseudo-label recall",
-    "pseudo_share": "pseudo-particles / labelled share",
+    "pseudo_share": "pseudo-particles / labelled fraction",
 }
 
 

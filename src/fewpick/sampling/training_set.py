@@ -141,8 +141,7 @@ def load_training_set(
         names = image_stack.table["micrograph"].tolist()
         if names != mask_stack.table["micrograph"].tolist():
             raise InputError(
-                f"{mask_path}: holds other micrographs than {image_path}. "
-                "Delete both and run again."
+                f"{mask_path}: contains other micrographs than {image_path}. Delete both and rerun."
             )
         for index, name in enumerate(names):
             frame = Frame.from_row(image_stack.table.iloc[index].to_dict())
@@ -159,8 +158,8 @@ def load_training_set(
         key = row["dataset"], row["micrograph"]
         if key not in images:
             raise InputError(
-                f"{ratio_table}: names {key[1]!r} of data set {key[0]!r}, which was not "
-                "preprocessed. Delete the table and run again."
+                f"{ratio_table}: lists {key[1]!r} of data set {key[0]!r}, which was not "
+                "preprocessed. Delete the table and rerun."
             )
         image, mask, disc, frame = images[key]
         points, windows = row["points"], row["windows"]

@@ -191,7 +191,7 @@ def simulate_micrograph(
     centres = _place(n_particles, free, bank.diameter, rng)
     if len(centres) == 0:
         raise InputError(
-            f"simulate.shape: {shape[0]} x {shape[1]} pixels have no room for a particle beside "
+            f"simulate.shape: {shape[0]} x {shape[1]} pixels leave no room for a particle beside "
             "carbon and contamination. Make the micrographs larger."
         )
     fragments = _place(n_decoys, free, bank.diameter, rng, taken=centres)

@@ -151,8 +151,8 @@ def _check(
     for key, (low, high) in {"snr": snr, "density": density}.items():
         if not 0 < low <= high:
             raise InputError(
-                f"simulate.{key}: {low} to {high} is no range. Give two positive numbers, the "
-                "lower one first."
+                f"simulate.{key}: {low} to {high} is not a valid range. Give two positive "
+                "numbers, lower first."
             )
 
 

@@ -94,7 +94,7 @@ class StageTable:
         table = read_table(path)
         if missing := [name for name in cls.COLUMNS if name not in table]:
             raise InputError(
-                f"{path}: no column {', '.join(missing)}. Delete the file and run again."
+                f"{path}: column {', '.join(missing)} is missing. Delete the file and rerun."
             )
         for name, kind in {**cls.COLUMNS, **cls.OPTIONAL}.items():
             if name not in table or kind is TEXT:
@@ -104,7 +104,8 @@ class StageTable:
                 table[name] = pd.Series(values, index=table.index, dtype=kind.dtype)
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(
-                    f"{path}: the column {name} holds {error}. Delete the file and run again."
+                    f"{path}: the column {name} cannot be read ({error}). Delete the file and "
+                    "rerun."
                 ) from None
         return table
 

@@ -127,9 +127,9 @@ class Guard:
         self.trust /= 2
         self.drifting = 0
         logger.warning(
-            "%s, step %d: drift towards collapse (pseudo-labels have %.2f x the labelled share of "
-            "particles, validation F1 %.3f, warm start %.3f); going back to the best state, with "
-            "fixmatch.weight x %g",
+            "%s, step %d: drift towards collapse (pseudo-labels contain %.2f x the labelled "
+            "share of particles, validation F1 %.3f, warm start %.3f); returning to the best "
+            "state, with fixmatch.weight x %g",
             self.dataset,
             step,
             ratio,

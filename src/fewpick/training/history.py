@@ -16,7 +16,7 @@ DIAGNOSTICS = {
     "share of particle pixels found at 0.5": ("val_pixel_recall",),
     "threshold between particle and background": ("threshold", "val_threshold"),
     "share of pixels used": ("keep_particle", "keep_background"),
-    "share of pixels taken for particle": ("pseudo_positive_rate", "labelled_prevalence"),
+    "share of pixels labelled particle": ("pseudo_positive_rate", "labelled_prevalence"),
     "student agrees with pseudo-label": ("agreement",),
     "pseudo-labels against the hidden truth": ("pseudo_precision", "pseudo_recall"),
     "weight of the unlabelled loss": ("lambda",),

@@ -112,7 +112,7 @@ def train(
         if kept.resume(training.parts(), training.device):
             logger.info("resumed at step %d from %s", schedule.step, checkpoint)
     left = schedule.steps - schedule.step
-    logger.info("%d of %d steps to do, on %s", left, schedule.steps, training.device)
+    logger.info("%d of %d steps left, on %s", left, schedule.steps, training.device)
     told = 0
     while not schedule.done:
         training.advance()

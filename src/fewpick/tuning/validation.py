@@ -95,7 +95,7 @@ def validation_micrographs(
     for dataset in dict.fromkeys(m.dataset for m in chosen if m.dataset not in enough):
         particles = sum(len(labelled_points(m)) for m in chosen if m.dataset == dataset)
         logger.warning(
-            "%s: %d labelled validation particles are too few to choose by (%d are enough); "
+            "%s: %d labelled validation particles are too few to select by (%d are needed); "
             "falling back to selection without validation",
             dataset,
             particles,

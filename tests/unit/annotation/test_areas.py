@@ -50,12 +50,12 @@ def test_names_are_matched_and_strangers_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("micrograph\tx0\ty0\tx1\na\t1\t2\t3\n", ("'y1'", "Give the columns")),
+        ("micrograph\tx0\ty0\tx1\na\t1\t2\t3\n", ("'y1'", "The columns must be")),
         (HEADER + "a\t1\t2\tthree\t4\n", ("line 2", "three")),
         (HEADER + "a\t1\t2\t3.5\t4\n", ("line 2", "x1=3.5", "Round")),
         (HEADER + "a\t1\t2\t1\t4\n", ("line 2", "x0=1", "is empty", "x0 < x1")),
         (HEADER + "b\t1\t2\t3\t4\na\t90\t2\t101\t4\n", ("line 3", "x1=101", "100 x 80")),
-        (HEADER + "a\t-1\t2\t3\t4\n", ("line 2", "x0=-1", "reaches out of a.mrc")),
+        (HEADER + "a\t-1\t2\t3\t4\n", ("line 2", "x0=-1", "extends beyond a.mrc")),
         (HEADER + "zzz\t1\t2\t3\t4\n", ("zzz", "matches no micrograph")),
     ],
 )

@@ -96,9 +96,9 @@ def test_clicks_make_a_configuration_for_picks(capsys: pytest.CaptureFixture[str
     assert "snakemake --cores all picks --configfile mine.yaml" in capsys.readouterr().out
     assert cli.main(["check", "mine.yaml", "--no-timing"]) == 0
     said = capsys.readouterr().out
-    assert "14 particles on 3 micrographs, 0 of them in areas marked in full; 7 " in said
+    assert "14 particles on 3 micrographs, 0 of them in fully marked areas; 7 " in said
     assert "one training on all labels and 3 that leave some out" in said
-    assert "warning: 0 particles of" in said
+    assert "warning: only 0 particles of" in said
     assert " --cores all picks --configfile mine.yaml" in said
     assert "discs cover" not in said
 
@@ -115,7 +115,7 @@ def test_files_beside_the_marks_are_found(capsys: pytest.CaptureFixture[str]) ->
     capsys.readouterr()
     assert cli.main(["check", "mine.yaml", "--no-timing"]) == 0
     said = capsys.readouterr().out
-    assert "4 annotated, with 14 particles, 1 areas marked in full, 1 places that are no" in said
+    assert "4 annotated, with 14 particles, 1 fully marked areas and 1 non-particles" in said
     assert "outside the areas" in said
 
 
@@ -124,4 +124,7 @@ def test_check_refuses_too_few_clicks(capsys: pytest.CaptureFixture[str]) -> Non
     click([2])
     assert init("--annotation", "clicks", "--diameter", "12")[0] == 0
     assert cli.main(["check", "mine.yaml", "--no-timing"]) == 2
-    assert "2 marked particles inside the border, and 3 are the fewest" in capsys.readouterr().err
+    assert (
+        "2 marked particles inside the border, but training and evaluation need at least 3"
+        in capsys.readouterr().err
+    )

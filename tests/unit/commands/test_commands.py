@@ -96,7 +96,7 @@ def test_init_takes_what_a_shell_makes_of_a_glob(
     assert cli.main(["init", *files, "coordinates", "-o", str(out)]) == 0
     assert next(iter(written(out)["datasets"].values()))["micrographs"] == "micrographs"
     assert cli.main(["init", *files[:4], "coordinates", "-o", str(out), "--force"]) == 2
-    assert "put the glob into quotes" in capsys.readouterr().err
+    assert "quote the glob" in capsys.readouterr().err
     assert cli.main(["init", *files]) == 2
     assert "file or folder of particle coordinates: not given" in capsys.readouterr().err
 
@@ -154,11 +154,11 @@ def test_check_passes_what_init_wrote(
     _, out = init(data, "--force")
     assert cli.main(["check", str(out), "--cores", "2"]) == 0
     said = capsys.readouterr().out
-    assert "every header was read" in said
+    assert "all headers read" in said
     assert "frame of the coordinates: ok" in said
     assert "2 arms (fixmatch, supervised) x 3 labelled ratios x 3 seeds = 18 trainings" in said
     assert "time: about" in said
-    assert "can run" in said
+    assert "is ready to run" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,8 +183,8 @@ def test_check_prints_the_first_seed_and_warns_by_the_worst(
     assert cli.main(["check", str(out), "--no-timing"]) == 0
     said = capsys.readouterr().out
     assert "1 to validate, 3 to test, 0 unlabelled" in said
-    assert "set: a seed tests on 2 micrographs, which gives wide" in said
-    assert "set: a seed validates on 1 micrograph, and chooses" in said
+    assert "set: one seed has only 2 test micrographs, which gives wide" in said
+    assert "set: one seed has only 1 validation micrograph to choose" in said
 
 
 def test_check_ends_with_commands_that_work_from_any_folder(
@@ -260,7 +260,7 @@ def test_check_recommends_one_scale_where_particles_differ_in_size(
     config["datasets"]["large"]["particle_radius"] = 120
     out.write_text(yaml.safe_dump(config))
     assert cli.main(["check", str(out), "--no-timing"]) == 2
-    assert "would need an image of 32 px" in capsys.readouterr().err
+    assert "need an image of 32 px" in capsys.readouterr().err
 
 
 def test_check_counts_the_labels_that_a_run_would_use(

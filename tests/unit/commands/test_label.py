@@ -37,7 +37,7 @@ def test_labels_of_other_micrographs_are_refused(
     line = refused(capsys, micrographs, "-o", labels)
     assert str(labels) in line
     assert "'zzz.mrc' matches no micrograph" in line
-    assert "Check that both belong together" in line
+    assert "Check that coordinates and micrographs belong" in line
 
 
 def test_marks_outside_their_micrograph_are_refused(
@@ -65,7 +65,7 @@ def test_a_port_in_use_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (("-o", "boxes/"), "Choose another -o with one of the suffixes"),
+        (("-o", "boxes/"), "Choose an -o that ends in"),
         (("--model", "nothing"), "nothing: not a model to pick with"),
         (("--picks", "nothing.star"), "nothing.star: no such file"),
     ],
@@ -87,7 +87,7 @@ def test_micrographs_none_of_which_can_be_read_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.mrc").write_bytes(b"nothing")
-    assert "none of 1 micrographs can be read" in refused(
+    assert "none of the 1 micrographs can be read" in refused(
         capsys, tmp_path, "-o", tmp_path / "l.star"
     )
 
@@ -106,7 +106,7 @@ def test_without_a_browser_the_address_is_printed(micrographs: Path, tmp_path: P
         assert process.wait() == 0
     port = address.split(":")[2].split("/")[0]
     assert f"ssh -L {port}:localhost:{port}" in text
-    assert "No browser was found here: copy the address into one." in text
+    assert "No browser found: open the address yourself." in text
     assert "2 particles, 0 non-particles and 0 finished areas on 1 of 4 micrographs" in text
     assert len(read_picks(labels)["b.mrc"]) == 2
 

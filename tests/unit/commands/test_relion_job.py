@@ -105,7 +105,7 @@ def test_a_continued_job_picks_what_is_new(
     first.write_text("\ndata_\n\nloop_\n_rlnCoordinateX #1\n_rlnCoordinateY #2\n1 2\n")
     (JOB / "Movies/b_autopick.star").unlink()
     assert job() == 0
-    assert "on 1 micrographs; 2 had been picked before" in capsys.readouterr().out
+    assert "on 1 micrographs; 2 had already been picked" in capsys.readouterr().out
     assert len(read_picks(first)["a_autopick"]) == 1
     assert (JOB / "Movies/b_autopick.star").exists()
 
@@ -163,7 +163,7 @@ def test_micrographs_keep_their_optics_groups_pixel_sizes(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("data_x\n\nloop_\n_rlnCoordinateX #1\n1.0\n", "holds no list of micrographs"),
+        ("data_x\n\nloop_\n_rlnCoordinateX #1\n1.0\n", "contains no list of micrographs"),
         (OPTICS + "a.mrc 1\na.mrc 1\n", "lists a.mrc twice"),
         (None, "no such file"),
     ],

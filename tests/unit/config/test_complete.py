@@ -108,7 +108,7 @@ def test_defaults_do_not_leak_into_overrides_or_the_input() -> None:
         (
             "fixmatch.confidense_threshold",
             0.7,
-            "mine.yaml: fixmatch.confidense_threshold is not a key of fewpick; "
+            "mine.yaml: fixmatch.confidense_threshold is not a known key; "
             "did you mean confidence_threshold?",
         ),
         (
@@ -126,18 +126,18 @@ def test_defaults_do_not_leak_into_overrides_or_the_input() -> None:
         (
             "datasets",
             {"micrographs": "here", "coordinates": "there", "particle_radius": 42},
-            "mine.yaml: datasets.micrographs is a key of a data set, whose name is missing. "
-            "Write datasets: {mine: {micrographs: ...}}",
+            "mine.yaml: datasets.micrographs is a key of a data set, but the data set's name is "
+            "missing. Write datasets: {mine: {micrographs: ...}}",
         ),
         (
             "datasets.mine.coordinates",
             None,
-            "mine.yaml: no data set has coordinates, so there is nothing to learn from",
+            "mine.yaml: no data set has coordinates, so there is nothing to train on",
         ),
         (
             "splits.seeds",
             [1, 1],
-            "mine.yaml: splits.seeds is [1, 1]; give each value once",
+            "mine.yaml: splits.seeds is [1, 1]; list each value once",
         ),
         (
             "arms.one_threshold.fixmatch.pseudo_label_threshold",
@@ -159,15 +159,15 @@ def test_defaults_do_not_leak_into_overrides_or_the_input() -> None:
         (
             "training.steps",
             "1e3",
-            "mine.yaml: training.steps is '1e3' (text, not a number; YAML wants 1.0e-3 for 1e-3); "
-            "give a whole number >= 2",
+            "mine.yaml: training.steps is '1e3' (text, not a number; in YAML write 1.0e-3, not "
+            "1e-3); give a whole number >= 2",
         ),
         ("training.batch_size", True, "training.batch_size is True; give a whole number >= 1"),
         ("datasets.mine.y_axis", "left", "datasets.mine.y_axis is 'left'; give one of down, up"),
-        ("datasets.mine.simulate", {}, "give either micrographs (with coordinates) or simulate"),
-        ("datasets.mine.particle_diameter_angstrom", 100, "and not both"),
-        ("datasets.all", MINIMAL["datasets"]["mine"], "take another name"),
-        ("datasets.a/b", MINIMAL["datasets"]["mine"], "'a/b' is not a usable name"),
+        ("datasets.mine.simulate", {}, "set either micrographs (with coordinates) or simulate"),
+        ("datasets.mine.particle_diameter_angstrom", 100, ", not both"),
+        ("datasets.all", MINIMAL["datasets"]["mine"], "choose another"),
+        ("datasets.a/b", MINIMAL["datasets"]["mine"], "'a/b' is not a valid name"),
         ("splits.test_fraction", 0.9, "leave nothing to train on"),
         ("evaluation.reference_arm", "none", "evaluation.reference_arm is 'none'"),
         ("arms.supervised.labelling", "two_thresholds", "its method is supervised"),
@@ -182,7 +182,11 @@ def test_defaults_do_not_leak_into_overrides_or_the_input() -> None:
             "arm one_threshold: training.warm_start_steps is 11, but training.steps, which "
             "includes them, is 10",
         ),
-        ("model.widths", [8] * 5, "model.stem_stride 4 and 5 model.widths reduce images 64 times"),
+        (
+            "model.widths",
+            [8] * 5,
+            "model.stem_stride 4 and 5 model.widths downsample images 64 times",
+        ),
     ],
 )
 def test_messages_name_the_key_the_value_and_the_cure(path: str, value: Any, message: str) -> None:
@@ -195,10 +199,13 @@ def test_messages_name_the_key_the_value_and_the_cure(path: str, value: Any, mes
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"arms.topaz": {"method": "supervised"}}, "its rows are named topaz; rename arms.topaz"),
+        (
+            {"arms.topaz": {"method": "supervised"}},
+            "the name topaz is taken by its rows; rename arms.topaz",
+        ),
         (
             {"external_picks.topaz": {"dataset": "mine", "path": "there"}},
-            "its rows are named topaz; rename external_picks.topaz",
+            "the name topaz is taken by its rows; rename external_picks.topaz",
         ),
         (
             {"baselines.topaz.ratios": [0.2, 0.1]},

@@ -98,7 +98,7 @@ def test_topaz_is_trained_where_it_is_asked_for(raw: dict[str, Any]) -> None:
     [
         ("coordinates", "nowhere", "datasets.mine.coordinates: 'nowhere' does not exist"),
         ("coordinates", "empty", "datasets.mine.coordinates: the folder 'empty' is empty"),
-        ("micrographs", "empty", "empty: holds no micrograph"),
+        ("micrographs", "empty", "empty: contains no micrographs"),
         ("split_file", "split.tsv", "datasets.mine.split_file: 'split.tsv' does not exist"),
     ],
 )
@@ -113,7 +113,9 @@ def test_a_micrograph_in_two_data_sets_is_refused(raw: dict[str, Any]) -> None:
     """Also by another path; it would train in one and test in the other."""
     Path("linked").symlink_to("images")
     raw["datasets"]["again"] = raw["datasets"]["mine"] | {"micrographs": "linked"}
-    with pytest.raises(InputError, match=r"datasets\.again and datasets\.mine both hold images/m0"):
+    with pytest.raises(
+        InputError, match=r"datasets\.again and datasets\.mine both contain images/m0"
+    ):
         plan(raw)
 
 
@@ -152,8 +154,8 @@ def test_the_supervised_arm_is_a_rival_where_it_is_asked_for(raw: dict[str, Any]
 @pytest.mark.parametrize(
     ("ratio", "seed", "said"),
     [
-        ("0.3", "1", r"splits\.labeled_ratios: 0\.3 is not in it, only 0\.1, 0\.5"),
-        ("0.1", "7", r"splits\.seeds: 7 is not in it, only 1, 3\. Add it"),
+        ("0.3", "1", r"splits\.labeled_ratios: 0\.3 is not configured \(only 0\.1, 0\.5"),
+        ("0.1", "7", r"splits\.seeds: 7 is not configured \(only 1, 3\)\. Add it"),
     ],
 )
 def test_an_unknown_ratio_or_seed_as_a_target(

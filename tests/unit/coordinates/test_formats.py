@@ -158,7 +158,9 @@ def test_relion_job_folder_and_its_list(tmp_path: Path) -> None:
     put(job / "Movies" / "autopick.star", index.read_text())  # list and files in one folder
     assert list(read_picks(job / "Movies")) == ["mic_1_autopick"]
     (job / "Movies" / "mic_1_autopick.star").unlink()
-    with pytest.raises(InputError, match=r"autopick\.star: lists AutoPick/job011/.* not there"):
+    with pytest.raises(
+        InputError, match=r"autopick\.star: lists AutoPick/job011/.* does not exist"
+    ):
         read_picks(index)
 
 
@@ -180,10 +182,10 @@ def test_star_without_rows_is_an_empty_micrograph(tmp_path: Path) -> None:
     [
         ("   12.0   34.0     0.75            1    90.0", "   12.0", "row 2 has no _rlnCoordinateY"),
         ("34.0", "nan", "row 2 has no _rlnCoordinateY"),
-        ("34.0", "1e9", "no pixel position"),
+        ("34.0", "1e9", "not a pixel position"),
         ("34.0", "3_4", "'3_4' is not a number"),
         ("_rlnCoordinateY", "_rlnCoordinateZ", "no columns _rlnCoordinateX and _rlnCoordinateY"),
-        ("_rlnClassNumber", "_rlnCoordinateX", "_rlnCoordinateX twice"),
+        ("_rlnClassNumber", "_rlnCoordinateX", "two columns _rlnCoordinateX"),
         ("data_", "date_", "no STAR data block"),
     ],
 )
@@ -299,10 +301,10 @@ def test_csv_of_several_micrographs(tmp_path: Path) -> None:
     [
         ("", "empty"),
         ("718,131,108\n", "'X-Coordinate'"),
-        ("X-Coordinate,Y-Coordinate\n718,5,131\n", "line 2 has 3 fields"),
-        ("X-Coordinate,Y-Coordinate\n718,131\n7\n", "line 3 has 1 fields"),
+        ("X-Coordinate,Y-Coordinate\n718,5,131\n", "line 2 has 3 of the header's 2"),
+        ("X-Coordinate,Y-Coordinate\n718,131\n7\n", "line 3 has 1 of the header's 2"),
         ("X-Coordinate,Y-Coordinate\n718,inf\n", "'inf' is not a number"),
-        ("X-Coordinate,Y-Coordinate,Y-Coordinate\n1,2,3\n", "stands twice"),
+        ("X-Coordinate,Y-Coordinate,Y-Coordinate\n1,2,3\n", "duplicate column"),
         ("X-Coordinate,Y-Coordinate,Diameter\n1,2,-3\n", "size -3"),
     ],
 )
@@ -355,15 +357,15 @@ def test_json_tells_absent_from_empty(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[]", "list"),
-        ('{"a": [[1, 2]', "not JSON"),
-        ('{"a": [], "a": [[1, 2]]}', "'a' stands twice"),
+        ('{"a": [[1, 2]', "not valid JSON"),
+        ('{"a": [], "a": [[1, 2]]}', "duplicate key 'a'"),
         ('{"a": [[1]]}', "point 1"),
         ('{"a": [[1, "2"]]}', "'2' is not a number"),
         ('{"a": [[true, 2]]}', "True is not a number"),
-        ('{"a": [[NaN, 2]]}', "no pixel position"),
+        ('{"a": [[NaN, 2]]}', "not a pixel position"),
         ('{"a": [[1' + "0" * 400 + ", 2]]}", "401 digits"),
-        ('{"a": ' * 3000 + "1" + "}" * 3000, "not JSON|holds"),
-        ('{"images": [], "annotations": 3}', "no list 'annotations'"),
+        ('{"a": ' * 3000 + "1" + "}" * 3000, "not valid JSON|contains"),
+        ('{"images": [], "annotations": 3}', "no 'annotations' list"),
     ],
 )
 def test_broken_json(tmp_path: Path, text: str, message: str) -> None:
@@ -415,13 +417,13 @@ def test_cryosparc_without_locations_or_with_pickles(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no location/center_x_frac"):
         read_picks(write_cs(tmp_path / "a.cs", bare))
     pixels = np.array([(1, b"a.mrc", (90, 80), 40, 50, 0.5)], CS)
-    with pytest.raises(InputError, match="holds no fractions"):
+    with pytest.raises(InputError, match="contains values outside 0 to 1"):
         read_picks(write_cs(tmp_path / "pixels.cs", pixels))
     objects = np.array([({"a": 1},)], [("location/micrograph_path", "O")])
     with pytest.raises(InputError, match="not a cryoSPARC table"):
         read_picks(write_cs(tmp_path / "b.cs", objects))
     (tmp_path / "d.cs").write_bytes(b"\x95CSDAT\x90\x01\x00\x00" + b'{"length": 4}')
-    with pytest.raises(InputError, match=r"d\.cs: in cryoSPARC's compressed form\. Save it"):
+    with pytest.raises(InputError, match=r"d\.cs: is in cryoSPARC's compressed format\. Save it"):
         read_picks(tmp_path / "d.cs")
     content = write_cs(tmp_path / "c.cs", np.zeros(4, CS)).read_bytes()
     (tmp_path / "c.cs").write_bytes(content[:-7])

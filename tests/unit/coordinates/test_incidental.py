@@ -118,7 +118,7 @@ def test_a_table_of_one_row_as_names_and_values(tmp_path: Path) -> None:
 def test_a_column_twice_matters_if_it_says_two_things(tmp_path: Path) -> None:
     columns = "CoordinateX CoordinateY OpticsGroup OpticsGroup ClassNumber ClassNumber"
     assert read(tmp_path / "a.star", loop(columns, "1 2 1 1 3 3"))["a"].xy.tolist() == [[1, 2]]
-    with pytest.raises(InputError, match="_rlnCoordinateX twice, with other values"):
+    with pytest.raises(InputError, match="two columns _rlnCoordinateX with different values"):
         read(tmp_path / "a.star", loop("CoordinateX CoordinateY CoordinateX", "1 2 3"))
 
 
@@ -181,7 +181,7 @@ def test_origins_may_move_a_point_over_the_edge(
     text = OPTICS + loop(COLUMNS + "OriginXAngst OriginYAngst", *rows)
     (tmp_path / "a.star").write_text(text)
     assert read_in_frame(tmp_path / "a.star", {"a": (99, 99)})["a"].xy.tolist() == [[50, 50]]
-    assert "1 points that refined origins move out of the image" in caplog.text
+    assert "1 points that refined origins move outside the image" in caplog.text
     (tmp_path / "a.star").write_text(text.replace("50 50 a", "150 50 a"))
     with pytest.raises(InputError, match="lie outside the image"):
         read_in_frame(tmp_path / "a.star", {"a": (99, 99)})
@@ -303,7 +303,7 @@ def test_the_folder_of_a_relion_job(tmp_path: Path, picks: dict[str, str], fmt: 
 
 def test_the_suffix_file_of_relion_3_stands_for_the_files(tmp_path: Path) -> None:
     put(tmp_path, "coords_suffix_autopick.star", "CtfFind/job3/micrographs_ctf.star\n")
-    with pytest.raises(InputError, match=r"stands for files \*_autopick\.star below"):
+    with pytest.raises(InputError, match=r"refers to files \*_autopick\.star below"):
         read_picks(tmp_path / "coords_suffix_autopick.star")
     put(tmp_path, "Movies/m_autopick.star", XY)
     (held,) = read_picks(tmp_path / "coords_suffix_autopick.star").values()
@@ -331,4 +331,4 @@ def test_two_folders_in_one_star_file(tmp_path: Path, caplog: pytest.LogCaptureF
         name: [[10, 20]] for name in paths
     }
     assert "2 of 4 coordinates are left out" in caplog.text
-    assert "'Grid2/h0.mrc' is of another folder than" in caplog.text
+    assert "'Grid2/h0.mrc' is in a different folder from" in caplog.text

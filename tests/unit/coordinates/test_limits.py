@@ -74,7 +74,7 @@ def test_points_that_cannot_be(x: Any, y: Any, score: Any, diameter: Any, messag
     [
         (b"abc\xff", "byte 3 is not utf-8 text"),
         (b"\xff\xfea", "byte 0 is not utf-16 text|truncated|is not utf-16 text"),
-        (b"ab\0c", "holds NUL characters"),
+        (b"ab\0c", "contains NUL characters"),
     ],
 )
 def test_bytes_that_are_no_text(tmp_path: Path, content: bytes, message: str) -> None:
@@ -135,12 +135,12 @@ def test_scores_and_sizes_stay_with_their_micrograph(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image_name x_coord y_coord\na 1 2\n\n '' 3\n", "line 4 has 2 fields"),
+        ("image_name x_coord y_coord\na 1 2\n\n '' 3\n", "line 4 has 2 of the header's 3"),
         ("image_name\tx_coord\ty_coord\na\t1\t2\n\n\t3\t4\n", "line 4 names no micrograph"),
-        ("image_name\tx_coord\ty_coord\n", "names no micrograph. Use the format json"),
+        ("image_name\tx_coord\ty_coord\n", "names no micrograph. To record empty micrographs"),
         ("image_name\tx_coord\ty_coord\tscore\na\t1\t2\t3\na\t1\t2\tx\n", "'x' is not a number"),
         ("image_name\tx_coord\ty_coord\na\tone\t2\n", "line 2: 'one' is not a number"),
-        ("image_name\tx_coord\n", "'y_coord'; its header is"),
+        ("image_name\tx_coord\n", "'y_coord' is missing; the header is"),
         ('image_name\tx_coord\ty_coord\n"a\t1\t2\n', "not a table"),
     ],
 )
@@ -172,7 +172,7 @@ def test_topaz_tables_have_scores_for_all_or_none(tmp_path: Path) -> None:
         "a\t1.0000\t2.0000\t0.500000\na\t3.0000\t4.0000\t-0.250000\n"
     )
     for name in ("a\tb.mrc", 'a"b.mrc'):
-        with pytest.raises(InputError, match="holds a tab or quote"):
+        with pytest.raises(InputError, match="contains a tab or quote"):
             write_picks(tmp_path / "b.txt", {name: bare}, fmt="topaz")
 
 
@@ -218,18 +218,18 @@ def test_pixel_sizes_are_those_of_the_optics_group(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (star("CoordinateX CoordinateY", "1 2") + star("CoordinateX CoordinateY", "1 2", block="b"),
-         "holds 2 blocks with coordinates"),
+         "contains 2 blocks with coordinates"),
         (star("CoordinateX CoordinateY MicrographName", "1 2 a.mrc", "3 4"),
          "row 2 has no _rlnMicrographName"),
         (star("CoordinateX CoordinateY MicrographName"), "names no micrograph"),
         (star("CoordinateX MicrographName", "1 a.mrc"), "no columns _rlnCoordinateX and"),
-        (star("MicrographName MicrographCoordinates", "a.mrc <NA>"), "a row lacks a name"),
+        (star("MicrographName MicrographCoordinates", "a.mrc <NA>"), "has no micrograph name"),
         (star("MicrographName MicrographCoordinates", "a.mrc b.star", "a.mrc b.star"),
          r"lists a\.mrc twice"),
         (star("MicrographName MicrographCoordinates", "a.mrc all.star"),
-         r"all\.star holds 2 micrographs instead of a\.mrc"),
-        (star("CoordinateX CoordinateY", "1 2") * 2, "is not one block's name"),
-        (star("CoordinateX CoordinateY", "1 2", block="of mine"), "is not one block's name"),
+         r"all\.star contains 2 micrographs instead of a\.mrc"),
+        (star("CoordinateX CoordinateY", "1 2") * 2, "is not the name of a single block"),
+        (star("CoordinateX CoordinateY", "1 2", block="of mine"), "not the name of a single block"),
     ],
 )  # fmt: skip
 def test_star_files_that_say_too_little_or_too_much(
@@ -251,7 +251,7 @@ def test_a_listed_file_is_found_beside_its_list(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picks(index)["Motion/m.mrc"].xy, [[1, 2]])
     (tmp_path / "m_autopick.star").unlink()
     # A list alone in its folder is read as one, and says what it lacks.
-    with pytest.raises(InputError, match="which is not there"):
+    with pytest.raises(InputError, match="which does not exist"):
         read_picks(tmp_path)
 
 
@@ -277,7 +277,7 @@ def test_scores_of_star_tables(tmp_path: Path) -> None:
 def test_names_that_star_cannot_carry_are_refused_early() -> None:
     check_names([Path("data/mic_1.mrc")])
     for name in ("my mic.mrc", "it's.mrc", 'a"b.mrc', "a#1.mrc"):
-        with pytest.raises(InputError, match="holds a space, quote or '#'"):
+        with pytest.raises(InputError, match="contains a space, quote or '#'"):
             check_names([Path("data/mic_1.mrc"), Path("data") / name])
 
 
@@ -389,12 +389,12 @@ def test_coco_sizes(tmp_path: Path) -> None:
         ({"images": [{"id": "1", "file_name": "a"}]}, "lacks id or file_name"),
         ({"images": [{"id": 1, "file_name": ""}]}, "lacks id or file_name"),
         ({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]},
-         r"the image 1 \(b\) stands twice"),
+         r"duplicate image 1 \(b\)"),
         ({"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}]},
-         r"the image 2 \(a\) stands twice"),
-        ({"images": [3]}, "has no list 'images'"),
-        ({"annotations": [{"image_id": 3, "bbox": [1, 2, 3, 4]}]}, "names image 3"),
-        ({"annotations": [{"bbox": [1, 2, 3, 4]}]}, "names image None"),
+         r"duplicate image 2 \(a\)"),
+        ({"images": [3]}, "has no 'images' list"),
+        ({"annotations": [{"image_id": 3, "bbox": [1, 2, 3, 4]}]}, "refers to image 3"),
+        ({"annotations": [{"bbox": [1, 2, 3, 4]}]}, "refers to image None"),
         ({"annotations": [{"image_id": 1, "bbox": [1, 2, 3]}]}, r"is not \[x, y, width, height\]"),
         ({"annotations": [{"image_id": 1, "bbox": 3}]}, r"is not \[x, y, width, height\]"),
         ({"annotations": [{"image_id": 1, "bbox": [1, 2, 3, "4"]}]}, "'4' is not a number"),
@@ -413,8 +413,8 @@ def test_points_in_json_are_counted_from_one(tmp_path: Path) -> None:
         ('{"m": [[1, 2], [3]]}', r"m: point 2 is \[3\]"),
         ('{"m": [[1, 2], [3, null]]}', "m: point 2: None is not a number"),
         ('{"m": [[1, 2], [[], 4]]}', r"m: point 2: \[\] is not a number"),
-        ('{"m": 7}', "m: holds 7"),
-        ('{"m": {"a": 1}, "m": 2}', "the key 'm' stands twice"),
+        ('{"m": 7}', "m: contains 7"),
+        ('{"m": {"a": 1}, "m": 2}', "duplicate key 'm'"),
     ):
         with pytest.raises(InputError, match=rf"a\.json: {message}"):
             read_picks(put(tmp_path / "a.json", text), fmt="json")
@@ -462,7 +462,7 @@ def test_cryosparc_fractions_may_leave_the_image_a_little(tmp_path: Path, value:
     for field in (X, Y):
         read_picks(cs(tmp_path / "a.cs", **{field: np.array([value, 0.5])}))
         for far in (value + np.sign(value) * 0.01, np.nan):
-            with pytest.raises(InputError, match=f"{field} holds no fractions of 1"):
+            with pytest.raises(InputError, match=f"{field} contains values outside 0 to 1"):
                 read_picks(cs(tmp_path / "a.cs", **{field: np.array([0.5, far])}))
 
 
@@ -471,8 +471,8 @@ def test_cryosparc_fractions_may_leave_the_image_a_little(tmp_path: Path, value:
     [
         ({X: np.array(["0.5", "0.5"])}, "a location field has the wrong type"),
         ({PATH: np.array([b"\xff", b"a"])}, "a location field has the wrong type"),
-        ({PATH: np.array([b"a", b""])}, "a particle without micrograph"),
-        ({X: np.full((2, 2), 0.5)}, "holds no fractions"),
+        ({PATH: np.array([b"a", b""])}, "a particle without a micrograph"),
+        ({X: np.full((2, 2), 0.5)}, "contains values outside 0 to 1"),
         ({PATH: None}, "has no location/center_x_frac"),
         ({Y: None}, "has no location/center_x_frac"),
     ],
@@ -507,7 +507,7 @@ def test_scales_are_positive_numbers(tmp_path: Path) -> None:
 def test_a_micrograph_in_two_files_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "a.json", '{"m.mrc": [[1, 2]]}')
     put(tmp_path / "b.json", '{"m.mrc": [[3, 4]]}')
-    with pytest.raises(InputError, match=r"b\.json: m\.mrc stands also in .*a\.json"):
+    with pytest.raises(InputError, match=r"b\.json: .*a\.json also lists m\.mrc"):
         read_picks(tmp_path)
 
 
@@ -517,7 +517,7 @@ def test_what_in_a_folder_is_no_coordinate_file(tmp_path: Path) -> None:
     put(tmp_path / "sub.box" / "c.box", "1 2 4 4\n")
     put(tmp_path / "a.log", "1 2 4 4\n")
     assert list(read_picks(tmp_path)) == ["b"]
-    with pytest.raises(InputError, match=r"holds no coordinate file \(\.star\)"):
+    with pytest.raises(InputError, match=r"contains no coordinate files \(\.star\)"):
         read_picks(tmp_path, fmt="star")
 
 
@@ -570,7 +570,7 @@ def test_points_given_twice_are_used_once(tmp_path: Path, caplog: pytest.LogCapt
     np.testing.assert_array_equal(held.xy, [[6, 6], [2, 2]])  # in the order of the file
     np.testing.assert_array_equal(held.score, [0.5, 0.25])
     assert held.diameter == 2
-    assert "1 points given twice are used once" in caplog.text
+    assert "1 duplicate points are used once" in caplog.text
     caplog.clear()
     framed(tmp_path, [[1, 2], [2, 1], [1, 1]])
     assert caplog.text == ""
@@ -587,7 +587,7 @@ def test_what_is_used_and_left_out_is_counted(
     assert list(found) == ["a.mrc"]
     assert "2 of 6 coordinates used" in caplog.text
     assert "1 of 6 coordinates are left out" in caplog.text
-    assert "names no coordinates for 1 micrographs" in caplog.text
+    assert "has no coordinates for 1 micrographs" in caplog.text
     with pytest.raises(InputError, match=r"'left' is not a direction\. Use down or up"):
         read_in_frame(tmp_path / "c.json", shapes, y_axis="left")
     with pytest.raises(InputError, match=r"c\.json: names no micrograph"):

@@ -132,11 +132,11 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     two = {name: Picks(np.array([[1.0, 2.0]])) for name in ("a.mrc", "b.mrc")}
-    with pytest.raises(InputError, match="holds one micrograph, not 2"):
+    with pytest.raises(InputError, match="can hold one micrograph, not 2"):
         write_picks(tmp_path / "all.box", two, box_size=10)
-    with pytest.raises(InputError, match="a box needs a size"):
+    with pytest.raises(InputError, match="boxes need a size"):
         write_picks(tmp_path / "boxes", two, fmt="cbox")
-    with pytest.raises(InputError, match="holds a space, quote or '#'"):
+    with pytest.raises(InputError, match="contains a space, quote or '#'"):
         write_picks(tmp_path / "a.star", {"my mic.mrc": two["a.mrc"]})
     for fmt in ("cs", "coco", "png"):
         with pytest.raises(InputError, match=f"cannot write the format '{fmt}'"):

@@ -190,7 +190,7 @@ def test_points_given_twice_are_used_once_and_counted(
     manifest, coordinates = build(micrographs, {"a.mrc": [[9, 9], [3, 4], [9, 9], [9.0, 9]]})
     assert points(coordinates, "a.mrc") == [[9, 9], [3, 4]]
     assert manifest["n_particles"][0] == 2
-    assert "a.mrc: 2 points given twice" in caplog.text
+    assert "a.mrc: 2 duplicate points" in caplog.text
 
 
 def test_names_that_match_nothing_are_counted(
@@ -199,7 +199,7 @@ def test_names_that_match_nothing_are_counted(
     with caplog.at_level(logging.INFO):
         build(micrographs, {"job1/a.mrc": [[1, 1]], "z.mrc": [[1, 1], [2, 2]]})
     assert "2 of 3 coordinates are left out: 1 of 3 micrographs matched" in caplog.text
-    assert "names no coordinates for 2 micrographs" in caplog.text
+    assert "has no coordinates for 2 micrographs" in caplog.text
     with pytest.raises(InputError, match=r"coordinates\.json: .*0 of 3 micrographs matched"):
         build(micrographs, {"z.mrc": [[1, 1]]})
     with pytest.raises(InputError, match="names no micrograph"):

@@ -433,5 +433,5 @@ def test_micrographs_are_brought_to_one_particle_width(tmp_path: Path) -> None:
 
 def test_a_micrograph_that_cannot_be_scaled_is_named(tmp_path: Path) -> None:
     micrographs = scaled_shard(tmp_path)
-    with pytest.raises(InputError, match=r"a\.mrc: particles 1 px wide in 400 x 300 px would need"):
+    with pytest.raises(InputError, match=r"a\.mrc: particles 1 px wide in 400 x 300 px need"):
         input_sizes(micrographs, 768, 20, {"particle_radius": 0.5})

@@ -47,5 +47,5 @@ def test_a_deleted_shard_is_named(tmp_path: Path) -> None:
     table = tmp_path / "shards.tsv"
     write_table(shard_table(stacks, masks), table)
     masks[1].unlink()
-    with pytest.raises(InputError, match=r"shards\.tsv: lists .*masks/shard-1\.mrcs.*run again"):
+    with pytest.raises(InputError, match=r"shards\.tsv: lists .*masks/shard-1\.mrcs.*rerun"):
         paths([table])

@@ -136,12 +136,12 @@ GOOD = [("a.mrc", "train"), ("b.mrc", "val"), ("c.mrc", "test")]
     [
         ([*GOOD, ("z_not_there.mrc", "test")], "'z_not_there.mrc' matches no micrograph"),
         ([*GOOD[:2], ("c.mrc", "tset")], "'tset' of 'c.mrc' is unknown"),
-        ([*GOOD, ("a.mrc", "test")], "'a.mrc' is named twice"),
-        ([*GOOD, ("a", "test")], "a.mrc: both 'a.mrc' and 'a' mean this micrograph"),
-        (GOOD[:2], "1 annotated micrographs are missing, such as 'c.mrc'"),
-        ([*GOOD[:2], ("c.mrc", "val")], "no annotated micrograph is test"),
-        ([*GOOD[1:], ("a.mrc", "val")], "no annotated micrograph is train"),
-        ([*GOOD[::2], ("b.mrc", "test")], "no annotated micrograph is val"),
+        ([*GOOD, ("a.mrc", "test")], "duplicate micrograph 'a.mrc'"),
+        ([*GOOD, ("a", "test")], "a.mrc: both 'a.mrc' and 'a' match this micrograph"),
+        (GOOD[:2], "1 annotated micrographs are missing, for example 'c.mrc'"),
+        ([*GOOD[:2], ("c.mrc", "val")], "no annotated micrograph is assigned to test"),
+        ([*GOOD[1:], ("a.mrc", "val")], "no annotated micrograph is assigned to train"),
+        ([*GOOD[::2], ("b.mrc", "test")], "no annotated micrograph is assigned to val"),
         ([*GOOD, ("d.mrc", "test")], "'d.mrc' is not annotated"),
     ],
 )
@@ -347,7 +347,7 @@ def test_tiles_are_counted_where_they_are_cut_off() -> None:
 def test_tiles_that_run_out_are_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         table = subset(unit="tile", ratio=1.0)
-    assert "2240 tiles are to be labelled in the train part" in caplog.text
+    assert "wanted 2240 labelled tiles in the train part" in caplog.text
     assert (table.loc[table["split"] == "train", "labelled"] == "part").all()
 
 
@@ -357,7 +357,9 @@ def test_validation_that_runs_out_is_no_warning(caplog: pytest.LogCaptureFixture
     assert (table.loc[table["split"] == "val", "labelled"] == "all").all()
     [record] = caplog.records
     assert record.levelno == logging.INFO
-    assert re.search(r"28 micrographs are .* in the val part, and \d qualify", record.message)
+    assert re.search(
+        r"wanted 28 labelled micrographs in the val part, but only \d qualify", record.message
+    )
 
 
 def test_just_enough_micrographs_are_not_logged(
@@ -420,7 +422,7 @@ def test_training_micrographs_without_particles_are_refused(unit: str) -> None:
     parts = split_micrographs("set", NAMES, [True] * 40, seed=0)
     test_only = parts.loc[parts["split"] == "test", "micrograph"]
     few = coordinates[coordinates["micrograph"].isin(test_only)]
-    with pytest.raises(InputError, match=f"set: no {unit} of the 28 train micrographs holds"):
+    with pytest.raises(InputError, match=f"set: no {unit} of the 28 train micrographs contains"):
         label_subset(
             *("set", parts, geometry, few),
             ratio=0.1,

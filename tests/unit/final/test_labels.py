@@ -146,7 +146,9 @@ def test_a_fold_is_never_left_without_a_particle(caplog: pytest.LogCaptureFixtur
 def test_too_few_marks() -> None:
     labels = given({"m": "clicks"}, {"m": [(20, 20), (60, 20)]})
     assert len(join([labels], 0).pieces) == 1
-    with pytest.raises(InputError, match=r"datasets.mine.coordinates: 2 marked particles .* 3 are"):
+    with pytest.raises(
+        InputError, match=r"datasets.mine.coordinates: 2 marked particles .* at least 3"
+    ):
         join([labels], 3)
     with pytest.raises(InputError, match=r"0 marked particles"):
         join([given({"m": "areas"}, {}, {"m": (0, 0, 9, 9)})], 0)

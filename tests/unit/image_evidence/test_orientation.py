@@ -187,7 +187,7 @@ def test_micrographs_in_another_frame_are_named(
         factors = [float(found.each[path].verdict.split()[-1]) for path in wrong]
         np.testing.assert_allclose(factors, float(what.split()[-1]), rtol=0.02)
     (line,) = found.warnings()
-    assert line.startswith(f"{wrong[0]}: the points fit another frame than those of other")
+    assert line.startswith(f"{wrong[0]}: the points fit a different frame from those of other")
     assert all(path.name in line for path in wrong)
 
 
@@ -231,7 +231,7 @@ def test_inverted_contrast_and_points_of_another_micrograph(tmp_path: Path) -> N
     ]  # fmt: skip
     lines = found.warnings()
     assert lines[0].startswith(f"{first}: the particles have the opposite contrast")
-    assert lines[1].startswith(f"{second}: no particle shows at the points")
+    assert lines[1].startswith(f"{second}: no particles are visible at the points")
     assert third.name in lines[1]
 
 
@@ -271,7 +271,7 @@ def test_the_manifest_holds_what_each_micrograph_says(
     manifest, _ = build_manifest(spec, read_headers(sorted(points)))
     assert manifest["own_orientation"].tolist() == ["ok", "flip_y", "ok", "ok", "no points"]
     assert manifest["orientation"].eq("flip_y suspected in 1 of 4 micrographs").all()
-    assert f"{wrong}: the points fit another frame" in caplog.text
+    assert f"{wrong}: the points fit a different frame" in caplog.text
 
 
 def test_points_are_summed_alike_with_and_without_fft() -> None:
@@ -296,7 +296,7 @@ def test_the_wrong_y_axis_is_refused_with_the_right_one(
     }
     (tmp_path / "c.json").write_text(json.dumps(stored))
     spec = {"coordinates": tmp_path / "c.json", "particle_radius": RADIUS}
-    with pytest.raises(InputError, match=rf"c\.json: y_axis: {declared} .* Set y_axis: {right}\."):
+    with pytest.raises(InputError, match=rf"c\.json: with y_axis: {declared} .*y_axis: {right}\."):
         build_manifest(spec | {"y_axis": declared}, read_headers(sorted(points)))
     manifest, _ = build_manifest(spec | {"y_axis": right}, read_headers(sorted(points)))
     assert manifest["orientation"].eq("ok").all()

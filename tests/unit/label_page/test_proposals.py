@@ -125,7 +125,12 @@ def test_what_labels_are_worth_is_what_was_measured(
 @pytest.mark.parametrize(
     ("marks", "inside", "line"),
     [
-        (0, 0, "No particle is marked yet. A dozen, spread over micrographs, is a good beginning."),
+        (
+            0,
+            0,
+            "No particles are marked yet. A dozen, spread over several micrographs, is a good "
+            "start.",
+        ),
         (3, 0, "On EMPIAR-10017, 7 particles clicked gave an F1 of 0.82."),
         (14, 2, "On EMPIAR-10017, 7 particles clicked gave an F1 of 0.82, 23 of 0.83."),
         (99, 0, "On EMPIAR-10017, 23 particles clicked gave an F1 of 0.83."),

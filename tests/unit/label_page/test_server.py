@@ -72,7 +72,8 @@ def test_without_the_token_nothing_is_answered(running: Running, path: str) -> N
     status, text, _ = ask(running, path, raw=True)
     assert status == 403
     assert (
-        text == b"This is not the address that fewpick label printed. Copy it from the terminal.\n"
+        text == b"This is not the address that fewpick label printed. Copy the address from the "
+        b"terminal.\n"
     )
 
 
@@ -104,7 +105,7 @@ def test_other_paths_lead_nowhere(running: Running, path: str) -> None:
 def test_other_hosts_are_refused(running: Running, host: str) -> None:
     status, text, _ = ask(running, "api/session", Host=host)
     assert status == 403
-    assert b"127.0.0.1 and localhost alone" in text
+    assert b"only to 127.0.0.1 and localhost" in text
 
 
 @pytest.mark.parametrize("host", ["localhost:9000", "127.0.0.1:9000", "[::1]:9000", "localhost"])
@@ -120,7 +121,7 @@ def test_other_origins_are_refused(running: Running, origin: str) -> None:
     for path, message in [("api/session", None), ("api/change", change(1))]:
         status, text, _ = ask(running, path, message, Origin=given)
         assert status == 403
-        assert b"pages of other sites" in text
+        assert b"requests from other sites" in text
     assert running.session.counts()["a.mrc"] == (0, 0, 0)
 
 

@@ -166,7 +166,7 @@ def test_what_another_program_writes_is_read_before_the_next_change(tmp_path: Pa
     write_picks(tmp_path / "labels.star", theirs)
     session.change("w", add("a.mrc", marks=[(5.0, 5.0)]))
     assert on_disk(tmp_path)["a.mrc"].marks == [(1.0, 1.0), (9.0, 9.0), (8.0, 8.0), (5.0, 5.0)]
-    assert "2 labels more, 1 fewer" in session.news(0)[2][0]
+    assert "2 labels added, 1 removed" in session.news(0)[2][0]
 
 
 def test_a_file_that_cannot_be_read_now_is_not_overwritten(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_file_that_was_moved_away_is_written_again(tmp_path: Path) -> None:
     for path in tmp_path.glob("labels*"):
         path.unlink()
     _, _, notices = session.news(0)
-    assert "removed by another program and is written again" in notices[0]
+    assert "deleted by another program; writing it again" in notices[0]
     assert on_disk(tmp_path)["a.mrc"].marks == [(1.0, 1.0)]
     assert files(tmp_path).read().diameter == 20.0
 
@@ -250,9 +250,9 @@ def test_names_stay_as_the_file_has_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        (add("a.mrc", marks=[(99.5, 1.0)]), ("x=99.5", "outside its 100 x 80")),
+        (add("a.mrc", marks=[(99.5, 1.0)]), ("x=99.5", "outside the 100 x 80")),
         (add("a.mrc", negatives=[(1.0, -0.1)]), ("y=-0.1",)),
-        (add("a.mrc", areas=[(0, 0, 101, 10)]), ("(0, 0, 101, 10)", "not inside its 100 x 80")),
+        (add("a.mrc", areas=[(0, 0, 101, 10)]), ("(0, 0, 101, 10)", "extends beyond the 100 x 80")),
         (add("a.mrc", areas=[(5, 5, 5, 10)]), ("(5, 5, 5, 10)",)),
         (add("a.mrc", areas=[(15, 15, 30, 30)]), ("overlaps", "x 10 to 20", "Draw beside it")),
         (add("zzz.mrc", marks=[(1.0, 1.0)]), ("zzz.mrc", "Reload")),
@@ -277,7 +277,7 @@ def test_changes_that_do_not_fit_are_refused(
     [
         ("labels.star", "_rlnCoordinateX #1\n", ("labels.star",)),
         ("labels.areas.tsv", "a\t0\t0\t20\t20\na\t10\t10\t30\t30\n", ("overlap", "10, 10, 30, 30")),
-        ("labels.areas.tsv", "a\t0\t0\t101\t20\n", ("reaches out of a.mrc",)),
+        ("labels.areas.tsv", "a\t0\t0\t101\t20\n", ("extends beyond a.mrc",)),
         ("labels.settings.yaml", "diameter: -3\n", ("labels.settings.yaml", "positive")),
         ("labels.settings.yaml", "[", ("labels.settings.yaml", "Correct or remove")),
     ],
@@ -300,7 +300,7 @@ def test_labels_of_other_micrographs_alone_are_refused(tmp_path: Path) -> None:
 
 
 def test_formats_of_a_file_per_micrograph_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"labels\.box.*Choose another -o"):
+    with pytest.raises(InputError, match=r"labels\.box.*Choose an -o that ends in"):
         files(tmp_path, "labels.box")
 
 
@@ -326,7 +326,7 @@ def test_the_diameter_is_kept(tmp_path: Path) -> None:
     ],
 )
 def test_messages_that_are_no_change_are_refused(message: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="no change"):
+    with pytest.raises(InputError, match="an invalid change"):
         parse_change(message)
 
 

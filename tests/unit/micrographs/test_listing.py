@@ -31,7 +31,7 @@ def test_companions_are_left_out_and_counted(
     with caplog.at_level(logging.WARNING):
         assert names(tmp_path, *files, "c.mrc") == [f"a{suffix}", f"b{suffix}", "c.mrc"]
     assert (
-        f"2 files of exposures that another file stands for are left out: a_{word}" in caplog.text
+        f"2 files of exposures that another file represents are left out: a_{word}" in caplog.text
     )
 
 

@@ -104,7 +104,7 @@ def test_volume_of_one_slice_is_an_image_and_a_stack_is_not(tmp_path: Path) -> N
     np.testing.assert_array_equal(read_micrograph(tmp_path / "one.mrc")[0], ramp("float32"))
     write_mrc(tmp_path / "movie.mrc", np.stack([ramp("float32")] * 3))
     for read in (read_header, read_micrograph):
-        with pytest.raises(InputError, match=r"movie\.mrc: holds 3 images.*motion-corrected"):
+        with pytest.raises(InputError, match=r"movie\.mrc: contains 3 images.*motion-corrected"):
             read(tmp_path / "movie.mrc")
 
 
@@ -116,7 +116,7 @@ def test_truncated_and_overlong_mrc(tmp_path: Path, lost: int) -> None:
     for broken in (content[:-lost], content + bytes(lost)):
         path.write_bytes(broken)
         for read in (read_header, read_micrograph):
-            with pytest.raises(InputError, match=rf"a\.mrc: {len(broken)} bytes where"):
+            with pytest.raises(InputError, match=rf"a\.mrc: {len(broken)} bytes, but"):
                 read(path)
 
 
@@ -179,7 +179,7 @@ def test_tiff_of_libtiff(tmp_path: Path, dtype: str, compression: str) -> None:
 
 def test_tiff_movie_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.stack([ramp("uint8")] * 2), photometric="minisblack")
-    with pytest.raises(InputError, match="holds 2 images"):
+    with pytest.raises(InputError, match="contains 2 images"):
         read_micrograph(tmp_path / "a.tif")
 
 
@@ -219,7 +219,7 @@ def test_grey_stored_as_colour_is_exact_and_colour_is_said(
     Image.fromarray(colour).save(tmp_path / "colour.png")
     image, _ = read_micrograph(tmp_path / "colour.png")
     np.testing.assert_allclose(image, 0.299 * ramp("uint8") + 58.7, rtol=1e-5)
-    assert "colour.png: a colour image" in caplog.text
+    assert "colour.png: colour image" in caplog.text
 
 
 @given(data=st.binary(max_size=3000), name=st.sampled_from(["a.mrc", "a.tif", "a.png", "a.mrc.gz"]))
@@ -260,15 +260,15 @@ def test_listing_is_sorted_and_ignores_other_files(tmp_path: Path) -> None:
 
 def test_listing_refuses_nothing_and_twins(tmp_path: Path) -> None:
     for empty in (tmp_path, tmp_path / "absent", tmp_path / "*.mrc"):
-        with pytest.raises(InputError, match=r"is not there|holds no micrograph"):
+        with pytest.raises(InputError, match=r"does not exist|contains no micrographs"):
             list_micrographs(empty)
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.mrc").touch()
-    with pytest.raises(InputError, match=r"two/a\.mrc: the name 'a' is also that of .*one"):
+    with pytest.raises(InputError, match=r"two/a\.mrc: .*one.* has the same name, 'a'"):
         list_micrographs(f"{tmp_path}/*/*.mrc")
     (tmp_path / "one" / "a.png").touch()
-    with pytest.raises(InputError, match="also that of"):
+    with pytest.raises(InputError, match="has the same name"):
         list_micrographs(tmp_path / "one")
 
 
@@ -293,7 +293,7 @@ def test_several_sources_and_what_a_shell_would_expand(
         write_mrc(tmp_path / name, ramp("float32"))
     monkeypatch.setenv("HOME", str(tmp_path))
     sources = ["~/one/b.mrc", "$HOME/two", f"{tmp_path}/o*e", "${HOME}/two/d[1].mrc"]
-    with pytest.raises(InputError, match=r"o\*e: holds no micrograph"):
+    with pytest.raises(InputError, match=r"o\*e: contains no micrographs"):
         list_micrographs(*sources)
     sources[2] = f"{tmp_path}/o*e/*"
     found = [path.relative_to(tmp_path).as_posix() for path in list_micrographs(*sources)]

@@ -82,7 +82,7 @@ def test_rows_of_another_folder_are_left_out(keys: list[str], matched: set[int])
     others = [key for i, key in enumerate(keys) if i not in matched]
     assert list(match.unmatched_keys) == others
     for reason in match.unmatched_keys.values():
-        assert reason.startswith("is of another folder than /data/Grid1/h")
+        assert reason.startswith("is in a different folder from /data/Grid1/h")
 
 
 def test_folders_deeper_down_tell_jobs_apart() -> None:
@@ -99,5 +99,5 @@ def test_a_micrograph_of_the_other_folder_is_at_hand() -> None:
 
 def test_two_names_that_fit_equally_are_still_refused() -> None:
     for keys in (["Grid1/h0.mrc", "h0.mrc"], ["x/h0.mrc", "y/h0.mrc"]):
-        with pytest.raises(InputError, match=r"h0\.mrc: both .* mean this micrograph"):
+        with pytest.raises(InputError, match=r"h0\.mrc: both .* match this micrograph"):
             match_names(HERE, keys)

@@ -141,7 +141,7 @@ def test_a_stack_of_imagej_with_one_page_is_refused(tmp_path: Path) -> None:
     stack = np.stack([values("uint16")] * 3)
     tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True)
     for read in (read_header, read_micrograph):
-        with pytest.raises(InputError, match=r"a\.tif: holds 3 images"):
+        with pytest.raises(InputError, match=r"a\.tif: contains 3 images"):
             read(tmp_path / "a.tif")
 
 

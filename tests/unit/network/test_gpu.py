@@ -66,4 +66,4 @@ def test_a_gpu_that_cannot_be_used_is_not_passed_over_in_silence(
         assert device.select_device("auto").type == "cpu"
         assert device.select_device("cpu").type == "cpu"
     (record,) = caplog.records
-    assert "cannot use, perhaps because its driver is older" in record.getMessage()
+    assert "possibly because the driver is too old" in record.getMessage()

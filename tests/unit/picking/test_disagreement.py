@@ -102,7 +102,7 @@ def test_nothing_left_to_label(
     command = ["suggest", str(project / "micrographs/b.mrc"), str(project / "seed-0")]
     command += ["--labelled", str(project / "known.json"), "-o", str(tmp_path)]
     assert cli.main(command) == 2
-    assert "labelled already" in capsys.readouterr().err
+    assert "already labelled" in capsys.readouterr().err
     assert cli.main([*command[:3], "--tile-size", "500", "-o", str(tmp_path)]) == 2
     assert "no tile fits" in capsys.readouterr().err
 
@@ -139,6 +139,6 @@ def test_micrographs_and_models_in_any_order(
     assert cli.main([*command, "-o", str(tmp_path)]) == 0
     assert sorted(read_table(tmp_path / "suggestions.tsv")["micrograph"]) == ["a.mrc", "b.mrc"]
     assert cli.main(["suggest", *files]) == 2
-    assert "no model among them" in capsys.readouterr().err
+    assert "no model among these" in capsys.readouterr().err
     assert cli.main(["suggest", *models]) == 2
-    assert "no micrographs are given" in capsys.readouterr().err
+    assert "no micrographs given" in capsys.readouterr().err

@@ -202,7 +202,7 @@ def test_a_scale_out_of_bounds_names_the_micrograph(
     command = ["pick", str(project / "model"), str(project / "micrographs/m0.mrc")]
     assert cli.main([*command, "-o", str(tmp_path / "p.star"), "--diameter", "190"]) == 1
     said = capsys.readouterr().err
-    assert "m0.mrc: particles 190 px wide in 260 x 200 px would need" in said
+    assert "m0.mrc: particles 190 px wide in 260 x 200 px need" in said
 
 
 def test_a_model_of_one_particle_width_scales_every_micrograph(

@@ -105,7 +105,7 @@ def test_empty_ice_has_no_picks_and_no_trust(model: Path, tmp_path: Path) -> Non
     verdict, found = without_labels.pick_micrographs(paths, picker_for(model))
     assert sum(len(picks) for *_, picks in found) == 0
     assert not verdict.trusted
-    assert str(verdict) == "next to nothing on these micrographs looks like a particle of this size"
+    assert str(verdict) == "almost nothing on these micrographs looks like a particle of this size"
 
 
 def test_an_expected_number_sets_the_threshold(model: Path, tmp_path: Path) -> None:

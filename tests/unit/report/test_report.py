@@ -121,13 +121,13 @@ def test_equal_input_gives_equal_bytes(example: Example, tmp_path: Path) -> None
 
 def test_what_speaks_against_trust_is_said(example: Example) -> None:
     page = example.page.read_text()
-    cautions = page.split("What speaks against trusting it</h2>")[1].split("</div>")[0]
+    cautions = page.split("Reasons for caution</h2>")[1].split("</div>")[0]
     for said in (
         "the images do not confirm the frame of the coordinates (flip_y suspected)",
         "particle discs cover 60% of the annotated area",
         "Scored on 4 test micrographs",
         "Labelled for validation: 60 validation particles.",
-        "The smallest training has 20 labels; a lab with so few lacks the others.",
+        "The smallest training has 20 labels; a lab with so few does not have the others.",
         "fixmatch with 10 % of the training data: in 2 of 2 trainings the validation F1 fell",
     ):
         assert said in cautions
@@ -140,7 +140,7 @@ def test_facts_of_a_data_set_are_said_once(example: Example) -> None:
     assert facts["image size"] == "512 x 400 px"
     assert facts["particle diameter"] == "40 px, 80 Å"
     assert facts["micrographs"] == "4 (4 annotated)"
-    assert facts["pixels that are particle"] == "60.0%"
+    assert facts["share of particle pixels"] == "60.0%"
 
 
 def table(columns: dict[str, Any]) -> pd.DataFrame:
@@ -164,10 +164,10 @@ def test_answer_names_the_fewest_labels_that_suffice() -> None:
     assert "10 labelled particles come within 0.02 of it (fixmatch, 0.79)" in first
     assert "10 labelled particles (1 % of the training data)" in few
     assert (
-        "+0.190 [+0.100, +0.300], a difference that the 95 % interval separates from 0 "
+        "+0.190 [+0.100, +0.300], a difference whose 95 % interval excludes 0 "
         "(above in 2 of 3 seeds)." in few
     )
-    assert "which may be chance: the interval holds 0 (above in 2 of 3 seeds)." in many
+    assert "which may be chance: the interval contains 0 (above in 2 of 3 seeds)." in many
 
 
 def test_an_interval_of_one_seed_is_not_called_beyond_chance() -> None:
@@ -205,8 +205,8 @@ def test_an_answer_needs_no_second_arm() -> None:
 @pytest.mark.parametrize(
     ("few", "many", "said"),
     [
-        (0.5, 0.9, "No smaller number of labels that was tried comes close"),
-        (0.9, 0.8, "These are the fewest that were tried; up to 100 did not do better"),
+        (0.5, 0.9, "No smaller number of labels tried comes close"),
+        (0.9, 0.8, "This is the smallest number tried; up to 100 did not do better"),
         (0.89, 0.9, "10 labelled particles come within 0.02"),
     ],
 )

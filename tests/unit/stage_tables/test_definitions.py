@@ -86,8 +86,8 @@ def test_other_columns_are_passed_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("split", "part", r"split\.tsv: no column split\. Delete the file and run again\."),
-        ("dataset\tmicrograph", "a\tb", r"no column dataset, micrograph"),
+        ("split", "part", r"split\.tsv: column split is missing\. Delete the file and rerun\."),
+        ("dataset\tmicrograph", "a\tb", r"column dataset, micrograph is missing"),
     ],
 )
 def test_a_missing_column_is_named(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_a_field_of_another_type_is_refused(column: str, value: str, tmp_path: P
     LabelTable.write(LABELS, path)
     table = pd.read_csv(path, sep="\t", dtype=str).assign(**{column: value})
     table.to_csv(path, sep="\t", index=False)
-    with pytest.raises(InputError, match=rf"ratio\.tsv: the column {column} holds"):
+    with pytest.raises(InputError, match=rf"ratio\.tsv: the column {column} cannot be read"):
         LabelTable.read(path)
     ManifestTable.write(MANIFEST, path)
     path.write_text(path.read_text().replace("true", "yes"))
-    with pytest.raises(InputError, match="the column annotated holds 'yes'"):
+    with pytest.raises(InputError, match=r"the column annotated cannot be read \('yes'\)"):
         ManifestTable.read(path)

@@ -58,7 +58,7 @@ def test_the_general_network_is_that_of_the_default_configuration() -> None:
 
 
 def test_a_start_of_another_network_is_refused() -> None:
-    with pytest.raises(InputError, match=r"training\.start: general .*model asks for"):
+    with pytest.raises(InputError, match=r"training\.start: general .*but model is"):
         new_network(hyperparameters(GENERAL, TINY), CPU)
 
 

@@ -1,0 +1,125 @@
+"""RELION's Laplacian of Gaussian as a picker without labels.
+
+The program is called and never imported. Like Topaz it gets the preprocessed micrographs, the very
+images that the arms see, so every format that fewpick reads will do. They are written with pixels
+of 1 angstrom, which makes angstrom the pixels of the target frame.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import pandas as pd
+
+from fewpick.coordinates import read_picks
+from fewpick.errors import InputError
+from fewpick.geometry import Frame
+from fewpick.stacks import Stack
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = "log"
+
+
+def pick_log(
+    executable: str, stacks: Sequence[Path], radii: Mapping[str, float], settings: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Pick the micrographs of a data set.
+
+    Parameters
+    ----------
+    executable : `relion_autopick`, by its path or by its name on the PATH
+    stacks : `results/preprocessed/{dataset}/{shard}.mrcs`
+    radii : micrograph -> particle radius, px of the original micrograph
+    settings : `diameters` (smallest and largest to look for, in particle diameters) and
+        `adjust_threshold` (RELION's `--LoG_adjust_threshold`)
+
+    Returns
+    -------
+    micrograph x y score, px of the original micrograph; the score is RELION's figure of merit
+
+    Raises
+    ------
+    InputError : the program is not here, or fails
+    """
+    parts = [pd.DataFrame(columns=["micrograph", "x", "y", "score"])]
+    for path in stacks:
+        stack = Stack(path)
+        rows = stack.table.to_dict("records")
+        frames = [Frame.from_row(row) for row in rows]
+        # RELION takes one diameter and one image size per call; rounding the diameter joins
+        # micrographs of almost equal pixel size.
+        calls: dict[tuple[float, int, int], list[int]] = {}
+        for i, (row, frame) in enumerate(zip(rows, frames, strict=True)):
+            diameter = round(2 * radii[row["micrograph"]] * frame.scale, 1)
+            calls.setdefault((diameter, frame.height, frame.width), []).append(i)
+        for (diameter, _, _), chosen in sorted(calls.items()):
+            with tempfile.TemporaryDirectory() as temporary:
+                for i in chosen:
+                    _write(stack, i, frames[i], Path(temporary, f"m{i}.mrc"))
+                _run(executable, diameter, settings, Path(temporary))
+                for i in chosen:
+                    found = _found(Path(temporary, f"picks/m{i}_{SUFFIX}.star"), frames[i])
+                    parts.append(found.assign(micrograph=rows[i]["micrograph"]))
+    filled = [part for part in parts if len(part)] or parts[:1]
+    return pd.concat(filled, ignore_index=True)[["micrograph", "x", "y", "score"]]
+
+
+def _write(stack: Stack, index: int, frame: Frame, path: Path) -> None:
+    """Write an image without its padding."""
+    left, top = round(frame.pad_x), round(frame.pad_y)
+    image = stack.images[index][top : top + frame.height, left : left + frame.width]
+    mrcfile.write(path, np.asarray(image, np.float32), voxel_size=1.0)
+
+
+def _run(executable: str, diameter: float, settings: Mapping[str, Any], folder: Path) -> None:
+    program = shutil.which(executable)
+    if program is None:
+        raise InputError(
+            f"baselines.relion_log.executable: {executable!r} was not found on this machine. "
+            "Install RELION, give the path of relion_autopick, or remove baselines.relion_log."
+        )
+    least, most = (f"{diameter * factor:.2f}" for factor in settings["diameters"])
+    command = [os.path.abspath(program), "--i", "m*.mrc", "--odir", "picks/", "--pickname", SUFFIX]
+    command += ["--LoG", "--angpix", "1", "--LoG_diam_min", least, "--LoG_diam_max", most]
+    command += ["--LoG_adjust_threshold", f"{settings['adjust_threshold']:g}"]
+    logger.info("%s", shlex.join(command))
+    # A path to this package is not for a program of another environment.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    logger.info("%s", result.stdout.strip())
+    if result.returncode != 0:
+        lines = result.stdout.strip().splitlines() or ["no output"]
+        raise InputError(
+            f"relion_autopick exited with status {result.returncode}: {lines[-1]}. See the log for "
+            "its full output."
+        )
+
+
+def _found(path: Path, frame: Frame) -> pd.DataFrame:
+    """Read the picks of one micrograph, in pixels of the original."""
+    if not path.is_file():
+        raise InputError(f"relion_autopick: did not write {path.name}. See the log.")
+    picks = next(iter(read_picks(path, fmt="star").values()))
+    xy = frame.to_original(picks.xy + np.array([round(frame.pad_x), round(frame.pad_y)]))
+    table = pd.DataFrame(xy, columns=["x", "y"])
+    return table.assign(score=np.nan if picks.score is None else picks.score)
