@@ -172,7 +172,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         datasets,
         split_files,
         config["external_picks"] | log,
-        external_picks | {name: [spec["path"]] for name, spec in log.items()},
+        external_picks | {name: [str(spec["path"])] for name, spec in log.items()},
         sorted(config["arms"]),
         list(map(ratio_name, ratios)),
         list(map(str, seeds)),
