@@ -58,7 +58,7 @@ class Consistency(Protocol):
     Attributes
     ----------
     rounds : into how many rounds the steps are divided
-    draws : whether each round begins with labels drawn for a new student
+    draws : whether each round begins with labels drawn for a student
     """
 
     rounds: int

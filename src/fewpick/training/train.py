@@ -38,6 +38,10 @@ from fewpick.tuning.validation import Validator, validation_micrographs
 
 logger = logging.getLogger(__name__)
 
+# With fewer labelled particles to a data set, a new network learns from pseudo-labels: one that has
+# seen a handful of labels many times overfits them. With more, it would only have less time to
+# learn from these than the supervised arm has (docs/experiments.md, entry 26).
+FEW_PARTICLES = 50
 # Share of the labelled views that are strong, in every arm.
 STRONG_FRACTION = 0.5
 
@@ -63,10 +67,11 @@ def train(
     Without `warm_start` this is the supervised warm start of `warm_start_steps` steps; with it,
     the remaining steps of an arm, supervised or with the unlabelled micrographs as well. The
     labelling `objects` divides them into rounds: in each, the best network so far draws labels on
-    unlabelled micrographs, and a new network learns from them. The returned weights are the
-    exponential moving average at the best validation score, the warm start itself included; or the
-    last one, where `keep` says so. Without enough validation labels they are the last ones too, but
-    those of a supervised training end after `STEPS_PER_PARTICLE` for each labelled particle.
+    unlabelled micrographs, from which a new network learns, or it itself goes on where labels are
+    many. The returned weights are the exponential moving average at the best validation score, the
+    warm start itself included; or the last one, where `keep` says so. Without enough validation
+    labels they are the last ones too, but those of a supervised training end after
+    `STEPS_PER_PARTICLE` for each labelled particle.
 
     Parameters
     ----------
@@ -196,7 +201,7 @@ class Trainer:
                     start_f1=first.of(name).f1,
                     prevalence=prevalence,
                     n_particles=self.labelled.n_particles_of[name],
-                    new_students=self.consistency is not None and self.consistency.draws,
+                    new_students=self._new_students(),
                 )
                 for name, prevalence in self.labelled.prevalence_of.items()
             }
@@ -299,15 +304,28 @@ class Trainer:
         self.passes.forget()
 
     def _begin_round(self) -> None:
-        """Let the best network so far draw the labels that a new one learns from.
+        """Let the best network so far draw the labels that it or a new one learns from.
 
         A network overfits a few labels, and whatever continues from it inherits that. A new one,
         which meets thousands of drawn particles, does not.
         """
         if self.consistency is None or not self.consistency.draws:
             return
-        self.consistency.draw(self.best_network(), self.streams.rng)
-        self._take(new_network(self.hyperparameters, self.device, self.schedule.round + 1))
+        teacher = self.best_network()
+        self.consistency.draw(teacher, self.streams.rng)
+        if self._new_students():
+            student = new_network(self.hyperparameters, self.device, self.schedule.round + 1)
+        else:
+            student = copy.deepcopy(teacher)
+        self._take(student)
+
+    def _new_students(self) -> bool:
+        """Whether each round begins with a new network."""
+        if self.fixmatch is None or self.consistency is None or not self.consistency.draws:
+            return False
+        wanted = self.fixmatch["student"]
+        few = self.labelled.n_particles < FEW_PARTICLES * len(self.labelled.n_particles_of)
+        return bool(few) if wanted == "auto" else wanted == "new"
 
     def _labelled_batch(self) -> tuple[Tensor, Tensor]:
         """Draw labelled views, and make some of them strong."""

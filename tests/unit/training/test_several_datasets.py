@@ -205,7 +205,7 @@ def test_a_data_set_without_validation_takes_its_expected_count() -> None:
 
 
 def rule(sheets: list[Micrograph], validation: list[Micrograph]) -> ObjectRule:
-    settings = {"labelling": "objects", "rounds": 1, "pool_size": 8, "doubt": 0.2}
+    settings = {"labelling": "objects", "rounds": 1, "student": "new", "pool_size": 8, "doubt": 0.2}
     settings |= {"teacher_views": 1, "threshold_labels": "validation"}
     labelled = LabelledCrops(many({"a": 1}), 64)
     return ObjectRule(settings, Pool(sheets, validation, labelled, [], 4, 64, CPU))

@@ -65,6 +65,7 @@ HYPERPARAMETERS: dict[str, Any] = {
         "ramp": 0.2,
         "unlabeled_batch_size": 2,
         "rounds": 2,
+        "student": "new",
         "pool_size": 2,
         "doubt": 0.5,
         "threshold_labels": "validation",
@@ -414,6 +415,32 @@ def test_each_round_starts_a_new_network_from_labels_of_the_best(
     assert len(teachers) == 2
     assert same(teachers[0], begin)
     assert not same(students[0], students[1])
+
+
+@pytest.mark.parametrize(
+    ("student", "few", "goes_on"),
+    [
+        ("new", 0, False),
+        ("new", 1000, False),
+        ("continued", 1000, True),
+        ("auto", 0, True),
+        ("auto", 1000, False),
+    ],
+)
+def test_the_teacher_itself_goes_on_where_labels_are_many(
+    monkeypatch: pytest.MonkeyPatch, student: str, few: int, goes_on: bool
+) -> None:
+    """The labelled particles, of which the sheets hold dozens, are more than `few` or fewer."""
+    monkeypatch.setattr("fewpick.training.train.FEW_PARTICLES", few)
+    sheets = micrographs()
+    run = Trainer(with_fixmatch(student=student), sheets, warm(sheets), torch.device("cpu"))
+    run._begin_round()
+    assert same(run.learner.network, with_weights(run.learner.network, run.best.weights)) == goes_on
+    assert all(guard.new_students != goes_on for guard in run.guards.guards.values())
+    # What learns is a copy: the best weights stay as they are.
+    before = copy.deepcopy(run.best.weights)
+    run.advance()
+    assert all(torch.equal(before[key], value) for key, value in run.best.weights.items())
 
 
 def with_weights(network: UNet, weights: dict[str, torch.Tensor]) -> UNet:
