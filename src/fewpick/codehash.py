@@ -106,10 +106,13 @@ def _files(name: str, source: Path) -> Iterator[Path]:
 
 
 def _assets(path: Path) -> Iterator[str]:
-    """Names and contents of the text files that are kept with a package."""
+    """Names and contents of the text files that are kept with a package.
+
+    Weights are no code; what begins with them is fingerprinted by `training.start`.
+    """
     if path.name == "__init__.py":
         for other in sorted(path.parent.iterdir()):
-            if other.is_file() and other.suffix not in (".py", ".pyc"):
+            if other.is_file() and other.suffix not in (".py", ".pyc", ".safetensors"):
                 yield from (other.name, other.read_text(encoding="utf-8"))
 
 

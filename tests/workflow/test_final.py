@@ -138,3 +138,43 @@ def test_the_comparison_refuses_clicks(workspace: Workspace) -> None:
     text = workspace.fail("results/splits/seed-0/split.tsv")
     assert "m01.mrc is annotated by clicks" in text
     assert "Run the target picks" in text
+
+
+def test_clicks_alone_are_enough_to_begin_with_the_general_network(tmp_path: Path) -> None:
+    """It counts the particles that the clicks do not tell, and what is made of it picks alone."""
+    workspace = small_workspace(tmp_path, 8)
+    click(workspace, 5)
+    spec = {
+        "micrographs": "micrographs",
+        "coordinates": "labels.star",
+        "annotation": "clicks",
+        "particle_radius": 12,
+    }
+    workspace.config = {
+        "datasets": {"mine": spec},
+        "preprocess": {"particle_px": 20},
+        "training": CONFIG["training"] | {"start": "general"},
+        "final": {"folds": 2},
+        "resources": CONFIG["resources"],
+    }
+    workspace.run("picks")
+    results = workspace.directory / "results/final"
+    table = read_table(results / "training/all/labels.tsv")
+    (counted,) = table["expected"].unique()
+    assert counted > 0
+    for part in PARTS[1:]:
+        assert (read_table(results / f"training/{part}/labels.tsv")["expected"] == counted).all()
+    outcome = json.loads((results / "quality.json").read_text())["mine"]
+    assert outcome["source"] == "counted"
+    assert outcome["quality"]["marks"]["marks"] == 15
+    assert "count of the network that training began with" in (results / "report.html").read_text(
+        encoding="utf-8"
+    )
+    picks = read_picks(results / "picks.star")
+    assert sum(map(len, picks.values())) == outcome["picks"] > 0
+    command = ["pick", str(results), str(workspace.directory / "micrographs")]
+    assert cli.main([*command, "-o", str(workspace.directory / "again.star")]) == 0
+    assert workspace.jobs("picks") == set()
+    # An expected number leaves nothing to count, and decides.
+    workspace.edit("datasets.mine.expected_particles", 40)
+    assert workspace.jobs("picks") >= {"final_labels"} | LEARNED

@@ -10,6 +10,8 @@ FINAL = [
     "results/final/quality.json",
     "results/final/report.html",
 ]
+# The network that training starts with looks at the micrographs first, where there is one.
+FINAL_START = PLAN.final["train"]["training"].get("start")
 FINAL_EXPECTED = {name: config["datasets"][name]["expected_particles"] for name in PLAN.datasets}
 
 
@@ -25,6 +27,7 @@ rule final_labels:
         areas=PLAN.dataset_files("results/data/{dataset}/areas.tsv"),
         negatives=PLAN.dataset_files("results/data/{dataset}/negatives.tsv"),
         geometry=PLAN.shard_files("results/preprocessed/{dataset}/{shard}.tsv"),
+        stacks=SHARDS if FINAL_START else [],
     output:
         expand("results/final/training/{part}/labels.tsv", part=FINAL_PARTS),
     log:
@@ -33,10 +36,12 @@ rule final_labels:
         "results/benchmarks/final_labels.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
+    threads: config["resources"]["train_threads"]
     resources:
-        mem_mb=2000,
-        runtime=15,
+        mem_mb=8000 if FINAL_START else 2000,
+        runtime=60 if FINAL_START else 15,
+        gpu=GPU if FINAL_START else 0,
+        device=DEVICE,
     params:
         code=code("final_labels.py"),
         settings=canonical(
@@ -45,6 +50,8 @@ rule final_labels:
                 "labels": LABELS,
                 "expected_particles": FINAL_EXPECTED,
                 "folds": len(PLAN.final_folds),
+                "start": FINAL_START,
+                "start_digest": PLAN.final["train"]["training"].get("start_digest"),
             }
         ),
     script:

@@ -1,14 +1,22 @@
 """Put all labels into one table, and leave parts of them out in turn."""
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from _stage import stage
 
+from fewpick.data import shards
 from fewpick.data.shards import by_dataset
+from fewpick.final.count import expected_picks, is_calibrated, is_uncounted
 from fewpick.final.labels import collect, folds_of, join, label_table
+from fewpick.final.sample import rate_sample
+from fewpick.network.device import select_device
+from fewpick.network.model_file import start_path
+from fewpick.picking.picker import Picker
+from fewpick.sampling.training_set import grouped_by_dataset, load_training_set
 from fewpick.stacks import read_table
 from fewpick.stage_tables.definitions import LabelTable, ManifestTable
 
@@ -45,10 +53,37 @@ def main() -> None:
         ),
         settings["folds"],
     )
-    everything, *folds = map(Path, snakemake.output)
-    LabelTable.write(label_table(labels), everything)
-    for path, (kept, held) in zip(folds, folds_of(labels, settings["folds"]), strict=True):
-        LabelTable.write(label_table(kept, held), path)
+    parts = [label_table(labels)]
+    for kept, held in folds_of(labels, settings["folds"]):
+        parts.append(label_table(kept, held))
+    paths = [Path(path) for path in snakemake.output]
+    LabelTable.write(parts[0], paths[0])
+    for dataset, count in counts(paths[0]).items():
+        logging.info("%s: about %.0f picks per micrograph", dataset, count)
+        for table in parts:
+            table.loc[table["dataset"] == dataset, "expected"] = count
+    for table, path in zip(parts, paths, strict=True):
+        LabelTable.write(table, path)
+
+
+def counts(path: Path) -> dict[str, float]:
+    """Let the network that training starts with count picks where clicks alone are known."""
+    files = snakemake.input
+    if not files.stacks:
+        return {}
+    device = select_device(snakemake.resources.device)
+    # Micrographs come with their particle size.
+    picker = Picker(start_path(json.loads(snakemake.params.settings)["start"]), device, radius=1)
+    if not is_calibrated(picker):
+        return {}
+    table = LabelTable.read(path)
+    sheets = grouped_by_dataset(load_training_set(*shards.paths(files.stacks), path))
+    sample = rate_sample(table)
+    return {
+        dataset: expected_picks(picker, held, [name for of, name in sample if of == dataset])
+        for dataset, held in sheets.items()
+        if is_uncounted(held)
+    }
 
 
 with stage(snakemake.log[0]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,9 +36,9 @@ def conclude(
 
     Returns
     -------
-    data set -> JSON-ready dictionary: threshold, source (what it rests on: areas, expected or
-        marks; none for a data set without labels, which takes the others' threshold), picks,
-        micrographs, labels (micrographs and particles), quality (`quality.judge`) and verdict
+    data set -> JSON-ready dictionary: threshold, source (what it rests on: areas, expected,
+        counted or marks; none for a data set without labels, which takes the others' threshold),
+        picks, micrographs, labels (micrographs and particles), quality (`quality.judge`), verdict
         (sentences)
     """
     labels, candidates = everything
@@ -49,7 +50,11 @@ def conclude(
             Fold(_seen(part, found), read_held(part))
             for part, found in ((_of(part, name), found) for part, found in folds)
         ]
-        rate, source = choose_rate(left_out, expected[name])
+        # Where the user expects no number, that of the table was counted.
+        counted = mine["expected"].iloc[0]
+        rate, source = choose_rate(
+            left_out, expected[name], None if math.isnan(counted) else float(counted)
+        )
         quality = judge(left_out, 0.0 if rate is None else rate)
         outcome[name] = {
             "threshold": None if rate is None else seen.score_at(rate),

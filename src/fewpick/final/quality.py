@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 from fewpick.coordinates.picks import Points
 from fewpick.evaluation.matching import choose_threshold, match
@@ -29,6 +29,8 @@ ENOUGH = ENOUGH_PARTICLES
 # Without such areas, the threshold keeps this share of the left-out marks.
 KEPT_MARKS = 0.9
 CONFIDENCE = 0.95
+# Chance that marks move an estimate that is right, in either direction: one standard error.
+VETO = 0.16
 
 Floats = NDArray[np.float64]
 
@@ -124,23 +126,45 @@ def read_held(labels: pd.DataFrame) -> list[Held]:
     return found
 
 
-def choose_rate(folds: Sequence[Fold], expected: float | None) -> tuple[float | None, str]:
+def choose_rate(
+    folds: Sequence[Fold], expected: float | None, counted: float | None = None
+) -> tuple[float | None, str]:
     """Return the picks per micrograph, and what they rest on.
 
     `areas`: the rate of the best F1 on areas left out, if these hold `ENOUGH` particles.
-    `expected`: the number that the user expects. `marks`: the rate at which the share `KEPT_MARKS`
-    of the marks left out is found. None if nothing was left out.
+    `expected`: the number that the user expects. `counted`: the number that the network says which
+    the training began with (`count.expected_picks`), held to the marks left out. `marks`: the rate
+    at which the share `KEPT_MARKS` of them is found. None if nothing was left out.
     """
     if _n_points(folds) >= ENOUGH:
         return _best_rate(folds)[0], "areas"
     if expected is not None:
         return expected, "expected"
-    rates = mark_rates(folds)
+    # A mark that is never found asks for all candidates.
+    most = max((fold.candidates.rate_of_all() for fold in folds), default=0.0)
+    rates = np.minimum(mark_rates(folds), most)
+    if counted is not None:
+        return held_to_marks(counted, rates), "counted"
     if not len(rates):
         return None, "none"
-    # A mark that is never found asks for all candidates.
-    most = max(fold.candidates.rate_of_all() for fold in folds)
-    return float(np.quantile(np.minimum(rates, most), KEPT_MARKS)), "marks"
+    return float(np.quantile(rates, KEPT_MARKS)), "marks"
+
+
+def held_to_marks(counted: float, rates: Floats) -> float:
+    """Move a number of picks per micrograph to where marks do not contradict it.
+
+    The rate at which the share `KEPT_MARKS` of all particles is found lies between two of the rates
+    at which `n` marks are found: `k` of them lie below it with the chance of a binomial
+    distribution. A number outside moves to the nearer end; no mark moves nothing.
+
+    Parameters
+    ----------
+    counted : picks per micrograph
+    rates : (n,) array, of networks that did not learn from these marks
+    """
+    low, high = binom.ppf([VETO, 1 - VETO], len(rates), KEPT_MARKS).astype(int)
+    ends = np.concatenate([[0.0], np.sort(rates), [np.inf]])
+    return float(np.clip(counted, ends[low], ends[high + 1]))
 
 
 def mark_rates(folds: Iterable[Fold]) -> Floats:
@@ -149,7 +173,7 @@ def mark_rates(folds: Iterable[Fold]) -> Floats:
     for fold in folds:
         for held in fold.held:
             marks = np.concatenate([held.points, held.clicks])
-            found.append(_rates_at(fold.candidates, held, marks))
+            found.append(rates_at(fold.candidates, held.micrograph, marks, held.diameter))
     return np.concatenate([np.empty(0), *found])
 
 
@@ -180,8 +204,8 @@ def judge(folds: Sequence[Fold], rate: float) -> dict[str, Any]:
             marks += len(every)
             marks_found += len(match(xy, every, MATCH_RADIUS * held.diameter)[0])
             negatives += len(held.negatives)
-            near = _rates_at(fold.candidates, held, held.negatives) <= own
-            negatives_picked += int(near.sum())
+            near = rates_at(fold.candidates, held.micrograph, held.negatives, held.diameter)
+            negatives_picked += int((near <= own).sum())
     return {
         "areas": {
             "areas": areas,
@@ -269,12 +293,12 @@ def _best_rate(folds: Iterable[Fold]) -> tuple[float, float]:
     return max(-float(value), 0.0), float(f1)
 
 
-def _rates_at(candidates: RatedCandidates, held: Held, xy: Points) -> Floats:
+def rates_at(candidates: RatedCandidates, micrograph: str, xy: Points, diameter: float) -> Floats:
     """Rate of the best candidate at each place, infinite where there is none."""
-    places, rates = candidates.places(held.micrograph), candidates.rates(held.micrograph)
+    places, rates = candidates.places(micrograph), candidates.rates(micrograph)
     if not len(places) or not len(xy):
         return np.full(len(xy), np.inf)
-    near = cKDTree(places).query_ball_point(xy, MATCH_RADIUS * held.diameter)
+    near = cKDTree(places).query_ball_point(xy, MATCH_RADIUS * diameter)
     return np.array([rates[hits].min() if hits else np.inf for hits in near])
 
 

@@ -27,6 +27,7 @@ LABELLED, OTHERS = 4, 3
 SOURCES = {
     "areas": "best F1 on labelled areas left out of training",
     "expected": "expected number of particles per micrograph",
+    "counted": "count of the network that training began with, held to the marks left out",
     "marks": "marked particles left out of training",
     "none": "the other data sets, as this one has no labels",
 }

@@ -161,8 +161,8 @@ class LabelTable(StageTable):
 
     `labelled` is all, part or none. Lengths are px of the target frame: the particle radius, the
     area (y0, x0, y1, x1) without padding and border, the labelled windows in it, and the labelled
-    centres and negatives (x, y). `expected` is the number of particles that the user expects in
-    the area; NaN when that was not said.
+    centres and negatives (x, y). `expected` is the number of particles in the area that the user
+    expects or, for the target picks, that a network counted; NaN when neither is known.
     """
 
     COLUMNS: ClassVar = {

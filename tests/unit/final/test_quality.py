@@ -16,6 +16,7 @@ from fewpick.final.quality import (
     Held,
     RatedCandidates,
     choose_rate,
+    held_to_marks,
     judge,
     mark_rates,
     verdict,
@@ -71,6 +72,26 @@ def test_few_particles_leave_the_choice_to_the_user_or_to_the_marks() -> None:
     np.testing.assert_array_equal(mark_rates(marked), rates)
     assert choose_rate(marked, None) == (14.0, "marks")
     assert choose_rate([Fold(seen(60), [])], None) == (None, "none")
+
+
+def test_marks_hold_a_count_that_they_contradict() -> None:
+    """Of 14 marks, 12 or more lie below the rate that finds nine in ten, with a chance of .84."""
+    rates = np.arange(100.0, 1500.0, 100.0)
+    assert held_to_marks(1250, rates) == 1250
+    assert held_to_marks(9999, rates) == 9999  # too few marks to say that it is too many
+    assert held_to_marks(300, rates) == 1200
+    assert held_to_marks(300, np.empty(0)) == 300
+    many = np.arange(1.0, 1001.0)
+    assert held_to_marks(300, many) == pytest.approx(900, abs=15)
+    assert held_to_marks(5000, many) == pytest.approx(900, abs=15)
+
+
+def test_a_count_stands_in_for_the_number_that_the_user_expects() -> None:
+    marked = [Fold(seen(60), [clicks(grid(60)[4:15])])]
+    assert choose_rate(marked, None, 20.0) == (20.0, "counted")
+    assert choose_rate(marked, None, 6.0) == (13.0, "counted")
+    assert choose_rate(marked, 40, 20.0) == (40, "expected")
+    assert choose_rate([], None, 20.0) == (20.0, "counted")
 
 
 def test_a_mark_that_is_never_found_asks_for_everything() -> None:
@@ -132,6 +153,7 @@ def part(held: dict[str, Any] | None, n: int, scale: float = 1.0) -> tuple[Any, 
             "micrograph": names,
             "split": ["train", *["unannotated"] * 3],
             "n_labeled_particles": [14, 0, 0, 0],
+            "expected": np.nan,
             "held": [json.dumps(held) if held else np.nan, *[np.nan] * 3],
         }
     )
@@ -159,6 +181,13 @@ def test_the_last_network_picks_at_the_rate_of_the_folds() -> None:
     use = threshold_of(outcome)
     assert use["source"] == "marks"
     assert use["datasets"]["mine"]["threshold"] == use["threshold"] == outcome["mine"]["threshold"]
+
+
+def test_the_count_of_the_table_sets_the_threshold() -> None:
+    labels, candidates = part(None, 50)
+    outcome = conclude((labels.assign(expected=30.0), candidates), [], {"mine": None})
+    assert outcome["mine"]["source"] == "counted"
+    assert outcome["mine"]["picks"] == 4 * 30
 
 
 def test_a_data_set_without_labels_takes_the_others_threshold() -> None:

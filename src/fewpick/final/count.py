@@ -1,0 +1,60 @@
+"""About how many picks a micrograph should have, where clicks alone do not tell.
+
+The network that a training begins with has seen neither these micrographs nor the clicks. How its
+scores fall off says how many picks they call for (`general.calibration`), and the clicks are held
+against that: where the network would miss too many of them, or finds them all among far fewer
+picks, they move the count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fewpick.final.quality import RatedCandidates, held_to_marks, rates_at
+from fewpick.picking.picker import Picker, PreparedMicrograph
+from fewpick.picking.without_labels import SAMPLE, give_verdict
+from fewpick.sampling.training_set import Micrograph
+
+
+def is_calibrated(picker: Picker) -> bool:
+    """Tell whether a model can read from its scores how many picks they call for."""
+    return picker.particle is None and "calibration" in picker.use
+
+
+def is_uncounted(micrographs: Sequence[Micrograph]) -> bool:
+    """Tell a data set that is labelled by clicks alone, and of which nobody expects a number."""
+    clicked = any(len(m.points) for m in micrographs)
+    return clicked and not any(m.windows or m.expected is not None for m in micrographs)
+
+
+def expected_picks(
+    picker: Picker, micrographs: Sequence[Micrograph], sample: Sequence[str]
+) -> float:
+    """Estimate the number of picks on a micrograph of one data set.
+
+    Parameters
+    ----------
+    picker : calibrated, see `is_calibrated`; has not learned from the clicks
+    micrographs : of the data set
+    sample : names of those on which picks are counted, as `sample.rate_sample` chooses them
+    """
+    prepared = {
+        m.name: PreparedMicrograph(m.image, m.frame, m.radius, m.area, None)
+        for m in micrographs
+        if len(m.points) or m.name in sample
+    }
+    counted = give_verdict(picker, [prepared[name] for name in sample[:SAMPLE]]).per_micrograph
+    found = {name: picker.find(one) for name, one in prepared.items()}
+    candidates = RatedCandidates(
+        {name: held.xy for name, held in found.items()},
+        {name: np.asarray(held.score) for name, held in found.items()},
+        sample,
+    )
+    rates = [
+        rates_at(candidates, m.name, m.frame.to_original(m.points), 2 * m.radius / m.frame.scale)
+        for m in micrographs
+    ]
+    most = candidates.rate_of_all()
+    return held_to_marks(counted, np.minimum(np.concatenate(rates), most))
