@@ -20,7 +20,7 @@ from fewpick.errors import InputError
 from fewpick.network.device import failures_told, select_device
 from fewpick.network.unet import UNet
 from fewpick.sampling.crops import LabelledCrops
-from fewpick.sampling.training_set import Micrograph
+from fewpick.sampling.training_set import Micrograph, grouped_by_dataset
 from fewpick.sampling.views import strong
 from fewpick.training.best import STEPS_PER_PARTICLE, Best
 from fewpick.training.checkpoint import Checkpoint, Part
@@ -38,9 +38,10 @@ from fewpick.tuning.validation import Validator, validation_micrographs
 
 logger = logging.getLogger(__name__)
 
-# With fewer labelled particles to a data set, a new network learns from pseudo-labels: one that has
-# seen a handful of labels many times overfits them. With more, it would only have less time to
-# learn from these than the supervised arm has (docs/experiments.md, entry 26).
+# With fewer labelled particles in the median data set, a new network learns from pseudo-labels: one
+# that has seen a handful of labels, or those of another protein, many times overfits them. With
+# more, it would only have less time to learn from these than the supervised arm has
+# (docs/experiments.md).
 FEW_PARTICLES = 50
 # Share of the labelled views that are strong, in every arm.
 STRONG_FRACTION = 0.5
@@ -148,6 +149,8 @@ class Trainer:
 
     Attributes
     ----------
+    datasets : list of str
+        Names of all data sets, with labels or without.
     schedule, streams, learner, ema, passes, validator, best, guards, recorder, consistency
         The parts, each with a state of its own. `consistency` is what unlabelled micrographs
         teach; None where they teach nothing.
@@ -166,6 +169,7 @@ class Trainer:
         self.fixmatch = hyperparameters.get("fixmatch") if warm_start is not None else None
         self.streams = Streams(hyperparameters["seed"], int(warm_start is not None), device)
         self.labelled = LabelledCrops(micrographs, settings["crop_size"])
+        self.datasets = list(grouped_by_dataset(micrographs))
         validation = validation_micrographs(micrographs, settings["validation_micrographs"])
         self.validator = Validator(
             validation, device, settings["validation_views"], settings["nms_radius"]
@@ -324,8 +328,8 @@ class Trainer:
         if self.fixmatch is None or self.consistency is None or not self.consistency.draws:
             return False
         wanted = self.fixmatch["student"]
-        few = self.labelled.n_particles < FEW_PARTICLES * len(self.labelled.n_particles_of)
-        return bool(few) if wanted == "auto" else wanted == "new"
+        held = [self.labelled.n_particles_of.get(name, 0) for name in self.datasets]
+        return bool(np.median(held) < FEW_PARTICLES) if wanted == "auto" else wanted == "new"
 
     def _labelled_batch(self) -> tuple[Tensor, Tensor]:
         """Draw labelled views, and make some of them strong."""

@@ -443,6 +443,25 @@ def test_the_teacher_itself_goes_on_where_labels_are_many(
     assert all(torch.equal(before[key], value) for key, value in run.best.weights.items())
 
 
+@pytest.mark.parametrize(("without_labels", "goes_on"), [(1, True), (2, False)])
+def test_a_network_that_saw_labels_of_few_data_sets_starts_anew(
+    monkeypatch: pytest.MonkeyPatch, without_labels: int, goes_on: bool
+) -> None:
+    """One data set has labels enough for two, not for three."""
+    sheets = micrographs()
+    n = sum(len(m.points) for m in sheets if m.split == "train" and m.label_windows())
+    monkeypatch.setattr("fewpick.training.train.FEW_PARTICLES", n // 3)
+    for number in range(without_labels):
+        sheets += [
+            replace(m, dataset=f"other{number}", windows=(), points=np.empty((0, 2)))
+            for m in micrographs()
+            if m.split == "train"
+        ]
+    hyperparameters = with_fixmatch(student="auto")
+    run = Trainer(hyperparameters, sheets, warm(micrographs()), torch.device("cpu"))
+    assert run._new_students() != goes_on
+
+
 def with_weights(network: UNet, weights: dict[str, torch.Tensor]) -> UNet:
     copied = copy.deepcopy(network)
     copied.load_state_dict(weights)
