@@ -8,12 +8,14 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.data import ROOT
+from benchmarks.data import ROOT, write_micrograph
 from benchmarks.measure import Figure, run
 
 NUMBERS = (100, 1_000, 10_000)
 # Micrographs of the runs whose memory is measured.
 SIZES = (16, 64, 256)
+# Micrographs of the run of `fewpick pick`.
+PICKED = (100, 1_000)
 CONFIG = {
     "datasets": {
         "large": {
@@ -76,4 +78,22 @@ def memory() -> list[Figure]:
         growth = used[SIZES[-1]] - used[SIZES[0]]
         title = f"{job}: memory that {SIZES[-1] - SIZES[0]} more micrographs take"
         found.append(Figure(title, growth, "MiB", detail={"MiB by micrographs": used}))
-    return found
+    return [*found, _memory_of_picking()]
+
+
+def _memory_of_picking() -> Figure:
+    """`fewpick pick general` from files to a STAR file, the whole program."""
+    used = {}
+    few, many = PICKED
+    for n in PICKED:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_micrograph(folder / "one.mrc", 1024)
+            (folder / "micrographs").mkdir()
+            for index in range(n):
+                (folder / f"micrographs/m{index:04d}.mrc").hardlink_to(folder / "one.mrc")
+            command = [sys.executable, "-m", "fewpick.cli", "pick", "general", "micrographs"]
+            command += ["--diameter", "54", "--threshold", "0.0001", "--device", "cpu"]
+            used[n] = run(command, folder)[1]
+    title = f"fewpick pick: peak memory for {many:,} micrographs, by that for {few}"
+    return Figure(title, used[many] / used[few], mark=1.1, detail={"MiB by micrographs": used})

@@ -29,6 +29,8 @@ from fewpick.coordinates.picks import (
 from fewpick.coordinates.star_blocks import (
     check_word,
     floats,
+    loop_head,
+    loop_row,
     optional_floats,
     read_blocks,
     star_text,
@@ -256,19 +258,16 @@ def write(
     if optics is None:
         optics = _own_optics({words[key]: size for key, size in sizes.items()})
     # Coordinates first: STAR readers may take a line that starts with a name for a new block.
-    loop: dict[str, list[str]] = {
-        column: [] for column in (X, Y, SCORE) if scored or column != SCORE
-    }
-    loop |= {NAME: [], GROUP: []}
-    for key, held in picks.items():
-        for column, values in _columns(held, scored).items():
-            loop[column] += values
-        loop[NAME] += [words[key]] * len(held)
-        loop[GROUP] += [optics.groups[words[key]]] * len(held)
-    with atomic_path(path) as temporary:
-        temporary.write_text(
-            star_text({"optics": optics.block, "particles": loop}), encoding="utf-8"
-        )
+    columns = [X, Y, *([SCORE] if scored else []), NAME, GROUP]
+    # Row by row: as text, the picks of thousands of micrographs would fill the memory.
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(star_text({"optics": optics.block}))
+        file.write(loop_head("particles", columns))
+        for key, held in picks.items():
+            ends = (words[key], optics.groups[words[key]])
+            rows = zip(*_columns(held, scored).values(), strict=True)
+            file.writelines(loop_row((*row, *ends)) for row in rows)
+        file.write("\n")
 
 
 def _own_optics(sizes: Mapping[str, float | None]) -> RelionOptics:

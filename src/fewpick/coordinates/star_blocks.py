@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -123,13 +123,22 @@ def optional_floats(path: Path, block: pd.DataFrame, column: str) -> Points:
 
 def star_text(blocks: Mapping[str, Loop]) -> str:
     """Lay out loops of text values as a STAR file."""
-    lines = []
+    parts = []
     for name, loop in blocks.items():
-        lines += ["", "# version 30001", "", f"data_{name}", "", "loop_"]
-        lines += [f"_{column} #{i}" for i, column in enumerate(loop, start=1)]
-        lines += ["\t".join(row) for row in zip(*loop.values(), strict=True)]
-        lines += [""]
-    return "\n".join(lines) + "\n"
+        rows = zip(*loop.values(), strict=True)
+        parts += [loop_head(name, loop), *map(loop_row, rows), "\n"]
+    return "".join(parts)
+
+
+def loop_head(name: str, columns: Iterable[str]) -> str:
+    """Begin a loop; its rows follow, and an empty line."""
+    numbered = [f"_{column} #{i}" for i, column in enumerate(columns, start=1)]
+    return "\n".join(["", "# version 30001", "", f"data_{name}", "", "loop_", *numbered]) + "\n"
+
+
+def loop_row(values: Iterable[str]) -> str:
+    """Return one row of a loop."""
+    return "\t".join(values) + "\n"
 
 
 def check_word(path: Path, value: str) -> str:
