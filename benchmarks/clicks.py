@@ -43,7 +43,8 @@ CLICKS = (5, 5, 4)
 # What differs from the configuration that `fewpick init` writes.
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
-    "few_steps": {"training": {"steps": 8, "warm_start_steps": 4}, "final": {"folds": 2}},
+    "long": {"training": {"steps": 400, "warm_start_steps": 200, "learning_rate": 2e-3}},
+    "clicks_alone": {"final": {"method": "supervised"}},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def test_a_finished_run_proposes_what_it_picked_and_leads_on(
     finished: Workspace, browser: str
 ) -> None:
     folder = finished.directory
-    picked = read_picks(folder / "results/final/picks.csv")[CLICKED]
+    table = read_picks(folder / "results/final/picks.csv")
+    picked = {Path(name).name: held for name, held in table.items()}[CLICKED]
     threshold = json.loads((folder / "results/final/quality.json").read_text())["mine"]["threshold"]
     model = ["--model", str(folder / "results/final")]
     with (

@@ -73,9 +73,9 @@ datasets:
     particle_radius: {radius:g}
 {pixel_size}
 # Training starts from the network shipped with the package, which expects particles of this width
-# in px; start: scratch starts from random weights.
+# in px, and takes a few small steps. Remove the whole line to start from random weights.
 preprocess: {{particle_px: 20}}
-training: {{start: general}}
+training: {{start: general, steps: 160, warm_start_steps: 40, learning_rate: 5.0e-4}}
 """
 
 

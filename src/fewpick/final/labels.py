@@ -200,6 +200,8 @@ def folds_of(labels: Labelled, n: int) -> list[tuple[Labelled, list[Piece]]]:
     Every label is left out once. A fold that would be left with nothing to train on leaves nothing
     out.
     """
+    if not n:
+        return []
     peopled = {piece.key for piece in labels.pieces if len(piece.points)}
     if len(peopled) >= n:
         pieces = labels.pieces

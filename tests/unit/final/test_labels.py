@@ -97,6 +97,7 @@ def held_of(fold: tuple[Labelled, Any]) -> list[dict[str, Any]]:
 def test_micrographs_are_left_out_where_there_are_enough() -> None:
     marks = {f"m{i}": [(40 * k + 20, 200) for k in range(i + 1)] for i in range(5)}
     labels = given(dict.fromkeys(marks, "clicks"), marks)
+    assert folds_of(labels, 0) == []
     folds = folds_of(labels, 3)
     left_out = [{piece.micrograph for piece in held} for _, held in folds]
     assert [sum(len(marks[name]) for name in names) for names in left_out] == [5, 5, 5]
