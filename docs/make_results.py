@@ -32,7 +32,7 @@ EXPERIMENTS = DOCS.parent / "config" / "experiments"
 ORDER = (
     *("empiar10017_tiles", "empiar10017", "empiar10059_tiles", "empiar10146_tiles", "simulated"),
     *("empiar10017_few", "empiar10017_none", "empiar10017_matched", "empiar10017_clicks"),
-    *("empiar10059_few", "empiar10146_few", "many_proteins", "ablation"),
+    *("empiar10059_few", "empiar10146_few", "many_proteins_pooled", "many_proteins", "ablation"),
 )
 
 COLUMNS = [
@@ -101,7 +101,8 @@ def rows(table: pd.DataFrame, keeps_last: Collection[str] = ()) -> list[str]:
     head = ["data set"] * several + ["labelled particles", "arm", "F1"]
     head += [f"gain over supervised [{gain}]", "seeds above"]
     head += ["state", f"gain over {LAST}"] if with_last else []
-    head += ["average precision", "pixel F1", *(["tuned pixel F1"] if tuned else [])]
+    head += ["average precision", "pixel F1", f"gain in pixel F1 [{gain}]"]
+    head += ["tuned pixel F1"] if tuned else []
     head += ["pixel recall", "seconds"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     spread = table[table["seed"] == "sd"].set_index(["dataset", "arm", "labeled_ratio"])
@@ -122,6 +123,7 @@ def rows(table: pd.DataFrame, keeps_last: Collection[str] = ()) -> list[str]:
             state = "last" if row["arm"] in keeps_last else "best"
             cells += [state if trained else "", gain_over_last(table, row, keeps_last)]
         cells += [with_spread(row, around, "average_precision"), number(row["pixel_f1"])]
+        cells += [with_interval(row, "delta_pixel_f1", "delta_pixel_low", "delta_pixel_high")]
         cells += [number(row["tuned_pixel_f1"])] if tuned else []
         cells += [number(row["pixel_recall"])]
         cells += [f"{row['train_seconds']:.0f}" if pd.notna(row["train_seconds"]) else ""]
@@ -131,11 +133,16 @@ def rows(table: pd.DataFrame, keeps_last: Collection[str] = ()) -> list[str]:
 
 def gained(row: Mapping[Any, Any]) -> tuple[str, str]:
     """Gain over the reference with its interval, and the number of seeds above it."""
-    if pd.isna(row["delta_pick_f1_0.3"]):
-        return "", ""
-    gain, low, high = (row[c] for c in ("delta_pick_f1_0.3", "delta_low", "delta_high"))
-    interval = f" [{low:+.3f}, {high:+.3f}]" if pd.notna(low) else ""
-    return f"{gain:+.3f}{interval}", seeds_above(row)
+    gain = with_interval(row, "delta_pick_f1_0.3", "delta_low", "delta_high")
+    return gain, seeds_above(row) if gain else ""
+
+
+def with_interval(row: Mapping[Any, Any], value: str, low: str, high: str) -> str:
+    """Return a gain and its interval; nothing where there is no gain."""
+    if pd.isna(row[value]):
+        return ""
+    interval = f" [{row[low]:+.3f}, {row[high]:+.3f}]" if pd.notna(row[low]) else ""
+    return f"{row[value]:+.3f}{interval}"
 
 
 def gain_over_last(table: pd.DataFrame, row: Mapping[Any, Any], keeps_last: Collection[str]) -> str:
