@@ -9,6 +9,7 @@ picks, they move the count.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,7 +46,9 @@ def expected_picks(
         for m in micrographs
         if len(m.points) or m.name in sample
     }
-    counted = give_verdict(picker, [prepared[name] for name in sample[:SAMPLE]]).per_micrograph
+    verdict = give_verdict(picker, [prepared[name] for name in sample[:SAMPLE]])
+    if verdict.bright:
+        prepared = {name: replace(one, image=-one.image) for name, one in prepared.items()}
     found = {name: picker.find(one) for name, one in prepared.items()}
     candidates = RatedCandidates(
         {name: held.xy for name, held in found.items()},
@@ -57,4 +60,4 @@ def expected_picks(
         for m in micrographs
     ]
     most = candidates.rate_of_all()
-    return held_to_marks(counted, np.minimum(np.concatenate(rates), most))
+    return held_to_marks(verdict.per_micrograph, np.minimum(np.concatenate(rates), most))
