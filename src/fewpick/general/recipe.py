@@ -14,7 +14,6 @@ import argparse
 import copy
 import json
 import logging
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 from skimage.filters import threshold_otsu
 from torch import Tensor
 from torch.nn import functional
@@ -42,6 +40,8 @@ from fewpick.general.calibration import (
     noise_alike,
 )
 from fewpick.geometry import GRAIN, Frame
+from fewpick.image_evidence import templates
+from fewpick.image_evidence.templates import RING
 from fewpick.micrographs import list_micrographs, read_micrograph
 from fewpick.network import model_file
 from fewpick.network.inference import find_peaks, predict
@@ -59,13 +59,13 @@ SIZE = 128
 SCALES = (16.5, 20.0, 24.0)
 ZOOM = 0.1
 CASE = 256  # px, edge of the micrographs on which thresholds are learned
+# Weight of a simulated micrograph: the first number, and the second times its particles per place.
+# The simulation is sparser than what people pick.
+SPARSE_WEIGHT, CROWDED_WEIGHT = 0.3, 4.0
 # Weights beside them: of a real data set, and of a micrograph without particles.
 REAL_WEIGHT = 40.0
 EMPTY_WEIGHT = 1.5
 MATCH = 0.3  # diameters within which a pick is a particle
-# Radius and width of the ring in `ring_scores`, px, and the share of the threshold down to which
-# a place is neither ring nor background.
-RING, RING_WIDTH, RING_DOUBT = 8.0, 2.5, 0.75
 DISC = 5.0  # px, radius of a particle in the labels
 # Around an unclear place, px: neither particle nor background.
 UNCLEAR = 9.0
@@ -257,26 +257,6 @@ def peaks(
     return find_peaks(probability, PARTICLE_PX / 2, area)
 
 
-def ring_scores(image: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
-    """Dark rings as wide as the particle, by normalised correlation: as `peaks`.
-
-    Enough to label hollow spheres such as apoferritin without a person.
-    """
-    reach = math.ceil(PARTICLE_PX * 0.65)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    away = np.hypot(x, y)
-    inside = away <= RING + 2 * RING_WIDTH
-    ring = np.where(inside, -np.exp(-(((away - RING) / RING_WIDTH) ** 2)), 0)
-    ring[inside] -= ring[inside].mean()
-    ring /= np.sqrt((ring**2).sum())
-    held, disc = image.astype(np.float64), inside.astype(np.float64)
-    mean = fftconvolve(held, disc, "same") / inside.sum()
-    squares = fftconvolve(held**2, disc, "same")
-    spread = np.sqrt(np.maximum(squares - inside.sum() * mean**2, 1e-3))
-    score = fftconvolve(held, ring[::-1, ::-1], "same") / spread
-    return find_peaks(np.maximum(score, 0), PARTICLE_PX / 2, (0, 0, *image.shape))
-
-
 def calibrate(
     network: UNet,
     kinds: Sequence[NDArray[np.float32]],
@@ -301,7 +281,8 @@ def calibrate(
         drawn = draw_crop(kinds, CASE, rng)
         inside = np.all((drawn.particles >= 0) & (drawn.particles < CASE), axis=1)
         sheet = LabelledSheet(drawn.image.astype(np.float16), NOTHING, drawn.particles[inside])
-        cases.append(_case(network, sheet, 1.0, rng, drawn.unclear))
+        weight = SPARSE_WEIGHT + CROWDED_WEIGHT * len(sheet.particles) * (PARTICLE_PX / CASE) ** 2
+        cases.append(_case(network, sheet, weight, rng, drawn.unclear))
     for held in real:
         cases.extend(_case(network, sheet, REAL_WEIGHT / len(held), rng) for sheet in held)
     cases.extend(_case(network, sheet, EMPTY_WEIGHT, rng) for sheet in empty)
@@ -345,7 +326,7 @@ def sheets(
     ----------
     spec : micrographs (folder or glob), diameter (px of the original), and at will coordinates,
         border (px of the original); without coordinates there are no particles, unless `labels`
-        is `rings`, see `ring_scores`
+        is `rings`: then a template finds dark rings as wide as the particle
     data : folder that these paths start from
     scales : widths of a particle, px
     """
@@ -361,12 +342,13 @@ def sheets(
         found = {}
         for name, image in images.items():
             sheet, frame = _scaled(image, PARTICLE_PX / spec["diameter"], name)
-            xy, score = ring_scores(sheet)
+            ring = templates.correlations(sheet, PARTICLE_PX / 2, [RING])[RING]
+            xy, score = templates.peaks(ring, PARTICLE_PX / 2, (0, 0, *sheet.shape))
             found[name] = (frame.to_original(xy), score)
         least = float(threshold_otsu(np.concatenate([score for _, score in found.values()])))
         for name, (xy, score) in found.items():
             truth[name] = xy[score >= least]
-            open_[name] = xy[(score < least) & (score > RING_DOUBT * least)]
+            open_[name] = xy[(score < least) & (score > templates.DOUBT * least)]
     made = []
     none = np.empty((0, 2))
     for name, image in images.items():
@@ -408,34 +390,50 @@ def blended(networks: Sequence[UNet], shares: Sequence[float]) -> UNet:
     return mean
 
 
-def make(recipe: Mapping[str, Any], data: Path) -> tuple[UNet, Calibration]:
+def make(
+    recipe: Mapping[str, Any], data: Path, network: UNet | None = None
+) -> tuple[UNet, Calibration]:
     """Train the general network as the recipe says, and calibrate it.
 
     Parameters
     ----------
     recipe : as config/general.yaml
     data : folder that its paths start from
+    network : a trained one, which is only calibrated anew
     """
-    seed = int(recipe["seed"])
-    rng = np.random.default_rng(seed)
-    simulated = recipe["simulated"]
+    seed, simulated = int(recipe["seed"]), recipe["simulated"]
     maps = sorted(data.glob(simulated["maps"]))
     if not maps:
         raise InputError(
             f"simulated.maps: {simulated['maps']} matches no files. Download the maps."
         )
-    drawn = library(maps, simulated["drawn_kinds"], simulated["views"], rng)
-    # A map and a drawn kind in equal shares.
-    repeats = max(1, simulated["drawn_kinds"] // len(maps))
-    kinds = drawn[: len(maps)] * repeats + drawn[len(maps) :]
-    crops = [draw_crop(kinds, SIZE, rng) for _ in range(simulated["crops"])]
-    logger.info("%d crops of %d kinds of particle", len(crops), len(drawn))
     empty = [
         sheet
         for spec in recipe.get("empty", [])
         for diameter in spec["diameters"]
         for sheet in sheets({**spec, "diameter": diameter}, data, (PARTICLE_PX,))
     ]
+    if network is None:
+        network = _trained(recipe, data, maps, empty)
+    middle = [sheets(spec, data, (PARTICLE_PX,)) for spec in recipe["sets"].values()]
+    # Thresholds are learned on kinds of particle that the network has hardly met.
+    rng = np.random.default_rng([seed, 1])
+    fresh = library(maps, simulated["fresh_kinds"], simulated["views"], rng)
+    return network, calibrate(network, fresh, simulated["cases"], middle, empty, seed)
+
+
+def _trained(
+    recipe: Mapping[str, Any], data: Path, maps: Sequence[Path], empty: Sequence[LabelledSheet]
+) -> UNet:
+    """Go through the phases of the recipe."""
+    seed, simulated = int(recipe["seed"]), recipe["simulated"]
+    rng = np.random.default_rng(seed)
+    drawn = library(maps, simulated["drawn_kinds"], simulated["views"], rng)
+    # A map and a drawn kind in equal shares.
+    repeats = max(1, simulated["drawn_kinds"] // len(maps))
+    kinds = drawn[: len(maps)] * repeats + drawn[len(maps) :]
+    crops = [draw_crop(kinds, SIZE, rng) for _ in range(simulated["crops"])]
+    logger.info("%d crops of %d kinds of particle", len(crops), len(drawn))
     torch.manual_seed(seed)
     network = UNet(**recipe.get("model", {}))
     real = [sheets(spec, data) for spec in recipe["sets"].values()]
@@ -453,11 +451,7 @@ def make(recipe: Mapping[str, Any], data: Path) -> tuple[UNet, Calibration]:
             seed=seed + number,
         )
         ends.append(network)
-    network = blended(ends, recipe["blend"])
-    middle = [sheets(spec, data, (PARTICLE_PX,)) for spec in recipe["sets"].values()]
-    # Thresholds are learned on kinds of particle that the network has hardly met.
-    fresh = library(maps, simulated["fresh_kinds"], simulated["views"], rng)
-    return network, calibrate(network, fresh, simulated["cases"], middle, empty, seed)
+    return blended(ends, recipe["blend"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -470,10 +464,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--data", type=Path, default=Path("data"), help=("folder that its paths are relative to")
     )
     parser.add_argument("-o", "--output", type=Path, default=model_file.general_path())
+    told = "calibrate this model anew instead of training one"
+    parser.add_argument("--network", type=Path, metavar="MODEL", help=told)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = yaml.safe_load(arguments.recipe.read_text(encoding="utf-8"))
-    network, calibration = make(recipe, arguments.data)
+    trained = arguments.network and model_file.load_model(arguments.network).network
+    network, calibration = make(recipe, arguments.data, trained)
     use = {
         "particle_px": PARTICLE_PX,
         "target_size": None,

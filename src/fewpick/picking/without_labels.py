@@ -2,7 +2,8 @@
 
 The network scores what it takes for particles. What threshold its scores call for on these
 micrographs, and how good the picks will then be, is read from how the scores fall off, beside
-those of noise with the same spectrum (`general.calibration`).
+those of noise with the same spectrum (`general.calibration`). Where the micrographs say that
+another picker suits them better, that one picks instead (`picking.choice`).
 """
 
 from __future__ import annotations
@@ -16,15 +17,24 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
+from skimage.filters import threshold_otsu
 
 from fewpick.coordinates import Picks
 from fewpick.errors import InputError
-from fewpick.evaluation.baselines import WIDTH_RATIO
 from fewpick.general.calibration import Calibration, features, noise_alike
 from fewpick.general.recipe import Feed, LabelledSheet, draw_labels, learn
-from fewpick.network.inference import find_peaks
+from fewpick.image_evidence import templates
+from fewpick.image_evidence.templates import BLOBS, RING
+from fewpick.picking.choice import (
+    MIXED,
+    RING_EVIDENCE,
+    Finder,
+    TemplatePicker,
+    contrast_tail,
+    evidence,
+    shown,
+)
 from fewpick.picking.picker import Picker, PreparedMicrograph, kept
 from fewpick.prefetch import in_order
 
@@ -39,12 +49,16 @@ TURNED_ADVANTAGE = 0.2
 TRUSTED = 0.5
 # Below this one there are hardly any particles, and only sure picks are kept.
 HOPELESS, SURE = 0.35, 0.6
-# Inner Gaussian of the blob filter in particle radii; the wide one meets rings.
-BLOB_WIDTHS = (0.35, 0.5, 0.7)
-# What `adapted` learns from: at most so many micrographs, with at least so many picks in all;
-# candidates down to this share of the threshold are left open.
+# Instead of a network that cannot be trusted, a blob filter picks down to this score, and the F1
+# expected of it is that: the mean over simulated micrographs.
+BLOB_THRESHOLD, BLOB_F1 = 0.75, 0.4
+# Lopsidedness of a ring's correlations, and the F1 of its picks: on three simulated micrographs and
+# three of apoferritin.
+RING_F1 = ((0.23, 0.33), (0.68, 0.95))
+# What `adapted` learns from: at most so many micrographs, with at least so many picks in all.
 LEARNED = 12
 ENOUGH = 50
+# Candidates down to this share of the network's threshold are left open.
 DOUBT = 0.4
 ADAPT_STEPS = 120
 ADAPT_BATCH = 6
@@ -67,6 +81,8 @@ class Verdict:
         chance explains; NaN without picks
     per_micrograph : picks on a micrograph of the sample, on average
     bright : particles are bright on dark ground, and grey values have to be turned round
+    template : what picks instead of the network, one of `templates.correlations`
+    reason : what speaks against the network, if anything
     """
 
     threshold: float
@@ -74,6 +90,8 @@ class Verdict:
     on_blobs: float
     per_micrograph: float
     bright: bool
+    template: str | None = None
+    reason: str = ""
 
     @property
     def trusted(self) -> bool:
@@ -84,9 +102,15 @@ class Verdict:
         """One line for the user."""
         if self.per_micrograph < 1:
             return "almost nothing on these micrographs looks like a particle of this size"
-        blobs = "" if math.isnan(self.on_blobs) else f", {self.on_blobs:.0%} of picks on blobs"
-        told = f"expected F1 {self.expected_f1:.2f}{blobs}"
-        return told if self.trusted else f"do not trust these picks ({told})"
+        told = [f"expected F1 {self.expected_f1:.2f}"]
+        if not math.isnan(self.on_blobs):
+            told.append(f"{self.on_blobs:.0%} of picks on blobs")
+        if self.reason:
+            told.append(self.reason)
+        if self.template:
+            told.append(f"so a {self.template} template picks instead of the network")
+        line = ", ".join(told)
+        return line if self.trusted else f"do not trust these picks ({line})"
 
 
 def sample_of(paths: Sequence[Path], n: int = SAMPLE) -> list[Path]:
@@ -101,7 +125,7 @@ def give_verdict(
     expected: float | None = None,
     seed: int = 0,
 ) -> Verdict:
-    """Read threshold, polarity and trust from micrographs of one kind.
+    """Read picker, threshold, polarity and trust from micrographs of one kind.
 
     Parameters
     ----------
@@ -110,31 +134,92 @@ def give_verdict(
     expected : particles on an average micrograph, for those who know; the threshold follows
     seed : of the noise that the scores are compared with
     """
+    seen = evidence(sample[:COMPARED])
+    ring = seen[RING]
+    if abs(ring) >= RING_EVIDENCE and abs(ring) == max(map(abs, seen.values())):
+        reason = "the particles look like rings"
+        quality = float(np.interp(abs(ring), *RING_F1))
+        return _by_template(picker, sample, RING, quality, reason, expected, bright=ring < 0)
+    strongest = max(BLOBS, key=lambda name: seen[name])
+    verdict, picks = _by_network(picker, sample, strongest, expected, seed)
+    if verdict.expected_f1 < HOPELESS:
+        return verdict
+    turned = _turned(sample) if verdict.bright else sample
+    if not contrast_tail(turned, picks) > MIXED:
+        return verdict
+    reason = "the network's picks differ in contrast as dirt and faint particles do"
+    quality = min(verdict.expected_f1, BLOB_F1)
+    if expected is not None:  # what is doubtful is where the picks end, and that is given
+        return replace(verdict, expected_f1=quality, reason=reason)
+    if verdict.bright:
+        strongest = min(BLOBS, key=lambda name: seen[name])
+    return _by_template(picker, sample, strongest, quality, reason, bright=verdict.bright)
+
+
+def _by_network(
+    picker: Picker,
+    sample: Sequence[PreparedMicrograph],
+    blob: str,
+    expected: float | None,
+    seed: int,
+) -> tuple[Verdict, list[Picks]]:
+    """Return the verdict on the network's picks on the sample, and these picks."""
     rng = np.random.default_rng(seed)
     calibration = Calibration.from_json(picker.use["calibration"])
     read = [_describe(picker, sample, sign, rng) for sign in (1, -1)]
     (_, quality), (_, turned) = (calibration(described) for described, _ in read)
     bright = turned > quality + TURNED_ADVANTAGE
-    found = read[bright][1]
+    described, found = read[0]
     if bright:  # the few that were looked at do not speak for all
-        sample = [replace(prepared, image=-prepared.image) for prepared in sample]
+        sample = _turned(sample)
         described, found = _describe(picker, sample, 1, rng)
-    else:
-        described = read[0][0]
     threshold, quality = calibration(described)
-    scores = np.sort(np.concatenate([f.score for f in found if f.score is not None]))[::-1]
     if quality < HOPELESS:
         threshold = max(threshold, SURE)
-    if expected is not None and len(scores):
-        threshold = float(scores[min(max(round(expected * len(sample)), 1), len(scores)) - 1])
+    if expected is not None:
+        threshold = _leaving(round(expected * len(sample)), found) or threshold
     picks = [kept(f, threshold) for f in found]
-    return Verdict(
-        threshold,
-        quality,
-        _on_blobs(sample, picks),
-        sum(map(len, picks)) / len(sample),
-        bool(bright),
-    )
+    on_blobs = _on_blobs(sample[:COMPARED], picks[:COMPARED], blob)
+    each = sum(map(len, picks)) / len(sample)
+    return Verdict(threshold, quality, on_blobs, each, bool(bright)), picks
+
+
+def _by_template(
+    picker: Picker,
+    sample: Sequence[PreparedMicrograph],
+    template: str,
+    quality: float,
+    reason: str,
+    expected: float | None = None,
+    *,
+    bright: bool,
+) -> Verdict:
+    """Return the verdict on what a template picks, of which F1 `quality` is expected."""
+    finder = TemplatePicker(picker, template)
+    found = [finder.find(prepared) for prepared in (_turned(sample) if bright else sample)]
+    threshold = BLOB_THRESHOLD
+    if template == RING:
+        threshold = float(threshold_otsu(_scores(found)))
+    if expected is not None:
+        threshold = _leaving(round(expected * len(sample)), found) or threshold
+    each = sum(len(kept(f, threshold)) for f in found) / len(sample)
+    return Verdict(threshold, quality, math.nan, each, bright, template, reason)
+
+
+def _scores(found: Sequence[Picks]) -> FloatArray:
+    """Scores of all candidates, best first."""
+    return np.sort(np.concatenate([f.score for f in found if f.score is not None]))[::-1]
+
+
+def _leaving(n: int, found: Sequence[Picks]) -> float | None:
+    """Threshold that leaves `n` of the candidates, at least one; None without candidates."""
+    scores = _scores(found)
+    return float(scores[min(max(n, 1), len(scores)) - 1]) if len(scores) else None
+
+
+def _turned(sample: Sequence[PreparedMicrograph]) -> list[PreparedMicrograph]:
+    """Turn grey values round."""
+    return [replace(prepared, image=-prepared.image) for prepared in sample]
 
 
 def pick_micrographs(
@@ -152,7 +237,7 @@ def pick_micrographs(
     Parameters
     ----------
     paths : micrographs
-    picker, expected, seed : as for `give_verdict`
+    picker, expected, seed : as for `give_verdict`, which may choose a template instead
     threshold : score, instead of the one that is read from the micrographs
     adapt : a copy of the network first learns from some of the micrographs, see `adapted`
     failures : takes what is wrong with micrographs that cannot be read
@@ -181,17 +266,18 @@ def pick_micrographs(
         raise InputError(lost[0])
     sample = list(looked.values())
     verdict = give_verdict(picker, sample, expected=expected, seed=seed)
+    finder = _finder(picker, verdict)
     if adapt and verdict.per_micrograph * len(sample) < ENOUGH:
         logger.warning(
             "--adapt: fewer than %d picks are too few to learn from; not adapting", ENOUGH
         )
     elif adapt:
-        picker, verdict = adapted(picker, sample, verdict, seed)
+        finder, verdict = adapted(picker, sample, verdict, seed)
     if threshold is not None:
         verdict = replace(verdict, threshold=threshold)
 
     return verdict, pick_each(
-        paths, picker, verdict.threshold, lost, bright=verdict.bright, looked=looked
+        paths, finder, verdict.threshold, lost, bright=verdict.bright, looked=looked
     )
 
 
@@ -229,7 +315,7 @@ def pick_folder(
 def adapted(
     picker: Picker, sample: Sequence[PreparedMicrograph], verdict: Verdict, seed: int = 0
 ) -> tuple[Picker, Verdict]:
-    """Let the network learn from what it has picked itself.
+    """Let the network learn from what has been picked, by itself or by a template.
 
     Picks become labels, candidates just below the threshold are left open, all else is background.
     The student's threshold leaves as many picks as its teacher's did.
@@ -239,8 +325,13 @@ def adapted(
     the same picker with the student's network, and the verdict with its threshold
     """
     if verdict.bright:
-        sample = [replace(prepared, image=-prepared.image) for prepared in sample]
-    sheets = [_pseudo_labelled(picker, prepared, verdict.threshold) for prepared in sample]
+        sample = _turned(sample)
+    teacher = _finder(picker, verdict)
+    doubt = templates.DOUBT if verdict.template else DOUBT
+    sheets = [
+        _pseudo_labelled(teacher.find(prepared), prepared, verdict.threshold, doubt)
+        for prepared in sample
+    ]
     student = copy.copy(picker)
     student.network = learn(
         picker.network,
@@ -251,21 +342,27 @@ def adapted(
         real=ADAPT_BATCH,
         seed=seed,
     )
-    found = [student.find(prepared).score for prepared in sample]
-    scores = np.sort(np.concatenate([score for score in found if score is not None]))[::-1]
-    wanted = round(verdict.per_micrograph * len(sample))
-    threshold = float(scores[min(wanted, len(scores)) - 1]) if len(scores) else 1.0
-    return student, replace(verdict, threshold=threshold)
+    found = [student.find(prepared) for prepared in sample]
+    threshold = _leaving(round(verdict.per_micrograph * len(sample)), found)
+    reason = verdict.reason
+    if verdict.template:
+        reason += f", so the network learned from the picks of a {verdict.template} template"
+    threshold = 1.0 if threshold is None else threshold
+    return student, replace(verdict, threshold=threshold, template=None, reason=reason)
+
+
+def _finder(picker: Picker, verdict: Verdict) -> Finder:
+    """Return what picks according to a verdict."""
+    return picker if verdict.template is None else TemplatePicker(picker, verdict.template)
 
 
 def _pseudo_labelled(
-    picker: Picker, prepared: PreparedMicrograph, threshold: float
+    found: Picks, prepared: PreparedMicrograph, threshold: float, doubt: float
 ) -> LabelledSheet:
     height, width = prepared.frame.height, prepared.frame.width
-    found = picker.find(prepared)
     assert found.score is not None
     xy = prepared.frame.to_target(found.xy)
-    sure, open_ = found.score >= threshold, found.score >= DOUBT * threshold
+    sure, open_ = found.score >= threshold, found.score >= doubt * threshold
     unclear = xy[open_ & ~sure]
     labels = draw_labels(
         (height, width),
@@ -277,7 +374,7 @@ def _pseudo_labelled(
 
 def pick_each(
     paths: Sequence[Path],
-    picker: Picker,
+    picker: Finder,
     threshold: float,
     failures: list[str],
     *,
@@ -308,7 +405,7 @@ def pick_each(
                 failures.append(str(prepared))
             continue
         if bright:
-            prepared = replace(prepared, image=-prepared.image)
+            (prepared,) = _turned([prepared])
         yield path, prepared, kept(picker.find(prepared), threshold)
 
 
@@ -317,7 +414,7 @@ def _describe(
 ) -> tuple[FloatArray, list[Picks]]:
     """Features of the scores, and all candidates, in pixels of the micrographs."""
     if sign < 0:
-        sample = [replace(prepared, image=-prepared.image) for prepared in sample[:TURNED]]
+        sample = _turned(sample[:TURNED])
     found = [picker.find(prepared) for prepared in sample]
     compared = sample[:COMPARED]
     noise = [picker.find(_noise(prepared, rng)).score for prepared in compared]
@@ -346,27 +443,19 @@ def _places(prepared: PreparedMicrograph) -> float:
     return (y1 - y0) * (x1 - x0) / (2 * prepared.radius) ** 2
 
 
-def _on_blobs(sample: Sequence[PreparedMicrograph], picks: Sequence[Picks]) -> float:
-    """Share of picks on the strongest blobs, of the width that fits best, less chance."""
-    shares = []
-    for width in BLOB_WIDTHS:
-        met = chance = total = 0.0
-        for prepared, found in zip(sample, picks, strict=True):
-            if len(found) == 0:
-                continue
-            inner = width * prepared.radius
-            image = prepared.image.astype(np.float32)
-            response = gaussian_filter(image, WIDTH_RATIO * inner) - gaussian_filter(image, inner)
-            blobs, _ = find_peaks(response, prepared.radius, prepared.area)
-            blobs = blobs[: len(found)]
-            if len(blobs) == 0:
-                continue
-            reach = 2 * AGREE * prepared.radius
-            distance, _ = KDTree(blobs).query(prepared.frame.to_target(found.xy))
-            met += float((distance <= reach).sum())
-            total += len(found)
-            area = _places(prepared) * (2 * prepared.radius) ** 2
-            chance += len(found) * (1 - math.exp(-len(blobs) * math.pi * reach**2 / area))
-        if total:
-            shares.append((met - chance) / max(total - chance, 1e-9))
-    return max(shares, default=math.nan)
+def _on_blobs(sample: Sequence[PreparedMicrograph], picks: Sequence[Picks], blob: str) -> float:
+    """Share of picks on the strongest blobs, less what chance explains; NaN without picks."""
+    met = chance = total = 0.0
+    for prepared, found in zip(sample, picks, strict=True):
+        response = templates.correlations(shown(prepared), prepared.radius, [blob])[blob]
+        blobs, _ = templates.peaks(response, prepared.radius, prepared.area)
+        blobs = blobs[: len(found)]
+        if len(blobs) == 0:
+            continue
+        reach = 2 * AGREE * prepared.radius
+        distance, _ = KDTree(blobs).query(prepared.frame.to_target(found.xy))
+        met += float((distance <= reach).sum())
+        total += len(found)
+        area = _places(prepared) * (2 * prepared.radius) ** 2
+        chance += len(found) * (1 - math.exp(-len(blobs) * math.pi * reach**2 / area))
+    return (met - chance) / max(total - chance, 1e-9) if total else math.nan

@@ -1,0 +1,157 @@
+"""Pickers that learn nothing: blobs of several widths, and a ring, as wide as the particle.
+
+Each is a template whose normalised correlation with the micrograph has peaks where something
+looks like it. Noise is as often darker as it is brighter than its surroundings, particles are dark:
+so the template that fits them best is the one whose correlations are the most lopsided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from fewpick.evaluation.baselines import WIDTH_RATIO
+from fewpick.network.inference import find_peaks
+
+RING = "ring"
+# Inner Gaussian of each blob filter, in particle radii.
+BLOBS = {"narrow blob": 0.25, "blob": 0.35, "wide blob": 0.5, "very wide blob": 0.7}
+# Radius of the ring and the width of its rim, in particle radii.
+RING_RADIUS, RING_WIDTH = 0.8, 0.25
+# To where a template reaches: particle radii, and for wide blob filters outer Gaussians.
+REACH, BLOB_REACH = 1.3, 2.2
+# Candidates down to this share of a threshold may be particles.
+DOUBT = 0.75
+# Share of a map on either side that `lopsidedness` leaves out: more than a few particles, less than
+# a tenth of sparse ones.
+TAIL = 0.002
+# What stands out more than this, in robust standard deviations of the image smoothed by a quarter
+# of a radius and flattened over two and a half, is no particle but dirt, gold, or an edge.
+CONSPICUOUS, FINE, FLAT = 6.0, 0.25, 2.5
+
+FloatArray = NDArray[np.float64]
+
+
+def spread(values: NDArray[np.floating]) -> float:
+    """Return the standard deviation of values, by their median deviation: outliers do not count."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values)))) + 1e-9
+
+
+def correlations(
+    image: NDArray[np.floating], radius: float, names: Sequence[str] = (RING, *BLOBS)
+) -> dict[str, NDArray[np.float32]]:
+    """Correlate an image with templates; the darker what they fit, the higher.
+
+    Parameters
+    ----------
+    image : (h, w) array
+    radius : of the particle, px
+    names : of the templates
+
+    Returns
+    -------
+    mapping of template name to (h, w) float32 array
+    """
+    reaches, kernels = {}, {}
+    for name in names:
+        width = BLOBS.get(name)
+        profile = _ring if width is None else partial(_blob, width=width)
+        reaches[name] = REACH if width is None else max(REACH, BLOB_REACH * WIDTH_RATIO * width)
+        kernels[name] = _kernel(profile, reaches[name], radius)
+    edge = max(len(kernel) for kernel in kernels.values()) // 2
+    padded = np.pad(image.astype(np.float32), edge, mode="symmetric")
+    shape = tuple(fft.next_fast_len(n, real=True) for n in padded.shape)
+    spectrum, squares = fft.rfft2(padded, shape), fft.rfft2(padded**2, shape)
+
+    def correlated(transformed: NDArray[np.complexfloating], kernel: FloatArray) -> FloatArray:
+        start = edge + len(kernel) // 2
+        full = fft.irfft2(transformed * fft.rfft2(kernel.astype(np.float32), shape), shape)
+        return np.asarray(full[start : start + image.shape[0], start : start + image.shape[1]])
+
+    contrast = {}
+    for reach in set(reaches.values()):
+        disc = (_distance(reach, radius) <= reach).astype(np.float64)
+        sums = correlated(spectrum, disc)
+        variance = correlated(squares, disc) - sums**2 / disc.sum()
+        contrast[reach] = np.sqrt(np.maximum(variance, 1e-3))
+    return {
+        name: correlated(spectrum, kernel) / contrast[reaches[name]]
+        for name, kernel in kernels.items()
+    }
+
+
+def peaks(
+    correlation: NDArray[np.floating], radius: float, area: tuple[int, int, int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Where a template fits, best first: x, y (n, 2), and scores (n,).
+
+    Scores are correlations in robust standard deviations of the map.
+
+    Parameters
+    ----------
+    correlation : one of `correlations`
+    radius : of the particle, px
+    area : y0, x0, y1, x1, half open
+    """
+    y0, x0, y1, x1 = area
+    scores = correlation / spread(correlation[y0:y1, x0:x1])
+    return find_peaks(np.maximum(scores, 0), radius, area)
+
+
+def conspicuous(image: NDArray[np.floating], radius: float) -> NDArray[np.bool_]:
+    """Say which pixels lie within a radius of something that stands out too much for a particle."""
+    fine = gaussian_filter(image.astype(np.float32), FINE * radius)
+    fine -= gaussian_filter(fine, FLAT * radius)
+    seen = np.abs(fine - np.median(fine)) > CONSPICUOUS * spread(fine)
+    return np.asarray(distance_transform_edt(~seen) <= radius) if seen.any() else seen
+
+
+def lopsidedness(
+    correlations: Mapping[str, NDArray[np.floating]], counted: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Say how much farther high correlations reach than low ones: 0 in noise, at most 1.
+
+    Parameters
+    ----------
+    correlations : template -> its map
+    counted : (h, w) mask of the pixels that count
+    """
+    told = {}
+    for name, values in correlations.items():
+        low, middle, high = np.quantile(values[counted], [TAIL, 0.5, 1 - TAIL])
+        told[name] = float((high + low - 2 * middle) / max(high - low, 1e-9))
+    return told
+
+
+def _distance(reach: float, radius: float) -> FloatArray:
+    """Distance from the middle of a kernel, in radii."""
+    edge = math.ceil(reach * radius)
+    y, x = np.mgrid[-edge : edge + 1, -edge : edge + 1]
+    return np.hypot(x, y) / radius
+
+
+def _kernel(profile: Callable[[FloatArray], FloatArray], reach: float, radius: float) -> FloatArray:
+    """Return a template of mean 0 and norm 1, within `reach` radii."""
+    distance = _distance(reach, radius)
+    inside = distance <= reach
+    kernel = np.where(inside, profile(distance), 0)
+    kernel[inside] -= kernel[inside].mean()
+    return np.asarray(kernel / np.sqrt((kernel**2).sum()))
+
+
+def _ring(distance: FloatArray) -> FloatArray:
+    return np.asarray(-np.exp(-(((distance - RING_RADIUS) / RING_WIDTH) ** 2)))
+
+
+def _blob(distance: FloatArray, width: float) -> FloatArray:
+    inner, outer = width, WIDTH_RATIO * width
+    return np.asarray(
+        np.exp(-0.5 * (distance / outer) ** 2) / outer**2
+        - np.exp(-0.5 * (distance / inner) ** 2) / inner**2
+    )
