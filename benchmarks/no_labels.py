@@ -1,6 +1,6 @@
 """Score pickers that need no labels on real micrographs, write a table, print it.
 
-python -m benchmarks.no_labels [--data DIR] [--only SET ...] [-o FILE]
+python -m benchmarks.no_labels [--data DIR] [--only SET ...] [--network MODEL] [-o FILE]
 
 F1 at 0.3 particle diameters, pooled over at most twelve micrographs of each set, border left out:
 
@@ -8,8 +8,11 @@ F1 at 0.3 particle diameters, pooled over at most twelve micrographs of each set
   width) by its F1 on these micrographs;
 - relion_log: RELION's Laplacian of Gaussian at the particle's diameter and its default threshold;
 - relion_log_best: the best of five thresholds by its F1 on these micrographs;
-- general: the network in the package, with the threshold that it chooses itself;
+- general: what `fewpick pick general` picks; `chosen` says whether the network or a template;
 - general_count: the same, given the true mean number of particles.
+
+With --network, only the last two, by a network that has not seen some sets, for example that of
+config/general_simulated.yaml, which has seen no real micrograph.
 
 The column `told` says what a picker was given, and whether its setting was chosen by the score,
 which is optimistic. RELION is left out where relion_autopick is not on the PATH.
@@ -67,6 +70,7 @@ def main() -> None:
     data = os.environ.get("FEWPICK_DATA", "../shared/data")
     parser.add_argument("--data", type=Path, default=Path(data), help="folder of the sets")
     parser.add_argument("--only", nargs="*", default=list(SETS), help="sets, all by default")
+    parser.add_argument("--network", metavar="MODEL", help="instead of the one in the package")
     default = ROOT / "docs/results/no_labels.tsv"
     parser.add_argument("-o", "--output", type=Path, default=default, help="table to write")
     options = parser.parse_args()
@@ -74,14 +78,17 @@ def main() -> None:
     parts = []
     for name in options.only:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        parts += [{"set": name, **row} for row in score_set(options.data / name, *SETS[name])]
+        rows = score_set(options.data / name, *SETS[name], network=options.network)
+        parts += [{"set": name, **row} for row in rows]
     table = pd.DataFrame(parts)
     with atomic_path(options.output) as path:
         table.to_csv(path, sep="\t", index=False, float_format="%.4f", lineterminator="\n")
     print(table.to_string(index=False))
 
 
-def score_set(folder: Path, diameter: float, border: float) -> Iterator[dict[str, Any]]:
+def score_set(
+    folder: Path, diameter: float, border: float, network: str | None = None
+) -> Iterator[dict[str, Any]]:
     """Rows of one set, one per picker."""
     paths = list_micrographs(folder / "micrographs")
     shapes = {p.name: (h.ny, h.nx) for p in paths for h in [read_header(p)]}
@@ -95,9 +102,29 @@ def score_set(folder: Path, diameter: float, border: float) -> Iterator[dict[str
         truths.append(Truth(folder.name, path.name, ny, nx, border, diameter, xy))
     about = {"n_micrographs": len(truths), "n_particles": sum(len(t.xy) for t in truths)}
 
-    def row(picker: str, f1: float, told: str = "", expected: float = np.nan) -> dict[str, Any]:
-        return {"picker": picker, "told": told, **about, "f1": f1, "expected_f1": expected}
+    def row(picker: str, f1: float, told: str = "", **verdict: Any) -> dict[str, Any]:
+        return {"picker": picker, "told": told, **about, "f1": f1, **verdict}
 
+    if network is None:
+        yield from (row(*found) for found in reference(paths, truths, diameter))
+    for told in (False, True):
+        picker = Picker(
+            network or "general", torch.device("cpu"), radius=diameter / 2, border=border
+        )
+        mean = about["n_particles"] / len(truths) if told else None
+        verdict, found = pick_micrographs(paths, picker, expected=mean)
+        f1 = f1_of(truths, [everything(p.xy) for _, _, p in found])
+        chosen = {"chosen": verdict.template or "network"}
+        if told:
+            yield row("general_count", f1, ALL_COUNT, **chosen)
+        else:
+            yield row("general", f1, expected_f1=verdict.expected_f1, **chosen)
+
+
+def reference(
+    paths: Sequence[Path], truths: Sequence[Truth], diameter: float
+) -> Iterator[tuple[str, float, str]]:
+    """Pickers to compare with: name, F1, and what they were given."""
     with tempfile.TemporaryDirectory() as temporary:
         images, frames = preprocess(paths)
         filters = [
@@ -110,21 +137,12 @@ def score_set(folder: Path, diameter: float, border: float) -> Iterator[dict[str
             )
             for polarity, width in product(POLARITIES, WIDTHS)
         ]
-        yield row("difference_of_gaussians", max(filters), f"{ALL_COUNT}, {BY_SCORE}")
+        yield "difference_of_gaussians", max(filters), f"{ALL_COUNT}, {BY_SCORE}"
         if shutil.which("relion_autopick"):
             stack = keep(images, frames, truths, Path(temporary, "stack.mrcs"))
             log = {value: log_f1(stack, truths, diameter, value) for value in THRESHOLDS}
-            yield row("relion_log", log[0.0])
-            yield row("relion_log_best", max(log.values()), BY_SCORE)
-    for told in (False, True):
-        picker = Picker("general", torch.device("cpu"), radius=diameter / 2, border=border)
-        mean = about["n_particles"] / len(truths) if told else None
-        verdict, found = pick_micrographs(paths, picker, expected=mean)
-        f1 = f1_of(truths, [everything(p.xy) for _, _, p in found])
-        if told:
-            yield row("general_count", f1, ALL_COUNT)
-        else:
-            yield row("general", f1, expected=verdict.expected_f1)
+            yield "relion_log", log[0.0], ""
+            yield "relion_log_best", max(log.values()), BY_SCORE
 
 
 def preprocess(paths: Sequence[Path]) -> tuple[list[np.ndarray], list[Frame]]:

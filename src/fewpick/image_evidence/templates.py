@@ -65,7 +65,8 @@ def correlations(
         reaches[name] = REACH if width is None else max(REACH, BLOB_REACH * WIDTH_RATIO * width)
         kernels[name] = _kernel(profile, reaches[name], radius)
     edge = max(len(kernel) for kernel in kernels.values()) // 2
-    padded = np.pad(image.astype(np.float32), edge, mode="symmetric")
+    centred = image - np.mean(image, dtype=np.float64)
+    padded = np.pad(centred.astype(np.float32), edge, mode="symmetric")
     shape = tuple(fft.next_fast_len(n, real=True) for n in padded.shape)
     spectrum, squares = fft.rfft2(padded, shape), fft.rfft2(padded**2, shape)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,17 @@ import mrcfile
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
+from scipy.spatial import KDTree
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fewpick.coordinates import Picks
 from fewpick.errors import InputError
 from fewpick.general.calibration import RANKS
+from fewpick.general.recipe import Feed
+from fewpick.image_evidence.templates import BLOBS, RING
+from fewpick.micrographs import list_micrographs
 from fewpick.network.model_file import save_model
 from fewpick.network.unet import UNet
 from fewpick.picking import without_labels
@@ -167,3 +173,109 @@ def test_too_few_picks_are_not_learned_from(
     _, found = without_labels.pick_micrographs(paths, picker_for(model), adapt=True)
     assert sum(len(picks) for *_, picks in found) == 10
     assert "--adapt: fewer than 50 picks" in caplog.text
+
+
+def scene(
+    folder: Path, n: int, particle: Callable[[np.ndarray], np.ndarray], dirt: int = 0
+) -> tuple[list[Path], np.ndarray]:
+    """Micrographs with 36 particles, the same places each, and some dark dirt elsewhere."""
+    folder.mkdir()
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:400, :400]
+    centres = np.array([[45 + 62 * (k // 6), 45 + 62 * (k % 6)] for k in range(36)], float)
+    paths = []
+    for i in range(n):
+        image = rng.standard_normal((400, 400)).astype(np.float32)
+        for cx, cy in centres:
+            image -= particle(np.hypot(x - cx, y - cy)).astype(np.float32)
+        for cx, cy in centres[:dirt] + 31:
+            image -= 12 * (np.hypot(x - cx, y - cy) < 13).astype(np.float32)
+        path = folder / f"m{i}.mrc"
+        with mrcfile.new(path) as file:
+            file.set_data(image)
+        paths.append(path)
+    return paths, centres
+
+
+def ring(away: np.ndarray) -> np.ndarray:
+    return np.asarray(3 * np.exp(-(((away - 16) / 4) ** 2)))
+
+
+def blob(away: np.ndarray) -> np.ndarray:
+    return np.asarray(1.2 * np.exp(-0.5 * (away / 8) ** 2))
+
+
+def recall(picks: Picks, centres: np.ndarray) -> float:
+    distance, _ = KDTree(picks.xy).query(centres)
+    return float((distance < 6).mean())
+
+
+@pytest.mark.parametrize("bright", [False, True])
+def test_rings_are_picked_by_a_template_whatever_their_polarity(
+    model: Path, tmp_path: Path, bright: bool
+) -> None:
+    sign = -1 if bright else 1
+    paths, centres = scene(tmp_path / "m", 2, lambda away: sign * ring(away))
+    verdict, found = without_labels.pick_micrographs(paths, picker_for(model))
+    assert verdict.template == RING
+    assert verdict.bright == bright
+    assert verdict.trusted
+    assert "the particles look like rings, so a ring template picks" in str(verdict)
+    for _, _, picks in found:
+        assert recall(picks, centres) == 1
+        assert len(picks) <= 40
+    _, found = without_labels.pick_micrographs(paths, picker_for(model), expected=20)
+    assert sum(len(picks) for *_, picks in found) == 40
+
+
+def test_a_blob_filter_picks_where_the_networks_picks_are_dirt(model: Path, tmp_path: Path) -> None:
+    paths, centres = scene(tmp_path / "m", 2, blob, dirt=4)
+    alone, _ = without_labels._by_network(
+        picker_for(model), [picker_for(model).see(path) for path in paths], "blob", None, 0
+    )
+    assert alone.expected_f1 > 0.35
+    verdict, found = without_labels.pick_micrographs(paths, picker_for(model))
+    assert verdict.template in BLOBS
+    assert not verdict.trusted
+    assert str(verdict).startswith("do not trust these picks (expected F1 0.40, the network's")
+    assert "dirt" in str(verdict)
+    assert min(recall(picks, centres) for _, _, picks in found) > 0.9
+    counted, _ = without_labels.pick_micrographs(paths, picker_for(model), expected=30)
+    assert counted.template is None
+
+
+def test_the_network_learns_from_a_template(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(without_labels, "ADAPT_STEPS", 2)
+    paths, _ = scene(tmp_path / "m", 2, ring)
+    taught: list[np.ndarray] = []
+    learn = without_labels.learn
+
+    def spied(network: UNet, feed: Feed, **settings: Any) -> UNet:
+        taught.extend(sheet.labels for sheet in feed.real[0])
+        return learn(network, feed, **settings)
+
+    monkeypatch.setattr(without_labels, "learn", spied)
+    picker = Picker(model, CPU, radius=20)
+    verdict, found = without_labels.pick_micrographs(paths, picker, adapt=True)
+    assert verdict.template is None
+    assert str(verdict).endswith("so the network learned from the picks of a ring template")
+    for labels in taught:
+        assert label((labels == 1).astype(int))[1] == 36
+        assert (labels == 0).mean() > 0.4
+    list(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "diameter", "border", "chosen"),
+    [("empiar10146", 72, 0, RING), ("empiar10059", 36, 36, None)],
+)
+def test_real_apoferritin_is_recognised_as_rings_and_other_proteins_are_not(
+    shared_data: Path, name: str, diameter: float, border: float, chosen: str | None
+) -> None:
+    paths = without_labels.sample_of(list_micrographs(shared_data / name / "micrographs"), 3)
+    picker = Picker("general", CPU, radius=diameter / 2, border=border)
+    verdict = without_labels.give_verdict(picker, [picker.see(path) for path in paths])
+    assert verdict.template == chosen
+    assert verdict.trusted
