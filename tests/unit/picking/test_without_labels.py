@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from fewpick.coordinates import Picks
 from fewpick.errors import InputError
+from fewpick.general import recipe
 from fewpick.general.calibration import RANKS
 from fewpick.general.recipe import Feed
 from fewpick.image_evidence.templates import BLOBS, RING
@@ -250,7 +251,7 @@ def test_the_network_learns_from_a_template(
     monkeypatch.setattr(without_labels, "ADAPT_STEPS", 2)
     paths, _ = scene(tmp_path / "m", 2, ring)
     taught: list[np.ndarray] = []
-    learn = without_labels.learn
+    learn = recipe.learn
 
     def spied(network: UNet, feed: Feed, **settings: Any) -> UNet:
         taught.extend(sheet.labels for sheet in feed.real[0])
