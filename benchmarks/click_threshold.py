@@ -23,7 +23,7 @@ from fewpick.coordinates import Picks
 from fewpick.final.quality import KEPT_MARKS, RatedCandidates, held_to_marks, rates_at
 from fewpick.network.model_file import start_path
 from fewpick.picking.picker import Picker
-from fewpick.picking.without_labels import give_verdict, sample_of
+from fewpick.picking.without_labels import network_verdict, sample_of
 from fewpick.stacks import read_table, write_table
 
 TABLE = ROOT / "docs/results/click_threshold.tsv"
@@ -51,7 +51,8 @@ def measure(data: Path, name: str, start: str) -> list[dict[str, object]]:
     picker = Picker(start_path(start), torch.device("cpu"), radius=spec.diameter / 2)
     paths = sorted((source / "micrographs").iterdir())
     seen = {path.name: picker.see(path) for path in paths}
-    counted = give_verdict(picker, [seen[path.name] for path in sample_of(paths)]).per_micrograph
+    verdict, _ = network_verdict(picker, [seen[path.name] for path in sample_of(paths)])
+    counted = verdict.per_micrograph
     found = {key: picker.find(prepared) for key, prepared in seen.items()}
     shapes = {key: (prepared.frame.ny, prepared.frame.nx) for key, prepared in seen.items()}
     f1, best = pooled_f1(found, truth, shapes, spec)

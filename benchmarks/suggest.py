@@ -38,7 +38,7 @@ from fewpick.network.model_file import general_path
 from fewpick.network.unet import UNet
 from fewpick.picking import disagreement
 from fewpick.picking.picker import Picker
-from fewpick.picking.without_labels import give_verdict
+from fewpick.picking.without_labels import network_verdict
 from fewpick.sampling.training_set import Micrograph, Window, in_windows
 from fewpick.stacks import read_table, write_table
 from fewpick.training.train import train
@@ -174,7 +174,7 @@ def run(data: Path, name: str, start: str, strategy: str, seed: int) -> list[dic
     test = [replace(s, split="val", windows=(s.area,)) for s in sheets if s.name not in pool_of]
     voter = copy.copy(picker)
     sample = [picker.see(paths[name]) for name in sorted(pool_of)]
-    voter.threshold = give_verdict(picker, sample).threshold
+    voter.threshold = network_verdict(picker, sample)[0].threshold
     pool = Pool(
         {name: path for name, path in paths.items() if name in pool_of},
         [s for s in sheets if s.name in pool_of],

@@ -15,7 +15,7 @@ import numpy as np
 
 from fewpick.final.quality import RatedCandidates, held_to_marks, rates_at
 from fewpick.picking.picker import Picker, PreparedMicrograph
-from fewpick.picking.without_labels import SAMPLE, give_verdict
+from fewpick.picking.without_labels import SAMPLE, network_verdict
 from fewpick.sampling.training_set import Micrograph
 
 
@@ -46,7 +46,7 @@ def expected_picks(
         for m in micrographs
         if len(m.points) or m.name in sample
     }
-    verdict = give_verdict(picker, [prepared[name] for name in sample[:SAMPLE]])
+    verdict, _ = network_verdict(picker, [prepared[name] for name in sample[:SAMPLE]])
     if verdict.bright:
         prepared = {name: replace(one, image=-one.image) for name, one in prepared.items()}
     found = {name: picker.find(one) for name, one in prepared.items()}

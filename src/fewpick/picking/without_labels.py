@@ -77,8 +77,8 @@ class Verdict:
     ----------
     threshold : score from which on a candidate is a pick
     expected_f1 : F1 at 0.3 diameters to be expected there
-    on_blobs : share of the sample's picks that lie on a blob of the particle's size, less what
-        chance explains; NaN without picks
+    on_blobs : share of the network's picks that lie on a blob of the particle's size, less what
+        chance explains; NaN without such picks
     per_micrograph : picks on a micrograph of the sample, on average
     bright : particles are bright on dark ground, and grey values have to be turned round
     template : what picks instead of the network, one of `templates.correlations`
@@ -140,30 +140,35 @@ def give_verdict(
         reason = "the particles look like rings"
         quality = float(np.interp(abs(ring), *RING_F1))
         return _by_template(picker, sample, RING, quality, reason, expected, bright=ring < 0)
-    strongest = max(BLOBS, key=lambda name: seen[name])
-    verdict, picks = _by_network(picker, sample, strongest, expected, seed)
+    verdict, picks = network_verdict(picker, sample, expected=expected, seed=seed)
+    sign, turned = (-1, _turned(sample)) if verdict.bright else (1, sample)
+    blob = max(BLOBS, key=lambda name: sign * seen[name])
+    on_blobs = _on_blobs(turned[:COMPARED], picks[:COMPARED], blob)
+    verdict = replace(verdict, on_blobs=on_blobs)
     if verdict.expected_f1 < HOPELESS:
         return verdict
-    turned = _turned(sample) if verdict.bright else sample
     if not contrast_tail(turned, picks) > MIXED:
         return verdict
     reason = "the network's picks differ in contrast as dirt and faint particles do"
     quality = min(verdict.expected_f1, BLOB_F1)
     if expected is not None:  # what is doubtful is where the picks end, and that is given
         return replace(verdict, expected_f1=quality, reason=reason)
-    if verdict.bright:
-        strongest = min(BLOBS, key=lambda name: seen[name])
-    return _by_template(picker, sample, strongest, quality, reason, bright=verdict.bright)
+    return _by_template(picker, sample, blob, quality, reason, bright=verdict.bright)
 
 
-def _by_network(
+def network_verdict(
     picker: Picker,
     sample: Sequence[PreparedMicrograph],
-    blob: str,
-    expected: float | None,
-    seed: int,
+    *,
+    expected: float | None = None,
+    seed: int = 0,
 ) -> tuple[Verdict, list[Picks]]:
-    """Return the verdict on the network's picks on the sample, and these picks."""
+    """Read threshold, polarity and trust for the network alone; its picks on the sample as well.
+
+    Parameters
+    ----------
+    picker, sample, expected, seed : as for `give_verdict`
+    """
     rng = np.random.default_rng(seed)
     calibration = Calibration.from_json(picker.use["calibration"])
     read = [_describe(picker, sample, sign, rng) for sign in (1, -1)]
@@ -179,9 +184,8 @@ def _by_network(
     if expected is not None:
         threshold = _leaving(round(expected * len(sample)), found) or threshold
     picks = [kept(f, threshold) for f in found]
-    on_blobs = _on_blobs(sample[:COMPARED], picks[:COMPARED], blob)
     each = sum(map(len, picks)) / len(sample)
-    return Verdict(threshold, quality, on_blobs, each, bool(bright)), picks
+    return Verdict(threshold, quality, math.nan, each, bool(bright)), picks
 
 
 def _by_template(

@@ -51,7 +51,7 @@ def test_clicks_correct_the_count(
     counted: float, clicks: Any, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verdict = SimpleNamespace(per_micrograph=counted, bright=False)
-    monkeypatch.setattr(count, "give_verdict", lambda picker, sample: verdict)
+    monkeypatch.setattr(count, "network_verdict", lambda picker, sample: (verdict, []))
     sheets = [micrograph(name, clicks if name == "clicked" else ()) for name in NAMES]
     picker: Any = SimpleNamespace(find=sees)
     assert expected_picks(picker, sheets, NAMES[1:]) == expected
@@ -64,7 +64,7 @@ def test_bright_particles_are_looked_for_where_the_verdict_says_so(
         return sees(prepared) if prepared.image.min() < 0 else Picks(np.empty((0, 2)), np.empty(0))
 
     verdict = SimpleNamespace(per_micrograph=60.0, bright=True)
-    monkeypatch.setattr(count, "give_verdict", lambda picker, sample: verdict)
+    monkeypatch.setattr(count, "network_verdict", lambda picker, sample: (verdict, []))
     sheets = [micrograph(name, PLACES[:14] if name == "clicked" else ()) for name in NAMES]
     sheets = [replace(m, image=m.image + np.float16(1)) for m in sheets]
     picker: Any = SimpleNamespace(find=sees_dark)

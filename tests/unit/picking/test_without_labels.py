@@ -231,8 +231,8 @@ def test_rings_are_picked_by_a_template_whatever_their_polarity(
 
 def test_a_blob_filter_picks_where_the_networks_picks_are_dirt(model: Path, tmp_path: Path) -> None:
     paths, centres = scene(tmp_path / "m", 2, blob, dirt=4)
-    alone, _ = without_labels._by_network(
-        picker_for(model), [picker_for(model).see(path) for path in paths], "blob", None, 0
+    alone, _ = without_labels.network_verdict(
+        picker_for(model), [picker_for(model).see(path) for path in paths]
     )
     assert alone.expected_f1 > 0.35
     verdict, found = without_labels.pick_micrographs(paths, picker_for(model))
