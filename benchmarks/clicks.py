@@ -38,8 +38,8 @@ from fewpick.stacks import read_table, write_table
 
 TABLE = ROOT / "docs/results/clicks.tsv"
 KEY = ["dataset", "network", "way", "draw"]
-# Clicks on each of the three micrographs.
-CLICKS = (5, 5, 4)
+# Clicks, and the micrographs that they are on.
+CLICKS, CLICKED = 14, 3
 # What differs from the configuration that `fewpick init` writes.
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -72,15 +72,16 @@ def truth_of(folder: Path) -> dict[str, Picks]:
     return {matched[name]: held for name, held in marks.items() if name in matched}
 
 
-def click(truth: Mapping[str, Picks], draw: int) -> dict[str, Picks]:
+def click(truth: Mapping[str, Picks], draw: int, clicks: int = CLICKS) -> dict[str, Picks]:
     """Some particles on three micrographs, any as likely as any other."""
     rng = np.random.default_rng(draw)
     names = sorted(truth)
-    chosen = rng.choice(len(names), len(CLICKS), replace=False)
-    return {
-        names[i]: Picks(truth[names[i]].xy[rng.choice(len(truth[names[i]]), n, replace=False)])
-        for i, n in zip(chosen, CLICKS, strict=True)
-    }
+    found = {}
+    for k, i in enumerate(rng.choice(len(names), CLICKED, replace=False)):
+        xy = truth[names[i]].xy
+        n = clicks // CLICKED + (k < clicks % CLICKED)
+        found[names[i]] = Picks(xy[rng.choice(len(xy), n, replace=False)])
+    return found
 
 
 def merge(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from fewpick.config.complete import complete
 from fewpick.config.hyperparameters import resolve_final, warm_start
 from fewpick.config.schema import load_schema
 from fewpick.data.masks import PARTICLE, draw_discs
+from fewpick.figures.palette import COLOURS
 from fewpick.label_page.guide import TILE_DIAMETERS
 from fewpick.network.model_file import general_path
 from fewpick.network.unet import UNet
@@ -55,8 +56,6 @@ STRATEGIES = {
 BUDGETS = (0, 20, 40, 80)  # labels
 STEPS, RATE = 80, 5e-4
 CPU = torch.device("cpu")
-# Of Okabe and Ito.
-COLOURS = ("#0072b2", "#999999", "#d55e00")
 PARTICLE_PX = 20
 matplotlib.use("agg")
 
@@ -210,7 +209,7 @@ def plot(table: pd.DataFrame, path: Path) -> None:
         1, len(datasets), figsize=(4.2 * len(datasets), 3.2), squeeze=False, layout="constrained"
     )
     for axis, dataset in zip(axes[0], datasets, strict=True):
-        for (strategy, label), colour in zip(STRATEGIES.items(), COLOURS, strict=True):
+        for (strategy, label), colour in zip(STRATEGIES.items(), COLOURS, strict=False):
             rows = table[(table["dataset"] == dataset) & (table["strategy"] == strategy)]
             held = rows.groupby("budget")
             error = held["f1_best"].std() / np.sqrt(held["f1_best"].count())
