@@ -27,7 +27,7 @@ from fewpick.atomic import atomic_path
 from fewpick.coordinates import Picks
 from fewpick.figures.palette import COLOURS
 from fewpick.final.quality import KEPT_MARKS, RatedCandidates, held_to_marks, rates_at
-from fewpick.network.model_file import start_path
+from fewpick.network.weights import start_path
 from fewpick.picking.picker import Picker
 from fewpick.picking.without_labels import network_verdict, sample_of
 from fewpick.stacks import read_table, write_table

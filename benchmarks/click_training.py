@@ -27,8 +27,8 @@ from fewpick.config.hyperparameters import resolve_final, warm_start
 from fewpick.config.schema import load_schema
 from fewpick.coordinates import Picks
 from fewpick.final.count import expected_picks
-from fewpick.network.model_file import start_path
 from fewpick.network.unet import UNet
+from fewpick.network.weights import start_path
 from fewpick.picking.picker import Picker
 from fewpick.sampling.training_set import Micrograph
 from fewpick.stacks import read_table, write_table

@@ -35,8 +35,8 @@ from fewpick.config.schema import load_schema
 from fewpick.data.masks import PARTICLE, draw_discs
 from fewpick.figures.palette import COLOURS
 from fewpick.label_page.guide import TILE_DIAMETERS
-from fewpick.network.model_file import general_path
 from fewpick.network.unet import UNet
+from fewpick.network.weights import general_path
 from fewpick.picking import disagreement
 from fewpick.picking.picker import Picker
 from fewpick.picking.without_labels import network_verdict

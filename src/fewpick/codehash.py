@@ -54,12 +54,17 @@ def closure(script: str | Path, source: str | Path) -> set[Path]:
     while pending:
         path = pending.pop()
         folders = (source,) if path.is_relative_to(source) else (source, script.parent)
-        for name in imported(path, source):
-            for other in (file for folder in folders for file in _files(name, folder)):
-                if other not in found:
-                    found.add(other)
-                    pending.append(other)
+        new = _run_by(path, source, folders) - found
+        found |= new
+        pending += new
     return found - {script}
+
+
+@cache
+def _run_by(path: Path, source: Path, folders: tuple[Path, ...]) -> frozenset[Path]:
+    """Files in the folders that run when the file at `path` does, without those of others."""
+    names = imported(path, source)
+    return frozenset(file for name in names for folder in folders for file in _files(name, folder))
 
 
 def _name(path: Path, source: Path) -> str:
@@ -75,10 +80,10 @@ def imported(path: Path, source: Path) -> frozenset[str]:
     """
     package = path.relative_to(source).parent.parts if path.is_relative_to(source) else ()
     names: set[str] = set()
-    for node in _statements(_tree(path)):
+    for node in _read(path)[0]:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = package[: len(package) + 1 - node.level] if node.level else ()
             module = ".".join((*base, *filter(None, [node.module])))
             names.add(module)
@@ -97,12 +102,19 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
             yield from _statements(node)
 
 
-def _files(name: str, source: Path) -> Iterator[Path]:
+@cache
+def _files(name: str, source: Path) -> tuple[Path, ...]:
     """Files that `import name` runs: the packages on the way down, then the module itself."""
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        stem = source.joinpath(*parts[:depth])
-        yield from (p for p in (stem / "__init__.py", stem.with_suffix(".py")) if p.is_file())
+    package, _, _ = name.rpartition(".")
+    stem = source.joinpath(*name.split("."))
+    here = (p for p in (stem / "__init__.py", stem.with_suffix(".py")) if p.is_file())
+    return (*(_files(package, source) if package else ()), *here)
+
+
+def forget() -> None:
+    """Read files anew that have changed since they were read."""
+    for held in (_run_by, imported, _files, _read):
+        held.cache_clear()
 
 
 def _assets(path: Path) -> Iterator[str]:
@@ -116,16 +128,18 @@ def _assets(path: Path) -> Iterator[str]:
                 yield from (other.name, other.read_text(encoding="utf-8"))
 
 
-@cache
 def meaning(path: Path) -> str:
     """Source code without comments, docstrings and layout."""
-    tree = _tree(path)
+    return _read(path)[1]
+
+
+@cache
+def _read(path: Path) -> tuple[list[ast.Import | ast.ImportFrom], str]:
+    """Return the imports of a file, and its meaning."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    imports = [node for node in _statements(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
-
-
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    return imports, ast.unparse(tree)

@@ -31,14 +31,13 @@ def project(tmp_path: Path) -> Path:
 
 def modules(project: Path, script: str) -> set[str]:
     (project / "script.py").write_text(script)
-    codehash.imported.cache_clear()
+    codehash.forget()
     found = codehash.closure(project / "script.py", project / "src")
     return {path.relative_to(project / "src/package").as_posix() for path in found}
 
 
 def fingerprint(project: Path) -> str:
-    codehash.imported.cache_clear()
-    codehash.meaning.cache_clear()
+    codehash.forget()
     return codehash.of(project / "script.py", project / "src")
 
 

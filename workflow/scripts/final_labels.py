@@ -14,7 +14,7 @@ from fewpick.final.count import expected_picks, is_calibrated, is_uncounted
 from fewpick.final.labels import collect, folds_of, join, label_table
 from fewpick.final.sample import rate_sample
 from fewpick.network.device import select_device
-from fewpick.network.model_file import start_path
+from fewpick.network.weights import start_path
 from fewpick.picking.picker import Picker
 from fewpick.sampling.training_set import grouped_by_dataset, load_training_set
 from fewpick.stacks import read_table

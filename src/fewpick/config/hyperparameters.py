@@ -10,7 +10,7 @@ from fewpick.canonical import canonical
 from fewpick.config.complete import TOPAZ, Config
 from fewpick.config.labelling_rules import labelling_rule, readers
 from fewpick.errors import InputError
-from fewpick.network.model_file import SCRATCH, start_path
+from fewpick.network.weights import SCRATCH, start_path
 
 # Sections of the configuration that an arm may override.
 SECTIONS = ("model", "training", "fixmatch")

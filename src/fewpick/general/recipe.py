@@ -46,6 +46,7 @@ from fewpick.micrographs import list_micrographs, read_micrograph
 from fewpick.network import model_file
 from fewpick.network.inference import find_peaks, predict
 from fewpick.network.unet import UNet
+from fewpick.network.weights import general_path
 from fewpick.sampling.crops import crop
 from fewpick.sampling.views import random_view, strong
 from fewpick.simulation.shapes import library
@@ -463,7 +464,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=Path, default=Path("data"), help=("folder that its paths are relative to")
     )
-    parser.add_argument("-o", "--output", type=Path, default=model_file.general_path())
+    parser.add_argument("-o", "--output", type=Path, default=general_path())
     told = "calibrate this model anew instead of training one"
     parser.add_argument("--network", type=Path, metavar="MODEL", help=told)
     arguments = parser.parse_args(argv)

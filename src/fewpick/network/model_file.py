@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,7 @@ from safetensors.torch import save_file
 from fewpick.atomic import atomic_path
 from fewpick.errors import InputError
 from fewpick.network.unet import UNet
-
-# How a user names the network that comes with the package, which has seen many proteins, and
-# weights that are drawn at random.
-GENERAL, SCRATCH = "general", "scratch"
-
-
-def general_path() -> Path:
-    """Where the general network lies; see docs/general_model.md."""
-    return Path(str(resources.files("fewpick") / "general" / "network.safetensors"))
+from fewpick.network.weights import start_path
 
 
 @dataclass(frozen=True)
@@ -88,11 +79,6 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     # Convolutions are a third faster with the channels of a pixel side by side.
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(network, hyperparameters, use)
-
-
-def start_path(start: str) -> Path:
-    """Return the file of the weights that a training begins with: `general`, or a path."""
-    return general_path() if start == GENERAL else Path(start)
 
 
 def load_start(start: str, model: Mapping[str, Any]) -> UNet:

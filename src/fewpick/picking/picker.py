@@ -22,7 +22,8 @@ from fewpick.geometry import GRAIN, Frame, fitting_radius, input_size, particle_
 from fewpick.micrographs import read_micrograph
 from fewpick.network.device import inference_dtype
 from fewpick.network.inference import find_peaks, predict
-from fewpick.network.model_file import GENERAL, general_path, load_model
+from fewpick.network.model_file import load_model
+from fewpick.network.weights import GENERAL, general_path
 from fewpick.picking.candidates import find
 from fewpick.sampling.training_set import Micrograph
 

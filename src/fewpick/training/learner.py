@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewpick.network.model_file import SCRATCH, load_start
+from fewpick.network.model_file import load_start
 from fewpick.network.unet import UNet
+from fewpick.network.weights import SCRATCH
 
 GRADIENT_NORM = 1.0
 # Networks of one training have seeds this far apart, further than any two seeds of a configuration.

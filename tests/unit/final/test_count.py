@@ -14,7 +14,7 @@ from fewpick.coordinates import Picks
 from fewpick.final import count
 from fewpick.final.count import expected_picks, is_calibrated, is_uncounted
 from fewpick.geometry import frame_for
-from fewpick.network.model_file import GENERAL
+from fewpick.network.weights import GENERAL
 from fewpick.picking.picker import Picker, PreparedMicrograph
 from fewpick.sampling.training_set import Micrograph
 

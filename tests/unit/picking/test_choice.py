@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from fewpick.coordinates import Picks
 from fewpick.image_evidence.templates import RING
-from fewpick.network.model_file import general_path
+from fewpick.network.weights import general_path
 from fewpick.picking.choice import TemplatePicker, contrast_tail, evidence
 from fewpick.picking.picker import Picker, PreparedMicrograph
 

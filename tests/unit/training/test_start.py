@@ -12,8 +12,9 @@ from fewpick.config.complete import complete
 from fewpick.config.hyperparameters import resolve_arm
 from fewpick.config.schema import load_schema
 from fewpick.errors import InputError
-from fewpick.network.model_file import GENERAL, general_path, load_model, save_model
+from fewpick.network.model_file import load_model, save_model
 from fewpick.network.unet import UNet
+from fewpick.network.weights import GENERAL, general_path
 from fewpick.training.learner import new_network
 
 CPU = torch.device("cpu")
