@@ -59,12 +59,13 @@ def make_example(folder: Path) -> Example:
                 if seed == SEEDS[0]:
                     runs.append(Run(arm, ratio, place / "candidates.tsv", 0.4))
     runs.append(_elsewhere(folder / "elsewhere", truths[:2], rng))
-    table = build_table([p / "scores.tsv" for p in scored], [p / "micrographs.tsv" for p in scored])
+    scores, counts = ([p / f"{kind}.tsv" for p in scored] for kind in ("scores", "micrographs"))
+    table = build_table(scores, counts, MATCH_RADII[0])
     write_table(table, folder / "comparison.tsv")
     comparison = Comparison(
         table=folder / "comparison.tsv",
         reference="supervised",
-        micrographs=[place / "micrographs.tsv" for place in scored],
+        micrographs=counts,
         curves=[place / "curve.tsv" for place in scored],
         trainings=trainings,
         datasets=datasets,
@@ -74,7 +75,7 @@ def make_example(folder: Path) -> Example:
         seed=SEEDS[0],
         runs=runs,
         chosen_by=scored[0] / "micrographs.tsv",
-        radius=MATCH_RADII[0],
+        radii=MATCH_RADII,
         config={"datasets": {"beads": {"micrographs": "<b>&"}}},
         versions={"Python": "3", "<i>": "&"},
     )

@@ -1,5 +1,6 @@
 """Gather the scores of all runs in one table."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    reference = snakemake.params.reference
+    radii, reference = json.loads(snakemake.params.radii), snakemake.params.reference
     files = snakemake.input
-    table = build_table(map(Path, files.scores), map(Path, files.micrographs), reference)
+    table = build_table(map(Path, files.scores), map(Path, files.micrographs), radii[0], reference)
     write_table(table, snakemake.output.table)
-    write_markdown(table, Path(snakemake.output.text), reference)
+    write_markdown(table, Path(snakemake.output.text), radii, reference)
 
 
 with stage(snakemake.log[0]):

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    table = read_table(snakemake.input.table)
-    draw_scores(table, Path(snakemake.output.scores))
+    table, radius = read_table(snakemake.input.table), snakemake.params.radius
+    draw_scores(table, radius, Path(snakemake.output.scores))
     curves = map(Path, snakemake.input.curves)
-    draw_precision_recall(table, curves, Path(snakemake.output.curves))
+    draw_precision_recall(table, radius, curves, Path(snakemake.output.curves))
 
 
 with stage(snakemake.log[0]):

@@ -46,7 +46,7 @@ def main() -> None:
                 for (arm, ratio), paths in zip(settings["runs"], runs, strict=True)
             ],
             chosen_by=Path(files.chosen_by),
-            radius=settings["radius"],
+            radii=settings["radii"],
             config=settings["config"],
             versions=versions(PACKAGES),
         ),

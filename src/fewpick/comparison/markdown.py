@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from fewpick.atomic import atomic_path
-from fewpick.comparison.result_table import NOTES, headline_column
+from fewpick.comparison.result_table import NOTES
 from fewpick.evaluation.baselines import DIFFERENCE_OF_GAUSSIANS, TOLD
+from fewpick.evaluation.scores import at_radius
 
 
-def write_markdown(table: pd.DataFrame, path: Path, reference: str = "supervised") -> None:
+def write_markdown(
+    table: pd.DataFrame, path: Path, radii: Sequence[float], reference: str = "supervised"
+) -> None:
     """Write the table for reading: by data set and labelled ratio, explained below.
 
     Parameters
@@ -20,15 +24,16 @@ def write_markdown(table: pd.DataFrame, path: Path, reference: str = "supervised
     table : DataFrame
         From `build_table`.
     path : Path
+    radii : sequence of float
+        `evaluation.match_radii`, in particle diameters; the first is the headline.
     reference : str
         As in `build_table`.
     """
-    headline = headline_column(table.columns)
     summary = table[table["seed"].isin(["mean", "sd"])]
     lines = ["# Comparison", ""]
     gain = gain_title(table, reference)
     for name, rows in summary.groupby("dataset", sort=False):
-        lines += _section(str(name), rows, headline, gain)
+        lines += _section(str(name), rows, radii, gain)
     lines += [
         "## What the columns mean",
         "",
@@ -41,7 +46,7 @@ def write_markdown(table: pd.DataFrame, path: Path, reference: str = "supervised
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _section(name: str, rows: pd.DataFrame, headline: str, gain: str) -> list[str]:
+def _section(name: str, rows: pd.DataFrame, radii: Sequence[float], gain: str) -> list[str]:
     # The most complete row: all-positive pixels have no picks, other programs may have fewer.
     tested = rows.loc[rows["seed"] == "mean", ["n_test_micrographs", "n_test_particles"]].max()
     title = "All data sets together" if name == "all" else name
@@ -62,7 +67,7 @@ def _section(name: str, rows: pd.DataFrame, headline: str, gain: str) -> list[st
             "",
             *validation_use(part),
             "",
-            *_rows(part, headline, gain),
+            *_rows(part, radii, gain),
             "",
         ]
     others = rows[~(rows["labeled_ratio"] > 0)]
@@ -70,7 +75,7 @@ def _section(name: str, rows: pd.DataFrame, headline: str, gain: str) -> list[st
         lines += ["### Controls and other programs", ""]
         if (others["arm"] == DIFFERENCE_OF_GAUSSIANS).any():
             lines += [f"`{DIFFERENCE_OF_GAUSSIANS}` {TOLD}.", ""]
-        lines += [*_rows(others, headline, gain), ""]
+        lines += [*_rows(others, radii, gain), ""]
     return lines
 
 
@@ -96,15 +101,14 @@ def validation_use(part: pd.DataFrame) -> list[str]:
     return [f"Labelled for validation: {labels}. Used for: {'; '.join(lines)}."]
 
 
-def _rows(part: pd.DataFrame, headline: str, gain: str) -> list[str]:
+def _rows(part: pd.DataFrame, radii: Sequence[float], gain: str) -> list[str]:
     """Return a markdown table, one line per arm."""
-    radius = headline.removeprefix("pick_f1_")
-    lenient = [c for c in part.columns if c.startswith("pick_f1_") and c != headline][:1]
+    radius, headline = radii[0], at_radius("pick_f1", radii[0])
     columns = {
-        "precision": f"pick_precision_{radius}",
-        "recall": f"pick_recall_{radius}",
-        f"**F1 at {radius} D**": headline,
-        **{f"F1 at {c.removeprefix('pick_f1_')} D": c for c in lenient},
+        "precision": at_radius("pick_precision", radius),
+        "recall": at_radius("pick_recall", radius),
+        f"**F1 at {radius:g} D**": headline,
+        **{f"F1 at {lenient:g} D": at_radius("pick_f1", lenient) for lenient in radii[1:2]},
         "average precision": "average_precision",
         "pixel F1": "pixel_f1",
         "tuned pixel F1": "tuned_pixel_f1",

@@ -17,6 +17,7 @@ from pandas.api.types import is_numeric_dtype
 
 from fewpick.comparison import intervals
 from fewpick.errors import InputError
+from fewpick.evaluation.scores import at_radius
 from fewpick.stacks import read_table
 
 KEYS = ["dataset", "arm", "labeled_ratio", "seed"]
@@ -92,7 +93,10 @@ NOTES = {
 
 
 def build_table(
-    scores: Iterable[Path], micrographs: Iterable[Path], reference: str = "supervised"
+    scores: Iterable[Path],
+    micrographs: Iterable[Path],
+    radius: float,
+    reference: str = "supervised",
 ) -> pd.DataFrame:
     """Gather the scores of all runs.
 
@@ -100,6 +104,8 @@ def build_table(
     ----------
     scores, micrographs : paths of `scores.tsv` and `micrographs.tsv` of every run and baseline
         Data sets and arms keep the order in which they first appear.
+    radius : float
+        Headline match radius, the first of `evaluation.match_radii`.
     reference : str
         Arm that differences are taken against, `evaluation.reference_arm`.
 
@@ -117,7 +123,7 @@ def build_table(
     """
     scores = list(scores)
     runs = pd.concat([read_table(path) for path in scores], ignore_index=True)
-    counts = read_counts(micrographs)
+    counts = read_counts(micrographs, radius)
     twice = runs[runs.duplicated(KEYS)]
     if len(twice):
         row = twice.iloc[0]
@@ -125,7 +131,7 @@ def build_table(
             f"{scores[0].parent.parent}: two rows for {', '.join(f'{k} {row[k]}' for k in KEYS)}. "
             "Rename one of the arms or external picks."
         )
-    headline = headline_column(runs.columns)
+    headline = at_radius("pick_f1", radius)
     names = [n for n in dict.fromkeys(runs["dataset"]) if n != "all"] + ["all"]
     arms = list(dict.fromkeys(runs["arm"]))
     runs["order"] = runs["arm"].map(arms.index)
@@ -145,11 +151,10 @@ def build_table(
     return table[_ordered(table.columns)]
 
 
-def read_counts(paths: Iterable[Path]) -> pd.DataFrame:
-    """Read the counts per micrograph at the headline radius, the one that comes first."""
+def read_counts(paths: Iterable[Path], radius: float) -> pd.DataFrame:
+    """Read the counts per micrograph at one match radius."""
     tables = [table for table in map(read_table, paths) if len(table)]
-    first = [table[table["radius"] == table["radius"].iloc[0]] for table in tables]
-    counts = pd.concat(first, ignore_index=True)
+    counts = pd.concat([t[t["radius"] == radius] for t in tables], ignore_index=True)
     return counts.reindex(columns=[*RUN, "dataset", "micrograph", *PICKS, *PIXELS])
 
 
@@ -198,11 +203,6 @@ def _with_differences(group: pd.DataFrame, pairs: pd.DataFrame, headline: str) -
 def _bounded(estimate: intervals.Estimate) -> tuple[float, float]:
     """Return the interval, within what a difference of two F1 can be."""
     return max(estimate.low, -1.0), min(estimate.high, 1.0)
-
-
-def headline_column(columns: Iterable[str]) -> str:
-    """Return the first F1 column: `pick_f1_0.3` with the default radii."""
-    return next(c for c in columns if c.startswith("pick_f1_"))
 
 
 def _ordered(columns: Iterable[str]) -> list[str]:

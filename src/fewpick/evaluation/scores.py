@@ -263,7 +263,7 @@ def score_run(
         micrographs = micrographs.merge(
             pixel_counts(histograms), on=["dataset", "micrograph"], how="left"
         )
-    scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
+    scores[_flipped_column(radii)] = upside_down.scores[at_radius("pick_f1", radii[0])]
     # Data sets have thresholds of their own, and the row of all has none then.
     scores["threshold"] = scores["dataset"].map(least)
     scores["validation_used_for"] = ", ".join(chosen.get("validation_used_for", [])) or np.nan
@@ -367,7 +367,7 @@ def score_external(
     scores = result.scores.copy()
     if not has_scores:
         scores["average_precision"] = np.nan
-    scores[_flipped_column(radii)] = upside_down.scores[_column("pick_f1", radii[0])]
+    scores[_flipped_column(radii)] = upside_down.scores[at_radius("pick_f1", radii[0])]
     scores["threshold"] = np.nan if chosen is None else chosen.threshold
     scores["n_validation_particles"] = sum(len(t.xy) for t in validation) if has_scores else 0
     scores["validation_used_for"] = np.nan if chosen is None else SCORE_THRESHOLD
@@ -400,8 +400,8 @@ def _pick_scores(
         at = part[part["radius"] == radius]
         micro = precision_recall_f1(*at[["tp", "fp", "fn"]].sum())
         for measure, value in zip(("precision", "recall", "f1"), micro, strict=True):
-            row[_column(f"pick_{measure}", radius)] = value
-            row[_column(f"macro_{measure}", radius)] = float(at[measure].mean())
+            row[at_radius(f"pick_{measure}", radius)] = value
+            row[at_radius(f"macro_{measure}", radius)] = float(at[measure].mean())
     ranked = ranking[ranking["radius"] == radii[0]]
     row["average_precision"] = average_precision(ranked["score"], ranked["true"], n_truth)
     near = pairs[pairs["radius"] == radii[0]]
@@ -426,9 +426,10 @@ def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
     return curve.iloc[kept]
 
 
-def _column(measure: str, radius: float) -> str:
+def at_radius(measure: str, radius: float) -> str:
+    """Name the column of a measure at a match radius: `pick_f1_0.3`."""
     return f"{measure}_{radius:g}"
 
 
 def _flipped_column(radii: Sequence[float]) -> str:
-    return "flipped_" + _column("pick_f1", radii[0])
+    return "flipped_" + at_radius("pick_f1", radii[0])

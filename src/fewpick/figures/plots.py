@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fewpick.atomic import atomic_path
 from fewpick.evaluation.matching import match
-from fewpick.evaluation.scores import FLIPPED_ARM
+from fewpick.evaluation.scores import FLIPPED_ARM, at_radius
 from fewpick.evaluation.truth import Candidates, Truth, images_of
 from fewpick.figures.grey import smooth_levels
 from fewpick.figures.palette import COLOURS, FALSE, FOUND, MISSED, Style, arm_styles
@@ -40,7 +40,7 @@ GREY = "0.45"
 DPI = 150
 
 
-def draw_scores(table: pd.DataFrame, path: Path) -> None:
+def draw_scores(table: pd.DataFrame, radius: float, path: Path) -> None:
     """Headline F1 against the labelled ratio: one panel per data set, one line per arm.
 
     Means with standard deviation over seeds, and each seed as a faint mark. Pickers without
@@ -50,9 +50,11 @@ def draw_scores(table: pd.DataFrame, path: Path) -> None:
     ----------
     table : DataFrame
         From `table.build_table`.
+    radius : float
+        Headline match radius, in particle diameters.
     path : Path
     """
-    headline = next(c for c in table.columns if c.startswith("pick_f1_"))
+    headline = at_radius("pick_f1", radius)
     styles = arm_styles(table)
     names = list(dict.fromkeys(table["dataset"]))
     figure, axes = _grid(len(names), min(len(names), 3), (5.6, 4.4))
@@ -61,12 +63,14 @@ def draw_scores(table: pd.DataFrame, path: Path) -> None:
         _score_lines(axis, rows, headline, styles)
         _level_lines(axis, rows, headline)
         axis.set(title=_title(name), xlabel="labelled ratio (labelled particles)", ylim=(0, 1))
-        axis.set_ylabel(f"F1 of picks within {headline.removeprefix('pick_f1_')} diameters")
+        axis.set_ylabel(f"F1 of picks within {radius:g} diameters")
     _legend(figure, axes)
     _save(figure, path)
 
 
-def draw_precision_recall(table: pd.DataFrame, curves: Iterable[Path], path: Path) -> None:
+def draw_precision_recall(
+    table: pd.DataFrame, radius: float, curves: Iterable[Path], path: Path
+) -> None:
     """Precision against recall: a row of panels per data set, a panel per labelled ratio.
 
     A thin line per seed, a marker where the chosen threshold lies. Pickers without labels from
@@ -76,13 +80,13 @@ def draw_precision_recall(table: pd.DataFrame, curves: Iterable[Path], path: Pat
     ----------
     table : DataFrame
         From `table.build_table`.
+    radius : float
+        Headline match radius, in particle diameters.
     curves : paths of `curve.tsv` of all runs and baselines
     path : Path
     """
-    headline = next(c for c in table.columns if c.startswith("pick_f1_"))
-    radius = headline.removeprefix("pick_f1_")
     read = [t for t in map(read_table, curves) if len(t)]
-    points = pd.concat([t[t["radius"] == float(radius)] for t in read])
+    points = pd.concat([t[t["radius"] == radius] for t in read])
     points = points[points["arm"] != FLIPPED_ARM]
     styles = arm_styles(table)
     trained = table[table["arm"].isin(styles)]
@@ -108,14 +112,14 @@ def draw_precision_recall(table: pd.DataFrame, curves: Iterable[Path], path: Pat
                 & ~trained["seed"].isin(["mean", "sd"])
             ]
             axis.plot(
-                scored[f"pick_recall_{radius}"],
-                scored[f"pick_precision_{radius}"],
+                scored[at_radius("pick_recall", radius)],
+                scored[at_radius("pick_precision", radius)],
                 **_mark(style),
                 markersize=8,
                 label=f"{arm} (at its threshold)",
             )
         axis.set(title=f"{_title(name)}, labelled ratio {ratio:g}", xlim=(0, 1), ylim=(0, 1.02))
-        axis.set(xlabel=f"recall within {radius} diameters", ylabel="precision")
+        axis.set(xlabel=f"recall within {radius:g} diameters", ylabel="precision")
         axis.grid(color="0.92")
     _legend(figure, axes)
     _save(figure, path)

@@ -12,9 +12,8 @@ import pandas as pd
 
 from fewpick.comparison import intervals
 from fewpick.comparison.result_table import PICKS, read_counts
-from fewpick.evaluation.scores import FLIPPED_ARM
+from fewpick.evaluation.scores import FLIPPED_ARM, at_radius
 from fewpick.figures.palette import arm_styles
-from fewpick.report.summary import headline_of
 from fewpick.stacks import read_table
 from fewpick.training.history import DIAGNOSTICS, FRACTIONS, phase_changes
 
@@ -27,7 +26,7 @@ def arms(table: pd.DataFrame) -> dict[str, str]:
     return {arm: style.colour for arm, style in arm_styles(table).items()}
 
 
-def scores(table: pd.DataFrame, micrographs: Iterable[Path]) -> list[dict[str, Any]]:
+def scores(table: pd.DataFrame, micrographs: Iterable[Path], radius: float) -> list[dict[str, Any]]:
     """Scores and errors against labels: a list of dataset, metric, title, points and levels.
 
     A point is an arm at a labelled ratio: x labelled particles, y mean over seeds, low and high
@@ -35,15 +34,14 @@ def scores(table: pd.DataFrame, micrographs: Iterable[Path]) -> list[dict[str, A
     standard deviation over seeds), each seed's value. A level is a picker without labels
     from here.
     """
-    headline = headline_of(table)
-    radius = headline.removeprefix("pick_f1_")
+    headline = at_radius("pick_f1", radius)
     metrics = {
-        headline: f"F1 of the picks, within {radius} diameters",
+        headline: f"F1 of the picks, within {radius:g} diameters",
         "average_precision": "average precision",
         "localisation_error_diameters": "distance from the centre, diameters (median)",
         "count_error": "count error, share of the particles",
     }
-    counts = read_counts(micrographs)
+    counts = read_counts(micrographs, radius)
     styles = arm_styles(table)
     charts: list[dict[str, Any]] = []
     for dataset, metric in product(dict.fromkeys(table["dataset"]), metrics):
@@ -83,13 +81,11 @@ def scores(table: pd.DataFrame, micrographs: Iterable[Path]) -> list[dict[str, A
     return charts
 
 
-def curves(table: pd.DataFrame, paths: Iterable[Path]) -> list[dict[str, Any]]:
+def curves(table: pd.DataFrame, paths: Iterable[Path], radius: float) -> list[dict[str, Any]]:
     """Precision against recall at the headline radius: dataset, arm, ratio, seed, x, y, chosen.
 
     `chosen` is the point of the run's own threshold, None for controls.
     """
-    headline = headline_of(table)
-    radius = headline.removeprefix("pick_f1_")
     keys = ["dataset", "arm", "labeled_ratio", "seed"]
     points = {
         (row["dataset"], row["arm"], _number(row["labeled_ratio"]), str(row["seed"])): row
@@ -98,7 +94,7 @@ def curves(table: pd.DataFrame, paths: Iterable[Path]) -> list[dict[str, Any]]:
     found = []
     for path in paths:
         read = read_table(path)
-        read = read[(read["radius"] == float(radius)) & (read["arm"] != FLIPPED_ARM)]
+        read = read[(read["radius"] == radius) & (read["arm"] != FLIPPED_ARM)]
         for (dataset, arm, ratio, seed), curve in read.groupby(keys, sort=False, dropna=False):
             row = points.get((dataset, arm, _number(ratio), str(seed)), {})
             kept = np.unique(np.linspace(0, len(curve) - 1, POINTS).round().astype(int))
@@ -114,7 +110,7 @@ def curves(table: pd.DataFrame, paths: Iterable[Path]) -> list[dict[str, Any]]:
                     "x": recall,
                     "y": precision,
                     "chosen": [
-                        _number(row.get(f"pick_{name}_{radius}"))
+                        _number(row.get(at_radius(f"pick_{name}", radius)))
                         for name in ("recall", "precision")
                     ],
                 }

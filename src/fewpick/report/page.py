@@ -12,6 +12,7 @@ from typing import Any
 
 from fewpick.atomic import atomic_path
 from fewpick.comparison.result_table import NOTES
+from fewpick.evaluation.scores import at_radius
 from fewpick.evaluation.truth import TruthFiles, read_truths
 from fewpick.figures.grey import choose_micrographs
 from fewpick.figures.palette import FALSE, FOUND, MISSED
@@ -54,7 +55,7 @@ class Comparison:
     seed : that seed
     runs : candidates of that seed; the pictures are chosen by the scores of the first one
     chosen_by : `micrographs.tsv` of the first run
-    radius : headline match radius, particle diameters
+    radii : match radii, particle diameters; the first is the headline
     config : complete configuration
     versions : program -> version
     """
@@ -71,14 +72,15 @@ class Comparison:
     seed: int
     runs: Sequence[Run]
     chosen_by: Path
-    radius: float
+    radii: Sequence[float]
     config: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(comparison: Comparison, path: Path) -> None:
     """Write the page."""
-    table = read_table(comparison.table)
+    table, radii = read_table(comparison.table), comparison.radii
+    headline = at_radius("pick_f1", radii[0])
     datasets = [
         describe(name, dataset, comparison.masks[name], comparison.split)
         for name, dataset in comparison.datasets.items()
@@ -91,30 +93,30 @@ def build(comparison: Comparison, path: Path) -> None:
     data = {
         "arms": charts.arms(table),
         "colours": {"found": FOUND, "false": FALSE, "missed": MISSED},
-        "radius": comparison.radius,
-        "scores": charts.scores(table, comparison.micrographs),
-        "curves": charts.curves(table, comparison.curves),
+        "radius": radii[0],
+        "scores": charts.scores(table, comparison.micrographs, radii[0]),
+        "curves": charts.curves(table, comparison.curves, radii[0]),
         "panels": charts.panels(),
         "trainings": [
             {"ratio": run.ratio, "seed": str(run.seed), **charts.training(run.arm, history)}
             for run, history in joined
         ],
-        "opens": summary.best_run(table),
+        "opens": summary.best_run(table, headline),
         "gallery": {"seed": comparison.seed, **_gallery(comparison)},
     }
     values = {
         "title": escape("fewpick: " + ", ".join(comparison.datasets)),
-        "answers": _list(summary.answers(table, comparison.reference)),
-        "cautions": _list(summary.cautions(table, comparison.reference, datasets, health))
+        "answers": _list(summary.answers(table, comparison.reference, headline)),
+        "cautions": _list(summary.cautions(table, comparison.reference, datasets, health, headline))
         or "<p>None found.</p>",
-        "steps": _steps(summary.best_run(table), comparison.seed),
+        "steps": _steps(summary.best_run(table, headline), comparison.seed),
         "datasets": tables.datasets(datasets),
-        "comparison": tables.comparison(table, comparison.reference),
+        "comparison": tables.comparison(table, comparison.reference, radii),
         "interval": summary.interval_of(table),
         "notes": "\n".join(
             f"<dt>{escape(shown)}</dt><dd>{escape(note)}.</dd>"
             for names, note in NOTES.items()
-            for shown in [tables.shown_as(names, table, comparison.reference)]
+            for shown in [tables.shown_as(names, table, comparison.reference, radii)]
         ),
         "health": tables.health_table(health),
         "config": escape(json.dumps(comparison.config, indent=2)),
@@ -146,7 +148,7 @@ def _gallery(comparison: Comparison) -> dict[str, Any]:
         choose_micrographs(comparison.chosen_by, n),
         comparison.runs,
         comparison.stacks,
-        comparison.radius,
+        comparison.radii[0],
     )
 
 
@@ -158,8 +160,9 @@ def _steps(best: Mapping[str, Any] | None, seed: int) -> str:
     lines = [
         "The picks of all micrographs by the best arm are in "
         f"<code>results/picks/{escape(run)}/picks.star</code>, a table that RELION (Extract, as "
-        "coordinates) and cryoSPARC (Import Particles, as a RELION STAR file) can open; "
-        "<code>micrographs/</code> beside it has one STAR file per micrograph.",
+        "coordinates) and cryoSPARC (Import Particles, as a RELION STAR file) can open. "
+        "For one STAR file per micrograph, run the Snakemake target "
+        f"<code>results/picks/{escape(run)}/micrographs</code>.",
         f"To pick more micrographs of this kind: <code>fewpick pick results/models/{escape(run)} "
         "MICROGRAPHS -o picks.star</code>.",
         "To train on all labels, with no micrograph held out for this comparison, run the "

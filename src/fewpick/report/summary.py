@@ -29,22 +29,16 @@ def share(ratio: float) -> str:
     return f"{100 * ratio:.3g} %"
 
 
-def headline_of(table: pd.DataFrame) -> str:
-    """Return the first F1 column of a comparison table, `pick_f1_0.3` with the default radii."""
-    return next(c for c in table.columns if c.startswith("pick_f1_"))
-
-
 def means(table: pd.DataFrame) -> pd.DataFrame:
     """Rows `mean` of the trained arms."""
     trained = (table["labeled_ratio"] > 0) & (table["arm"] != FLIPPED_ARM)
     return table[trained & (table["seed"] == "mean")]
 
 
-def answers(table: pd.DataFrame, reference: str) -> list[str]:
+def answers(table: pd.DataFrame, reference: str, headline: str) -> list[str]:
     """Return what was found, a sentence per data set and per labelled ratio."""
-    headline = headline_of(table)
     said = []
-    for dataset, rows in _by_dataset(means(table)):
+    for dataset, rows in _by_dataset(means(table), headline):
         where = f"{dataset}: " if table["dataset"].nunique() > 1 else ""
         best = rows.sort_values(headline).iloc[-1]
         enough = rows[rows[headline] >= best[headline] - EQUAL].sort_values("n_labeled_particles")
@@ -58,10 +52,9 @@ def answers(table: pd.DataFrame, reference: str) -> list[str]:
     return said
 
 
-def best_run(table: pd.DataFrame) -> dict[str, Any] | None:
+def best_run(table: pd.DataFrame, headline: str) -> dict[str, Any] | None:
     """Name the arm and labelled ratio of the first sentence of `answers`."""
-    headline = headline_of(table)
-    for _, rows in _by_dataset(means(table)):
+    for _, rows in _by_dataset(means(table), headline):
         best = rows.sort_values(headline).iloc[-1]
         return {"arm": str(best["arm"]), "ratio": round(float(best["labeled_ratio"]), 4)}
     return None
@@ -83,6 +76,7 @@ def cautions(
     reference: str,
     datasets: Iterable[Mapping[str, Any]],
     health: Iterable[Mapping[str, Any]],
+    headline: str,
 ) -> list[str]:
     """Reasons to doubt what `answers` says.
 
@@ -92,16 +86,17 @@ def cautions(
     reference : arm that differences are taken against
     datasets : rows of `datasets.describe`
     health : rows of `health`
+    headline : F1 column at the headline match radius
     """
     said = list(_of_datasets(datasets))
-    headline, rows = headline_of(table), means(table)
+    rows = means(table)
     if _n_seeds(table) == 1:
         said.append(
             "Only one seed: a different split or different initial weights may reverse the "
             "differences. Intervals only show the spread over the test micrographs of one "
             "training. Run at least three seeds (splits.seeds)."
         )
-    for dataset, part in _by_dataset(rows):
+    for dataset, part in _by_dataset(rows, headline):
         where = f"{dataset}: " if table["dataset"].nunique() > 1 else ""
         n_test = part["n_test_micrographs"].max()
         if n_test < FEW_MICROGRAPHS:
@@ -287,10 +282,10 @@ def _of_trainings(health: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
 
 
-def _by_dataset(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def _by_dataset(rows: pd.DataFrame, headline: str) -> Iterator[tuple[str, pd.DataFrame]]:
     """Parts by data set; with several, the pooled rows are passed over."""
     for name, part in rows.groupby("dataset", sort=False):
-        if name != "all" and part[headline_of(rows)].notna().any():
+        if name != "all" and part[headline].notna().any():
             yield str(name), part
 
 

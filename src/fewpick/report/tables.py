@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from fewpick.comparison.markdown import gain_title, seeds_above
-from fewpick.evaluation.scores import FLIPPED_ARM
+from fewpick.evaluation.scores import FLIPPED_ARM, at_radius
 from fewpick.report.datasets import PARTS
-from fewpick.report.summary import headline_of, share
+from fewpick.report.summary import share
 
 Row = Mapping[str, Any]
 
@@ -71,18 +70,16 @@ def health_table(rows: Iterable[Row]) -> str:
     return _table(["arm", "labelled", "seed", "verdict", *HEALTH.values()], lines)
 
 
-def _titles(table: pd.DataFrame, reference: str) -> dict[str, str]:
+def _titles(table: pd.DataFrame, reference: str, radii: Sequence[float]) -> dict[str, str]:
     """Title of each column of the results that the page shows."""
-    headline = headline_of(table)
-    radius = headline.removeprefix("pick_f1_")
-    lenient = [c for c in table.columns if c.startswith("pick_f1_") and c != headline][:1]
+    radius, headline = radii[0], at_radius("pick_f1", radii[0])
     columns = {
-        headline: f"F1 at {radius} D",
+        headline: f"F1 at {radius:g} D",
         f"delta_{headline}": gain_title(table, reference),
         "n_seeds_above": "seeds above",
-        f"pick_precision_{radius}": "precision",
-        f"pick_recall_{radius}": "recall",
-        **{c: f"F1 at {c.removeprefix('pick_f1_')} D" for c in lenient},
+        at_radius("pick_precision", radius): "precision",
+        at_radius("pick_recall", radius): "recall",
+        **{at_radius("pick_f1", lenient): f"F1 at {lenient:g} D" for lenient in radii[1:2]},
         "average_precision": "average precision",
         "localisation_error_diameters": "distance from centre, D",
         "count_error": "count error",
@@ -93,7 +90,7 @@ def _titles(table: pd.DataFrame, reference: str) -> dict[str, str]:
     return {c: title for c, title in columns.items() if c in table}
 
 
-def shown_as(names: str, table: pd.DataFrame, reference: str) -> str:
+def shown_as(names: str, table: pd.DataFrame, reference: str, radii: Sequence[float]) -> str:
     """Name columns of the results file by the titles that the page shows, where it shows them.
 
     Parameters
@@ -104,19 +101,18 @@ def shown_as(names: str, table: pd.DataFrame, reference: str) -> str:
         The results.
     reference : str
         Arm that gains are taken over.
+    radii : sequence of float
+        `evaluation.match_radii`.
     """
-    columns = names.split(", ")
-    titles = [
-        title
-        for column, title in _titles(table, reference).items()
-        if any(column == name or re.fullmatch(rf"{name}_[0-9.]+", column) for name in columns)
-    ]
+    bases = names.split(", ")
+    columns = {*bases, *(at_radius(base, radius) for base in bases for radius in radii)}
+    titles = [title for name, title in _titles(table, reference, radii).items() if name in columns]
     return f"{', '.join(titles)} ({names})" if titles else names
 
 
-def comparison(table: pd.DataFrame, reference: str) -> str:
+def comparison(table: pd.DataFrame, reference: str, radii: Sequence[float]) -> str:
     """Means over seeds; the rows of single seeds are there, hidden until asked for."""
-    columns = _titles(table, reference)
+    columns = _titles(table, reference, radii)
     several = table["dataset"].nunique() > 1
     titles = ["data set"] * several + ["arm", "labelled particles (share)", *columns.values()]
     lines: list[tuple[str, str]] = []

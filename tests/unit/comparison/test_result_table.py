@@ -24,6 +24,9 @@ DESIGN_COLUMNS = {
 }
 
 
+RADIUS = 0.3
+
+
 def write_run(
     folder: Path,
     arm: str,
@@ -97,7 +100,7 @@ def build(root: Path) -> pd.DataFrame:
     # The reference is sorted last, so that nothing rests on its coming first.
     folders = sorted({p.parent for p in root.rglob("scores.tsv")})
     return build_table(
-        [f / "scores.tsv" for f in folders], [f / "micrographs.tsv" for f in folders]
+        [f / "scores.tsv" for f in folders], [f / "micrographs.tsv" for f in folders], RADIUS
     )
 
 
@@ -215,6 +218,7 @@ def test_all_weighs_data_sets_the_same(tmp_path: Path) -> None:
     table = build_table(
         [*(f / "scores.tsv" for f in folders), *sorted(tmp_path.rglob("all.tsv"))],
         [f / "micrographs.tsv" for f in folders],
+        RADIUS,
     )
     f1 = {n: 2 * n / (n + 10) for n in range(11)}
     expected = (f1[6] - f1[5] + f1[9] - f1[5]) / 2
@@ -264,7 +268,7 @@ def test_markdown_names_budgets_by_particles(tmp_path: Path) -> None:
         write_run(tmp_path / f"f{seed}", "fixmatch", seed, [6, 7])
         write_run(tmp_path / f"r{seed}", "random", seed, [1, 1], ratio=0.0)
     table = build(tmp_path)
-    write_markdown(table, tmp_path / "comparison.md")
+    write_markdown(table, tmp_path / "comparison.md", [RADIUS])
     text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
     assert "### Labelled ratio 0.05: 10.5 labelled particles on 1 micrograph\n" in text
     assert "| fixmatch | 1.000 ± 0.000 | 0.650 ± 0.000 | 0.788 ± 0.000 |" in text
@@ -279,7 +283,7 @@ def test_markdown_calls_the_interval_of_one_seed_what_it_is(tmp_path: Path) -> N
     write_run(tmp_path / "s0", "supervised", 0, [5, 5])
     write_run(tmp_path / "f0", "fixmatch", 0, [6, 7])
     write_run(tmp_path / "r0", "random", 0, [1, 1], ratio=0.0)
-    write_markdown(build(tmp_path), tmp_path / "comparison.md")
+    write_markdown(build(tmp_path), tmp_path / "comparison.md", [RADIUS])
     text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
     assert "| gain over supervised [spread over test micrographs, one training] |" in text
     assert "95 % interval]" not in text
@@ -293,7 +297,7 @@ def test_markdown_says_what_validation_labels_were_used_for(tmp_path: Path) -> N
         write_run(tmp_path / arm, arm, 0, [5, 5])
         path = tmp_path / arm / "scores.tsv"
         write_table(read_table(path).assign(validation_used_for=used), path)
-    write_markdown(build(tmp_path), tmp_path / "comparison.md")
+    write_markdown(build(tmp_path), tmp_path / "comparison.md", [RADIUS])
     text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
     assert (
         "Labelled for validation: 5 validation particles. Used for: "

@@ -58,8 +58,8 @@ def test_controls_are_not_arms(table: pd.DataFrame) -> None:
 
 
 def test_scores_are_drawn_the_same_each_time(table: pd.DataFrame, tmp_path: Path) -> None:
-    draw_scores(table, tmp_path / "scores.png")
-    draw_scores(table, tmp_path / "again.png")
+    draw_scores(table, 0.3, tmp_path / "scores.png")
+    draw_scores(table, 0.3, tmp_path / "again.png")
     assert same_bytes_twice(tmp_path / "scores.png")
     assert imread(tmp_path / "scores.png").std() > 0.01
 
@@ -67,7 +67,7 @@ def test_scores_are_drawn_the_same_each_time(table: pd.DataFrame, tmp_path: Path
 def test_a_single_ratio_and_seed_can_be_drawn(table: pd.DataFrame, tmp_path: Path) -> None:
     single = table[table["labeled_ratio"] == 0.05].copy()
     single.loc[single["seed"] == "sd", "pick_f1_0.3"] = np.nan
-    draw_scores(single[single["seed"] != "1"], tmp_path / "scores.png")
+    draw_scores(single[single["seed"] != "1"], 0.3, tmp_path / "scores.png")
     assert (tmp_path / "scores.png").exists()
 
 
@@ -78,8 +78,8 @@ def test_precision_recall(table: pd.DataFrame, tmp_path: Path) -> None:
         curve = curve.assign(arm=arm, labeled_ratio=ratio, seed=0, dataset="beads", radius=0.3)
         write_table(curve, tmp_path / f"{i}.tsv")
     curves = sorted(tmp_path.glob("*.tsv"))
-    draw_precision_recall(table, curves, tmp_path / "curves.png")
-    draw_precision_recall(table, curves, tmp_path / "again.png")
+    draw_precision_recall(table, 0.3, curves, tmp_path / "curves.png")
+    draw_precision_recall(table, 0.3, curves, tmp_path / "again.png")
     assert same_bytes_twice(tmp_path / "curves.png")
 
 

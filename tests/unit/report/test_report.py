@@ -159,7 +159,7 @@ def test_answer_names_the_fewest_labels_that_suffice() -> None:
         "delta_low": [np.nan, np.nan, 0.1, -0.05],
         "delta_high": [np.nan, np.nan, 0.3, 0.01],
     }
-    first, few, many = summary.answers(table(rows), "supervised")
+    first, few, many = summary.answers(table(rows), "supervised", "pick_f1_0.3")
     assert "0.80 (supervised, 100 labelled particles)" in first
     assert "10 labelled particles come within 0.02 of it (fixmatch, 0.79)" in first
     assert "10 labelled particles (1 % of the training data)" in few
@@ -179,7 +179,7 @@ def test_an_interval_of_one_seed_is_not_called_beyond_chance() -> None:
         "delta_high": [np.nan, 0.3],
         "n_seeds": [np.nan, 1],
     }
-    said = summary.answers(table(rows), "supervised")[1]
+    said = summary.answers(table(rows), "supervised", "pick_f1_0.3")[1]
     assert "+0.200 [+0.100, +0.300], the spread over the test micrographs of this one" in said
     assert "chance" not in said
     assert "separates" not in said
@@ -198,7 +198,7 @@ def test_the_plot_says_what_its_interval_covers(seeds: list[str], said: str) -> 
 
 def test_an_answer_needs_no_second_arm() -> None:
     rows = {"arm": ["supervised"], "pick_f1_0.3": [0.6], "delta_pick_f1_0.3": [np.nan]}
-    (said,) = summary.answers(table(rows), "supervised")
+    (said,) = summary.answers(table(rows), "supervised", "pick_f1_0.3")
     assert "No other number of labels was tried" in said
 
 
@@ -217,7 +217,7 @@ def test_answer_says_what_more_labels_brought(few: float, many: float, said: str
         "pick_f1_0.3": [few, many],
         "delta_pick_f1_0.3": [np.nan, np.nan],
     }
-    assert said in summary.answers(table(rows), "supervised")[0]
+    assert said in summary.answers(table(rows), "supervised", "pick_f1_0.3")[0]
 
 
 def test_equal_picks_are_called_so() -> None:
@@ -228,7 +228,9 @@ def test_equal_picks_are_called_so() -> None:
         "delta_low": [np.nan, 0.0],
         "delta_high": [np.nan, 0.0],
     }
-    assert "both have the same counts" in summary.answers(table(rows), "supervised")[1]
+    assert (
+        "both have the same counts" in summary.answers(table(rows), "supervised", "pick_f1_0.3")[1]
+    )
 
 
 @pytest.mark.parametrize(
