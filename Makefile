@@ -6,13 +6,14 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-relion test-kills fuzz bench casebook screenshots general lint docs clean
+.PHONY: help demo test test-slurm test-relion test-container test-kills fuzz bench casebook screenshots general lint docs clean
 
 help:
 	@echo "make demo        train, pick and compare on simulated micrographs; see results/report.html"
 	@echo "make test        run the tests"
 	@echo "make test-slurm  run the workflow on a SLURM of one node; needs root and SLURM's packages"
 	@echo "make test-relion have RELION 3.1.3 extract what fewpick writes; needs Debian's package relion"
+	@echo "make test-container  build the containers and run the workflow in them; needs docker, podman or apptainer"
 	@echo "make test-kills  kill the workflow a hundred times at random moments"
 	@echo "make fuzz        damage files of every format and read them, for half an hour"
 	@echo "make bench       measure against peers and limits; see docs/performance.md"
@@ -28,11 +29,16 @@ demo: $(INSTALLED)
 	@test ! -e results/comparison.md || { echo; cat results/comparison.md; echo; \
 		echo "The same with plots and pictures: results/report.html"; }
 
+# The tests of a file stay together, since they share what they set up. One thread for each worker.
 test: $(INSTALLED)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 test-relion: $(INSTALLED)
 	$(BIN)/pytest -m relion tests/workflow/test_relion.py
+
+# Mirrors of a site, for example: make test-container FEWPICK_BUILD_OPTIONS="--network host"
+test-container: $(INSTALLED)
+	FEWPICK_BUILD_OPTIONS="$(FEWPICK_BUILD_OPTIONS)" $(BIN)/pytest -rs -m container tests/container
 
 test-slurm: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,slurm]'

@@ -44,13 +44,18 @@ class Workspace:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
         (folder / "run").mkdir()
+        return cls.at(folder)
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """Return the workspace that a folder holds."""
         return cls(folder / "project", folder / "run")
 
     def copy(self, folder: Path) -> Workspace:
         """Copy both folders with all times as they are."""
         shutil.copytree(self.project, folder / "project")
-        shutil.copytree(self.directory, folder / "run")
-        return Workspace(folder / "project", folder / "run")
+        shutil.copytree(self.directory, folder / "run", symlinks=True)
+        return Workspace.at(folder)
 
     @property
     def config_file(self) -> Path:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
+from workspace import PARTS
 
 from fewpick import codehash
 
@@ -100,6 +101,28 @@ def test_tested_versions_satisfy_the_declared_bounds() -> None:
         version = CONSTRAINTS[canonicalize_name(requirement.name)].removeprefix("==")
         assert requirement.specifier.contains(version), line
     assert CONSTRAINTS[canonicalize_name("torch")] == "==2.13.0"
+
+
+def test_containers_hold_what_the_workflow_needs() -> None:
+    docker, apptainer = (
+        (ROOT / "envs" / name).read_text() for name in ("Dockerfile", "fewpick.def")
+    )
+    copied = {
+        name
+        for line in re.findall(r"^COPY (.*) /opt/fewpick", docker, re.M)
+        for name in line.split()
+    }
+    files = re.search(r"^%files\n((?: .*\n)+)", apptainer, re.M)
+    assert files is not None
+    assert dict(line.split() for line in files[1].splitlines()) == {
+        name: f"/opt/fewpick/{name}" for name in copied
+    }
+    assert copied >= {*PARTS, "pyproject.toml", "constraints.txt", PROJECT["readme"]}
+    allowed = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.M)
+    assert set(allowed) == copied
+    base = "debian:bookworm-slim"
+    assert f"FROM docker.io/library/{base}\n" in docker
+    assert f"From: {base}\n" in apptainer
 
 
 def test_commands_are_there() -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 from workspace import CONFIG, Workspace, small_workspace
 
 BROKEN = ("m03", "m07")
+RUN = "supervised/ratio-0.2/seed-0"
 RESULTS = (
     "results/picks/*/*/*/candidates.tsv",
     "results/picks/*/*/*/picks.star",
@@ -40,7 +41,7 @@ def test_the_rest_gives_what_it_gives_alone(tmp_path: Path) -> None:
     for name in BROKEN:
         (alone.directory / f"micrographs/{name}.mrc").unlink()
         (alone.directory / f"coordinates/{name}.csv").unlink()
-    alone.run()
+    alone.run(f"results/picks/{RUN}/picks.star", f"results/evaluation/{RUN}/scores.tsv")
 
     for pattern in RESULTS:
         paths = sorted(alone.directory.glob(pattern))
