@@ -28,6 +28,7 @@ rule all:
         "results/comparison.md",
         "results/report.html",
         FIGURES,
+        PICKS,
 
 
 # Parts of it, for who wants to look before the trainings, or pick later.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,9 +29,14 @@ def scored(arms: Iterable[str] = ARMS, ratio: str = "0.2", seed: int = 0) -> set
     return runs("evaluate", arms, ratio, seed) | drawn | TABLE
 
 
+def picked(arms: Iterable[str] = ARMS, ratio: str = "0.2", seed: int = 0) -> set[str]:
+    """Picking with trained networks, and the tables of picks."""
+    return runs("pick", arms, ratio, seed) | runs("export", arms, ratio, seed)
+
+
 def trained(arms: Iterable[str] = ARMS, ratio: str = "0.2", seed: int = 0) -> set[str]:
     """Training of some arms, and all that follows from it."""
-    work = runs("train", arms, ratio, seed) | runs("pick", arms, ratio, seed)
+    work = runs("train", arms, ratio, seed) | picked(arms, ratio, seed)
     return work | scored(arms, ratio, seed) | {f"figure_training ratio={ratio} seed={seed}"}
 
 
@@ -148,7 +154,7 @@ def test_another_seed(workspace: Workspace) -> None:
 
 def test_picking(workspace: Workspace) -> None:
     workspace.edit("picking.nms_radius", 0.9)
-    assert workspace.jobs() == runs("pick") | scored()
+    assert workspace.jobs() == picked() | scored()
 
 
 def test_the_target_picks_is_none_of_the_comparison(workspace: Workspace) -> None:
@@ -223,6 +229,92 @@ def test_a_changed_file_whose_run_was_stopped_after_it_was_listed(workspace: Wor
     assert workspace.jobs() == listed() - {"inventory dataset=mine"} | labelled(workspace)
 
 
+def moved(workspace: Workspace) -> None:
+    """Move the data to a folder of another name."""
+    for name in ("micrographs", "coordinates"):
+        path = workspace.directory / f"elsewhere/the_{name}"
+        path.parent.mkdir(exist_ok=True)
+        (workspace.directory / name).rename(path)
+        workspace.edit(f"datasets.mine.{name}", f"elsewhere/the_{name}")
+
+
+def by_absolute_paths(workspace: Workspace) -> None:
+    for name in ("micrographs", "coordinates"):
+        workspace.edit(f"datasets.mine.{name}", str(workspace.directory / name))
+
+
+def as_a_linked_folder(workspace: Workspace) -> None:
+    (workspace.directory / "linked").symlink_to(".")
+    for name in ("micrographs", "coordinates"):
+        workspace.edit(f"datasets.mine.{name}", f"linked/{name}")
+
+
+def as_a_folder_of_links(workspace: Workspace) -> None:
+    folder = workspace.directory / "links"
+    folder.mkdir()
+    for path in (workspace.directory / "micrographs").iterdir():
+        (folder / path.name).symlink_to(path)
+    workspace.edit("datasets.mine.micrographs", "links")
+
+
+def copied(workspace: Workspace) -> None:
+    """Copy the data without its times."""
+    for name in ("micrographs", "coordinates"):
+        target = workspace.directory / "copy" / name
+        shutil.copytree(workspace.directory / name, target, copy_function=shutil.copyfile)
+        workspace.edit(f"datasets.mine.{name}", f"copy/{name}")
+
+
+@pytest.mark.parametrize(
+    "change", [moved, by_absolute_paths, as_a_linked_folder, as_a_folder_of_links, copied]
+)
+def test_data_elsewhere_trains_nothing_again(
+    workspace: Workspace, change: Callable[[Workspace], None]
+) -> None:
+    """Tables of picks name micrographs by their paths, and the page shows the configuration."""
+    change(workspace)
+    assert workspace.jobs() == runs("export") | {"report"}
+
+
+def test_results_of_moved_data_differ_in_paths_alone(workspace: Workspace) -> None:
+    def contents() -> dict[str, bytes]:
+        results = workspace.directory / "results"
+        return {
+            str(path.relative_to(results)): path.read_bytes()
+            for path in sorted(results.rglob("*"))
+            if path.is_file() and path.relative_to(results).parts[0] not in ("logs", "benchmarks")
+        }
+
+    before = contents()
+    moved(workspace)
+    workspace.run()
+    assert workspace.jobs() == set()
+    after = contents()
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    tables = {
+        f"picks/{arm}/ratio-0.2/seed-0/picks.{kind}" for arm in ARMS for kind in ("star", "csv")
+    }
+    assert changed - {"report.html"} == tables
+    for name in tables:
+        assert before[name].replace(b"micrographs/m", b"elsewhere/the_micrographs/m") == after[name]
+    # What opens the originals finds them.
+    workspace.edit("datasets.mine.on_bad_micrograph", "skip")
+    workspace.run("results/data/mine/shards.tsv")
+
+
+def test_other_data_of_the_same_names_is_other_data(workspace: Workspace) -> None:
+    """Also where it is older than the results, and has the time of what it replaces."""
+    first, second = workspace.directory / "micrographs", workspace.directory / "second"
+    shutil.copytree(first, second)
+    with mrcfile.mmap(second / "m03.mrc", "r+") as mrc:
+        mrc.data[0, 0] += 1
+    shutil.copystat(first / "m03.mrc", second / "m03.mrc")
+    workspace.edit("datasets.mine.micrographs", "second")
+    jobs = workspace.jobs()
+    (preprocessed,) = (job for job in jobs if job.startswith("preprocess "))
+    assert jobs - {preprocessed} == listed() | labelled(workspace)
+
+
 def test_what_becomes_of_broken_micrographs(workspace: Workspace) -> None:
     workspace.edit("datasets.mine.on_bad_micrograph", "skip")
     assert workspace.jobs() == READING | labelled(workspace)
@@ -236,13 +328,13 @@ EDITS: dict[str, Callable[[Workspace], set[str]]] = {
     "data/splits": lambda workspace: {"split seed=0", "baselines seed=0"} | labelled(workspace),
     "network/unet": lambda workspace: warm(workspace, ["warm_start"]) | trained(),
     "training/train": lambda workspace: warm(workspace, ["warm_start"]) | trained(),
-    "picking/candidates": lambda workspace: runs("pick") | scored(),
-    "picking/export": lambda workspace: runs("pick") | scored(),
+    "picking/candidates": lambda workspace: picked() | scored(),
+    "picking/export": lambda workspace: runs("export"),
     "evaluation/scores": lambda workspace: scored() | {"baselines seed=0"} | PICTURES,
     "evaluation/baselines": lambda workspace: {"baselines seed=0"} | TABLE,
     "comparison/result_table": lambda workspace: TABLE,
     "figures/plots": lambda workspace: PICTURES,
-    "picking/picker": lambda workspace: runs("pick") | scored(),
+    "picking/picker": lambda workspace: picked() | scored(),
     "report/page": lambda workspace: {"report"},
     "simulation/simulate": lambda workspace: set(),
     "config/plan": lambda workspace: set(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_model_folder_says_how_it_was_made(finished: Workspace) -> None:
 
 
 def test_picks_are_written_for_other_programs(finished: Workspace) -> None:
-    """In original pixels, for each micrograph, and the same in every format."""
+    """In original pixels, and the same in every format."""
     folder = finished.directory / "results/picks/supervised/ratio-0.2/seed-0"
     candidates = read_table(folder / "candidates.tsv")
     model = finished.directory / "results/models/supervised/ratio-0.2/seed-0"
@@ -87,9 +88,19 @@ def test_picks_are_written_for_other_programs(finished: Workspace) -> None:
             np.testing.assert_allclose(picks.xy, rows[["x", "y"]], atol=1e-3)
     particles = starfile.read(folder / "picks.star")["particles"]
     assert set(particles["rlnMicrographName"]) <= {f"micrographs/{p.name}" for p in micrographs}
+    assert not (folder / "micrographs").exists()  # a file for each micrograph is made on request
 
-    per_micrograph = {path.name for path in (folder / "micrographs").glob("[!.]*")}
-    assert per_micrograph == {f"{p.stem}_autopick.star" for p in micrographs} | {"autopick.star"}
+
+def test_check_foretells_the_number_of_files(
+    finished: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished.directory)
+    assert cli.main(["check", str(finished.config_file), "--no-timing"]) == 0
+    said = re.search(r"results need about .* in ([\d,]+) files", capsys.readouterr().out)
+    assert said is not None
+    folders = (finished.directory / name for name in ("results", ".snakemake"))
+    there = sum(not path.is_dir() for folder in folders for path in folder.rglob("*"))
+    assert int(said[1].replace(",", "")) == pytest.approx(there, rel=0.1)
 
 
 def test_page_shows_every_training(finished: Workspace) -> None:
@@ -206,12 +217,12 @@ def test_two_data_sets_make_a_pooled_row(fresh: Workspace) -> None:
     config["datasets"] |= tiny["datasets"]
     config["arms"] = {"supervised": {"method": "supervised"}}
     fresh.config = config
-    fresh.run()
+    picks = "results/picks/supervised/ratio-0.2/seed-0/micrographs"
+    fresh.run("results/comparison.tsv", picks)
     table = read_table(fresh.directory / "results/comparison.tsv")
     row = table[(table["arm"] == "supervised") & (table["seed"].astype(str) == "0")]
     assert set(row["dataset"]) == {"mine", "tiny", "all"}
-    picks = fresh.directory / "results/picks/supervised/ratio-0.2/seed-0/micrographs"
-    assert {path.name for path in picks.glob("[!.]*")} == {"mine", "tiny"}
+    assert {path.name for path in (fresh.directory / picks).glob("[!.]*")} == {"mine", "tiny"}
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"NO REAL DATA: {REAL} is not there")

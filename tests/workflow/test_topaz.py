@@ -15,7 +15,7 @@ from fewpick.stacks import read_table
 RUN = "ratio=0.2 seed=0"
 SHARDS = [f"dataset=mine shard=shard-00{i}of004" for i in range(4)]
 SCORED = {f"evaluate arm=topaz {RUN}", "comparison", "figure_scores", "report"}
-PICKED = {f"topaz_extract {RUN}", f"topaz_pick {RUN}"} | SCORED
+PICKED = {f"topaz_extract {RUN}", f"topaz_threshold {RUN}", f"export arm=topaz {RUN}"} | SCORED
 TRAINED = {f"hyperparameters model=topaz {RUN}", f"topaz_train {RUN}"} | PICKED
 
 

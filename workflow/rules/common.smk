@@ -32,6 +32,8 @@ from fewpick.config.file import read_config
 from fewpick.errors import InputError
 from fewpick.config.plan import has_program, make_plan
 from fewpick.config.schema import load_schema
+from fewpick.data.links import keep_links
+from fewpick.data.study import refuse_other_study
 from fewpick.network.gpu import has_gpu
 
 # A file given with --configfile stands for itself instead of being merged into the default one.
@@ -82,6 +84,12 @@ try:
                 del config["baselines"][key]
         os.environ[FROZEN] = canonical(config)
     PLAN = make_plan(config)
+    if workflow.is_main_process:
+        keep_links(
+            PLAN.links,
+            {name: f"results/data/{name}/inventory.tsv" for name in PLAN.datasets},
+            busy=any(Path(".snakemake/locks").glob("*")),
+        )
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -131,3 +139,11 @@ onstart:
             "PyTorch is built without CUDA; "
             "set it to auto or cpu, or run on a machine with a GPU"
         )
+    outputs = (str(path) for job in workflow.dag.needrun_jobs() for path in job.output)
+    if any(path.startswith("results/") for path in outputs):
+        try:
+            refuse_other_study(
+                Path("results"), {name: files.micrographs for name, files in PLAN.datasets.items()}
+            )
+        except InputError as error:
+            raise WorkflowError(str(error)) from None

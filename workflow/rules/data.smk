@@ -8,7 +8,7 @@ for simulated in (name for name in PLAN.datasets if "simulate" in config["datase
             f"simulate_{simulated}"
         output:
             micrographs=PLAN.datasets[simulated].micrographs.values(),
-            star=PLAN.datasets[simulated].source,
+            star=PLAN.datasets[simulated].sources["coordinates"],
             truth=f"results/simulated/{simulated}/truth.json",
         log:
             f"results/logs/simulate/{simulated}.log",
@@ -32,7 +32,7 @@ for simulated in (name for name in PLAN.datasets if "simulate" in config["datase
 # to record their checksums.
 rule inventory:
     input:
-        micrographs=lambda wildcards: PLAN.datasets[wildcards.dataset].micrographs.values(),
+        micrographs=lambda wildcards: PLAN.datasets[wildcards.dataset].inputs.values(),
         coordinates=lambda wildcards: PLAN.datasets[wildcards.dataset].coordinates,
     output:
         "results/data/{dataset}/inventory.tsv",
@@ -79,16 +79,16 @@ rule manifest:
         code=code("manifest.py"),
         spec=lambda wildcards: canonical(
             {
-                "coordinates": PLAN.datasets[wildcards.dataset].source,
                 **{
                     key: value
                     for key, value in config["datasets"][wildcards.dataset].items()
                     if key
                     not in (
-                        *("micrographs", "coordinates", "simulate", "split_file", "border"),
+                        *("micrographs", "simulate", "split_file", "border"),
                         "on_bad_micrograph",
                     )
                 },
+                **PLAN.datasets[wildcards.dataset].sources,
             }
         ),
     script:

@@ -136,6 +136,7 @@ rule final_picks:
         model="results/final/training/all/model.safetensors",
         labels=expand("results/final/training/{part}/labels.tsv", part=FINAL_PARTS),
         candidates=expand("results/final/training/{part}/candidates.tsv", part=FINAL_PARTS),
+        relion=PLAN.relion,
     output:
         star="results/final/picks.star",
         csv="results/final/picks.csv",
@@ -157,7 +158,7 @@ rule final_picks:
         settings=canonical(
             {
                 "picking": config["picking"],
-                "relion": config["export"]["relion"],
+                "paths": PATHS,
                 "datasets": list(PLAN.datasets),
                 "specs": SPECS,
                 "expected_particles": FINAL_EXPECTED,

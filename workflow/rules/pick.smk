@@ -10,9 +10,6 @@ rule pick:
     output:
         candidates="results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",
         pixels="results/picks/{arm}/ratio-{ratio}/seed-{seed}/pixels.tsv",
-        star="results/picks/{arm}/ratio-{ratio}/seed-{seed}/picks.star",
-        csv="results/picks/{arm}/ratio-{ratio}/seed-{seed}/picks.csv",
-        micrographs=directory("results/picks/{arm}/ratio-{ratio}/seed-{seed}/micrographs"),
         threshold="results/models/{arm}/ratio-{ratio}/seed-{seed}/threshold.json",
         picker="results/models/{arm}/ratio-{ratio}/seed-{seed}/picker.safetensors",
     log:
@@ -32,7 +29,6 @@ rule pick:
         settings=canonical(
             {
                 "picking": config["picking"],
-                "relion": config["export"]["relion"],
                 "datasets": list(PLAN.datasets),
                 # What `fewpick pick` has to know of micrographs that the workflow does not see.
                 "specs": SPECS,
@@ -46,7 +42,51 @@ rule pick:
         "../scripts/pick.py"
 
 
-# The picks as other programs read them, on request:
+# Picks of micrographs that were moved get a new name, and nothing else is made again.
+PATHS = PLAN.paths_digest()
+
+
+# A job of its own, since these tables name micrographs by their paths.
+rule export:
+    input:
+        manifests=MANIFESTS,
+        candidates="results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",
+        threshold="results/models/{arm}/ratio-{ratio}/seed-{seed}/threshold.json",
+        relion=PLAN.relion,
+    output:
+        star="results/picks/{arm}/ratio-{ratio}/seed-{seed}/picks.star",
+        csv="results/picks/{arm}/ratio-{ratio}/seed-{seed}/picks.csv",
+    log:
+        "results/logs/export/{arm}/ratio-{ratio}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/export/{arm}/ratio-{ratio}/seed-{seed}.tsv"
+    wildcard_constraints:
+        arm="[^/]+",
+    conda:
+        "../../envs/images.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("export.py"),
+        settings=canonical({"datasets": list(PLAN.datasets), "paths": PATHS}),
+    script:
+        "../scripts/export.py"
+
+
+# The same in a STAR file for each micrograph, on request, since those are many files:
+# `snakemake --cores 1 results/picks/fixmatch/ratio-0.05/seed-0/micrographs`, for example.
+use rule export as export_micrographs with:
+    output:
+        directory("results/picks/{arm}/ratio-{ratio}/seed-{seed}/micrographs"),
+    log:
+        "results/logs/export_micrographs/{arm}/ratio-{ratio}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/export_micrographs/{arm}/ratio-{ratio}/seed-{seed}.tsv"
+
+
+# The picks in formats of other programs, on request:
 # `snakemake --cores 1 results/picks/fixmatch/ratio-0.05/seed-0/box`, for example.
 rule convert:
     input:

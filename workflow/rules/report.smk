@@ -16,6 +16,10 @@ RUNS = expand(
         *expand("external/{picker}/seed-{seed}", picker=PLAN.external_picks, seed=PLAN.seeds),
     ],
 )
+PICKS = [
+    f"results/picks/{arm}/ratio-{ratio}/seed-{seed}/picks.star"
+    for arm, ratio, seed in [*PLAN.trainings, *PLAN.topaz]
+]
 FIGURES = [
     "results/figures/scores.png",
     "results/figures/precision_recall.png",
@@ -54,7 +58,8 @@ rule comparison:
         runtime=60,
     params:
         code=code("comparison.py"),
-        reference=REFERENCE,
+        reference=REFERENCE,  # the caption of Snakemake's report names it
+        radii=canonical(config["evaluation"]["match_radii"]),
     script:
         "../scripts/comparison.py"
 
@@ -84,6 +89,7 @@ rule figure_scores:
         runtime=30,
     params:
         code=code("figure_scores.py"),
+        radius=config["evaluation"]["match_radii"][0],
     script:
         "../scripts/figure_scores.py"
 
@@ -214,7 +220,7 @@ rule report:
                 "trainings": TRAININGS,
                 "runs": [(arm, ratio) for arm, ratio, _, _ in SHOWN_RUNS],
                 "seed": int(SHOWN_SEED),
-                "radius": config["evaluation"]["match_radii"][0],
+                "radii": config["evaluation"]["match_radii"],
                 "config": {
                     key: value
                     for key, value in config.items()

@@ -79,21 +79,17 @@ if PLAN.topaz:
         script:
             "../scripts/topaz_extract.py"
 
-    rule topaz_pick:
+    rule topaz_threshold:
         input:
             shards=SHARDS,
-            manifests=MANIFESTS,
             ratio="results/splits/seed-{seed}/ratio-{ratio}.tsv",
             candidates="results/picks/topaz/ratio-{ratio}/seed-{seed}/candidates.tsv",
         output:
-            star="results/picks/topaz/ratio-{ratio}/seed-{seed}/picks.star",
-            csv="results/picks/topaz/ratio-{ratio}/seed-{seed}/picks.csv",
-            micrographs=directory("results/picks/topaz/ratio-{ratio}/seed-{seed}/micrographs"),
-            threshold="results/models/topaz/ratio-{ratio}/seed-{seed}/threshold.json",
+            "results/models/topaz/ratio-{ratio}/seed-{seed}/threshold.json",
         log:
-            "results/logs/topaz_pick/ratio-{ratio}/seed-{seed}.log",
+            "results/logs/topaz_threshold/ratio-{ratio}/seed-{seed}.log",
         benchmark:
-            "results/benchmarks/topaz_pick/ratio-{ratio}/seed-{seed}.tsv"
+            "results/benchmarks/topaz_threshold/ratio-{ratio}/seed-{seed}.tsv"
         conda:
             "../../envs/torch.yaml"
         threads: 1
@@ -101,9 +97,6 @@ if PLAN.topaz:
             mem_mb=4000,
             runtime=60,
         params:
-            code=code("topaz_pick.py"),
-            settings=canonical(
-                {"datasets": list(PLAN.datasets), "relion": config["export"]["relion"]}
-            ),
+            code=code("topaz_threshold.py"),
         script:
-            "../scripts/topaz_pick.py"
+            "../scripts/topaz_threshold.py"

@@ -12,6 +12,7 @@ from fewpick.data import shards
 from fewpick.evaluation.scores import Key, score_external
 from fewpick.evaluation.truth import TruthFiles, validation_truths
 from fewpick.external.external_picks import read_external
+from fewpick.inputs import original
 from fewpick.stacks import write_table
 from fewpick.stage_tables.definitions import ManifestTable
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files, output, wildcards = snakemake.input, snakemake.output, snakemake.wildcards
-    picks = settings["picks"]
+    picks = settings["picks"] | {"path": original(settings["picks"]["path"])}
     candidates = read_external(
         picks["path"],
         ManifestTable.read(files.manifest),

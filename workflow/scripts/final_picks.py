@@ -10,8 +10,9 @@ from _stage import stage
 from fewpick.atomic import atomic_path
 from fewpick.data import shards
 from fewpick.final.outcome import conclude, threshold_of
+from fewpick.inputs import original
 from fewpick.network.model_file import load_model, save_model
-from fewpick.picking.export import export_picks
+from fewpick.picking.export import export_each, export_picks
 from fewpick.picking.picker import describe_use
 from fewpick.sampling.training_set import load_training_set
 from fewpick.stacks import read_table
@@ -46,14 +47,10 @@ def main() -> None:
     save_model(output.picker, trained.network, trained.hyperparameters, use)
     table = everything[1]
     least = table["dataset"].map({name: held["threshold"] for name, held in outcome.items()})
-    export_picks(
-        pd.DataFrame(table[table["score"] >= least]),
-        manifests,
-        star=Path(output.star),
-        csv=Path(output.csv),
-        folder=Path(output.micrographs),
-        relion=settings["relion"],
-    )
+    chosen = pd.DataFrame(table[table["score"] >= least])
+    relion = original(files.relion) if files.relion else None
+    export_picks(chosen, manifests, star=Path(output.star), csv=Path(output.csv), relion=relion)
+    export_each(chosen, manifests, Path(output.micrographs), relion)
 
 
 with stage(snakemake.log[0]):

@@ -1,7 +1,6 @@
 """List the files of a data set, having read the headers of its micrographs."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _stage import stage
@@ -16,11 +15,7 @@ if TYPE_CHECKING:
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files = snakemake.input
-    table = inventory_table(
-        list(map(Path, files.micrographs)),
-        list(map(Path, files.coordinates)),
-        settings["on_bad_micrograph"],
-    )
+    table = inventory_table(files.micrographs, files.coordinates, settings["on_bad_micrograph"])
     write_table(table, snakemake.output[0])
 
 

@@ -1,6 +1,7 @@
 """Join the micrographs of a data set with their particle centres."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _stage import stage
@@ -8,6 +9,7 @@ from _stage import stage
 from fewpick.annotation.annotate import annotate
 from fewpick.data.inventory import micrographs_of
 from fewpick.data.manifest import build_manifest, left_out_table
+from fewpick.inputs import original
 from fewpick.stacks import read_table, write_table
 from fewpick.stage_tables.definitions import ManifestTable
 
@@ -17,10 +19,16 @@ if TYPE_CHECKING:
 
 def main() -> None:
     spec = json.loads(snakemake.params.spec)
-    headers, left_out = micrographs_of(read_table(snakemake.input[0]))
+    sources = (key for key in ("coordinates", "areas", "negatives") if spec.get(key))
+    spec |= {key: original(spec[key]) for key in sources}
+    inventory = read_table(snakemake.input[0])
+    headers, left_out = micrographs_of(inventory)
     manifest, coordinates = build_manifest(spec, headers, left_out)
     annotation = annotate(spec, manifest, coordinates, [path.name for path in left_out])
-    ManifestTable.write(annotation.manifest, snakemake.output.manifest)
+    # The path by which the rules know a micrograph stays when the file is moved.
+    inputs = {Path(path).name: path for path in inventory["path"]}
+    paths = annotation.manifest["micrograph"].map(inputs)
+    ManifestTable.write(annotation.manifest.assign(path=paths), snakemake.output.manifest)
     write_table(coordinates, snakemake.output.coordinates)
     write_table(annotation.areas, snakemake.output.areas)
     write_table(annotation.negatives, snakemake.output.negatives)

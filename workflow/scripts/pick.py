@@ -11,8 +11,7 @@ from fewpick.atomic import atomic_path
 from fewpick.data import shards
 from fewpick.network.device import select_device
 from fewpick.network.model_file import load_model, save_model
-from fewpick.picking.candidates import candidate_table, find, kept_candidates
-from fewpick.picking.export import export_picks
+from fewpick.picking.candidates import candidate_table, find
 from fewpick.picking.picker import describe_use
 from fewpick.progress import Progress
 from fewpick.sampling.training_set import load_training_set
@@ -58,14 +57,6 @@ def main() -> None:
     use["arm"] = snakemake.wildcards.arm
     use["versions"] = versions(("torch", "numpy", "scipy"))
     save_model(output.picker, trained.network, trained.hyperparameters, use)
-    export_picks(
-        kept_candidates(candidates, threshold),
-        manifests,
-        star=Path(output.star),
-        csv=Path(output.csv),
-        folder=Path(output.micrographs),
-        relion=settings["relion"],
-    )
 
 
 with stage(snakemake.log[0]):

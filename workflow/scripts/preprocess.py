@@ -8,6 +8,7 @@ import pandas as pd
 from _stage import stage
 
 from fewpick.data.preprocess import input_sizes, preprocess_shard
+from fewpick.inputs import original
 from fewpick.micrographs import read_header, read_micrograph, sort_out
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
-    paths, _ = sort_out([Path(path) for path in snakemake.input], settings["on_bad_micrograph"])
+    paths, _ = sort_out(
+        [Path(original(path)) for path in snakemake.input], settings["on_bad_micrograph"]
+    )
     micrographs = pd.DataFrame(
         {
             "micrograph": [path.name for path in paths],

@@ -8,6 +8,7 @@ from _stage import stage
 
 from fewpick.annotation.annotate import require_full
 from fewpick.data.splits import split_micrographs
+from fewpick.inputs import original
 from fewpick.stage_tables.definitions import ManifestTable, SplitTable
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     settings = json.loads(snakemake.params.settings)
+    split_files = {name: original(path) for name, path in settings["split_files"].items()}
     parts = []
     for dataset, path in zip(settings["datasets"], snakemake.input.manifests, strict=True):
         manifest = ManifestTable.read(path)
@@ -28,7 +30,7 @@ def main() -> None:
                 seed=int(snakemake.wildcards.seed),
                 val_fraction=settings["val_fraction"],
                 test_fraction=settings["test_fraction"],
-                split_file=settings["split_files"].get(dataset),
+                split_file=split_files.get(dataset),
                 labels=settings["labels"][dataset],
             )
         )

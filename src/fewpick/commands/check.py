@@ -30,8 +30,10 @@ BYTES_PER_PIXEL = 3
 BYTES_PER_TRAINING = 20e6
 # Particles of data sets that differ in width by this factor call for a scale of their own.
 SCALES_APART = 1.5
-# Files of a training besides those of each micrograph, and how many are worth a warning.
-FILES_PER_TRAINING, MANY_FILES = 25, 50_000
+# Files of a training, of a warm start, of a shard and of all else, with their logs and Snakemake's
+# records; those of a training for the target picks; and how many are worth a warning.
+FILES_PER_TRAINING, FILES_PER_START, FILES_PER_SHARD, OTHER_FILES = 38, 10, 12, 60
+FILES_PER_PART, MANY_FILES = 30, 50_000
 # Fewer micrographs than these to test or to validate on are worth a warning.
 FEW_TEST, FEW_VALIDATION = 3, 2
 # Micrographs whose masks are drawn to see how much of them is particle.
@@ -124,7 +126,7 @@ def _check(arguments: argparse.Namespace) -> int:
             else:
                 _check_labels(config, manifests, points, findings)
         edge = _edge(config, manifests)
-        _check_disk(plan, edge, findings)
+        _check_disk(plan, edge, partly, findings)
         print(f"device: {device.type}" + _gpu_name(device))
         trainings = _final_trainings(plan) if partly else _trainings(plan)
         _say_time(config, trainings, device, manifests, edge, arguments)
@@ -422,23 +424,23 @@ def _check_final_labels(
             )
 
 
-def _check_disk(plan: Any, edge: int, findings: Findings) -> None:
+def _check_disk(plan: Any, edge: int, partly: bool, findings: Findings) -> None:
+    """Compare what a run will write with what the disk has room for."""
     from fewpick.errors import InputError
 
     n = sum(len(files.micrographs) for files in plan.datasets.values())
     needed = float(n * edge**2 * BYTES_PER_PIXEL)
     needed += (len(plan.trainings) + len(plan.warm_starts)) * BYTES_PER_TRAINING
     free = shutil.disk_usage(Path()).free
-    files = len(plan.trainings) * (n + FILES_PER_TRAINING)
+    files = _count_files(plan, n, partly)
     print(
         f"disk: results need about {needed / 1e9:.1f} GB in {files:,} files, {free / 1e9:.1f} GB "
         "are free"
     )
     if files > MANY_FILES:
         findings.warn(
-            f"{files:,} files, most of them a STAR file per micrograph and training, may exceed "
-            "a quota. Train fewer arms, ratios or seeds at a time, or run only part of the "
-            "workflow (snakemake models)."
+            f"{files:,} files may exceed a quota. Raise preprocess.shard_size, or train fewer "
+            "arms, ratios or seeds."
         )
     if needed > free:
         raise InputError(
@@ -447,6 +449,17 @@ def _check_disk(plan: Any, edge: int, findings: Findings) -> None:
         )
     if needed > free / 2:
         findings.warn("results will take more than half of the free disk space.")
+
+
+def _count_files(plan: Any, n_micrographs: int, partly: bool) -> int:
+    """Count the files of a run: of the comparison, or of the target picks."""
+    shards = sum(len(files.shards) for files in plan.datasets.values())
+    shared = len(plan.links) + shards * FILES_PER_SHARD + OTHER_FILES
+    if partly:
+        return shared + (1 + len(plan.final_folds)) * FILES_PER_PART + n_micrographs
+    return (
+        shared + len(plan.trainings) * FILES_PER_TRAINING + len(plan.warm_starts) * FILES_PER_START
+    )
 
 
 def _gpu_name(device: Any) -> str:

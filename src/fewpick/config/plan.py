@@ -6,11 +6,13 @@ open them.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fewpick.canonical import canonical
 from fewpick.config.complete import TOPAZ, relion_log_rows
 from fewpick.config.hyperparameters import (
     ratio_name,
@@ -22,6 +24,7 @@ from fewpick.config.hyperparameters import (
     warm_start_key,
 )
 from fewpick.errors import InputError
+from fewpick.inputs import FOLDER
 from fewpick.micrographs import list_micrographs
 from fewpick.simulation.simulate import micrograph_names
 from fewpick.stacks import shard_names
@@ -38,15 +41,17 @@ class DatasetFiles:
 
     Attributes
     ----------
-    micrographs : name -> path
-    coordinates : files of particle centres, and of areas and negatives where there are any
-    source : file or folder of particle centres, as the configuration or the simulation names it
+    micrographs : name -> path, as the configuration or the simulation spells it
+    inputs : name -> path by which the rules know the micrograph (`fewpick.inputs`)
+    coordinates : inputs with particle centres, and with areas and negatives where there are any
+    sources : coordinates, areas and negatives -> the input that is the file or folder as a whole
     shards : name -> micrograph names
     """
 
     micrographs: dict[str, str]
+    inputs: dict[str, str]
     coordinates: list[str]
-    source: str | None
+    sources: dict[str, str]
     shards: dict[str, list[str]]
 
 
@@ -57,10 +62,12 @@ class Plan:
     Attributes
     ----------
     datasets : name -> its files
-    split_files : data set -> table that replaces the drawn split
+    split_files : data set -> input that replaces the drawn split
     external : name -> another program's picks, with the keys of `external_picks`; those that
         the run itself makes with RELION's Laplacian of Gaussian are among them
     external_picks : name -> files of those picks
+    relion : list of micrographs of a RELION project: none or one input
+    links : input -> path of the file or folder that the configuration names
     arms, ratios, seeds : as they are spelled in paths
     trainings : (arm, ratio, seed) -> hyperparameters
     warm_starts : ("warm_start/{key}", ratio, seed) -> hyperparameters
@@ -74,6 +81,8 @@ class Plan:
     split_files: dict[str, str]
     external: dict[str, dict[str, Any]]
     external_picks: dict[str, list[str]]
+    relion: list[str]
+    links: dict[str, str]
     arms: list[str]
     ratios: list[str]
     seeds: list[str]
@@ -100,9 +109,14 @@ class Plan:
         return [pattern.format(dataset=name) for name in self.datasets]
 
     def shard_micrographs(self, dataset: str, shard: str) -> list[str]:
-        """Paths of the micrographs of one shard."""
+        """List the inputs that are the micrographs of one shard."""
         files = self.datasets[dataset]
-        return [files.micrographs[name] for name in files.shards[shard]]
+        return [files.inputs[name] for name in files.shards[shard]]
+
+    def paths_digest(self) -> str:
+        """Stand for the paths of all micrographs, which tables of picks name them by."""
+        paths = {name: files.micrographs for name, files in self.datasets.items()}
+        return hashlib.sha256(canonical(paths).encode()).hexdigest()
 
     def warm_start_folder(self, arm: str, ratio: str, seed: str) -> str:
         """Find the folder of the network that an arm begins with.
@@ -132,17 +146,18 @@ def make_plan(config: dict[str, Any]) -> Plan:
     ------
     InputError : a file that is not there or has braces in its name, or a folder without micrographs
     """
-    datasets = {name: _dataset(name, config) for name in sorted(config["datasets"])}
+    links: dict[str, str] = {}
+    datasets = {name: _dataset(name, config, links) for name in sorted(config["datasets"])}
     _check_apart(datasets)
-    if relion := config["export"]["relion"]:
-        _files(relion, "export.relion")
+    relion = config["export"]["relion"]
+    relion_inputs = [_link(links, relion, "export", "relion")[0]] if relion else []
     split_files = {
-        name: _files(spec["split_file"], f"datasets.{name}.split_file")[0]
+        name: _link(links, spec["split_file"], "datasets", name, "split_file")[0]
         for name, spec in config["datasets"].items()
         if spec["split_file"]
     }
-    external_picks = {
-        name: _files(spec["path"], f"external_picks.{name}.path")
+    picks = {
+        name: _link(links, spec["path"], "external_picks", name, "path")
         for name, spec in config["external_picks"].items()
     }
     log = {
@@ -155,6 +170,9 @@ def make_plan(config: dict[str, Any]) -> Plan:
         }
         for name, dataset in relion_log_rows(config).items()
     }
+    external = {
+        name: spec | {"path": picks[name][0]} for name, spec in config["external_picks"].items()
+    } | log
     ratios = sorted(config["splits"]["labeled_ratios"])
     seeds = sorted(config["splits"]["seeds"])
     trainings = {
@@ -171,8 +189,11 @@ def make_plan(config: dict[str, Any]) -> Plan:
     return Plan(
         datasets,
         split_files,
-        config["external_picks"] | log,
-        external_picks | {name: [str(spec["path"])] for name, spec in log.items()},
+        external,
+        {name: found[1] for name, found in picks.items()}
+        | {name: [str(spec["path"])] for name, spec in log.items()},
+        relion_inputs,
+        links,
         sorted(config["arms"]),
         list(map(ratio_name, ratios)),
         list(map(str, seeds)),
@@ -210,27 +231,44 @@ def has_program(executable: str) -> bool:
     return shutil.which(executable) is not None
 
 
-def _dataset(name: str, config: dict[str, Any]) -> DatasetFiles:
+def _dataset(name: str, config: dict[str, Any], links: dict[str, str]) -> DatasetFiles:
     spec = config["datasets"][name]
-    source: str | None
+    sources: dict[str, str] = {}
+    coordinates: list[str] = []
     if "simulate" in spec:
         folder = SIMULATED.format(name)
         names = micrograph_names(spec["simulate"]["n_micrographs"])
-        micrographs = {name: f"{folder}/micrographs/{name}" for name in names}
-        source = f"{folder}/particles.star"
-        coordinates = [source]
+        micrographs = inputs = {name: f"{folder}/micrographs/{name}" for name in names}
+        sources["coordinates"] = f"{folder}/particles.star"
+        coordinates.append(sources["coordinates"])
     else:
         listed = list_micrographs(spec["micrographs"])
         micrographs = {path.name: _literal(str(path)) for path in listed}
-        source = spec["coordinates"]
-        coordinates = [
-            file
-            for key in ("coordinates", "areas", "negatives")
-            if spec[key]
-            for file in _files(spec[key], f"datasets.{name}.{key}")
-        ]
+        folder = f"{FOLDER}/datasets/{name}/micrographs"
+        inputs = {micrograph: f"{folder}/{micrograph}" for micrograph in micrographs}
+        links |= {inputs[micrograph]: path for micrograph, path in micrographs.items()}
+        for key in ("coordinates", "areas", "negatives"):
+            if spec[key]:
+                sources[key], files = _link(links, spec[key], "datasets", name, key)
+                coordinates += files
     shards = shard_names(micrographs, config["preprocess"]["shard_size"])
-    return DatasetFiles(micrographs, coordinates, source, shards)
+    return DatasetFiles(micrographs, inputs, coordinates, sources, shards)
+
+
+def _link(links: dict[str, str], path: str, *keys: str) -> tuple[str, list[str]]:
+    """Name the links that stand for a file, or for a folder and each file in it; note them.
+
+    Snakemake looks at the time of a file, and of a link to it, but at none of the folders above.
+    """
+    files, folder = _files(path, ".".join(keys)), Path(path)
+    whole = "/".join((FOLDER, *keys))
+    if not folder.is_dir():
+        whole += folder.suffix  # by which formats are told apart
+        links[whole] = path
+        return whole, [whole]
+    each = {f"{whole}.files/{Path(file).relative_to(folder)}": file for file in files}
+    links |= {whole: path} | each
+    return whole, list(each)
 
 
 def _files(path: str, key: str) -> list[str]:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from fewpick.inputs import original
 from fewpick.micrographs import Header, read_headers, sort_out
+from fewpick.stacks import read_table
 
 COLUMNS = ["kind", "path", "ny", "nx", "pixel_size", "left_out", "sha256"]
 MICROGRAPH, COORDINATES = "micrograph", "coordinates"
@@ -23,36 +25,37 @@ HEAD = 1 << 16
 
 
 def inventory_table(
-    micrographs: Sequence[Path], coordinates: Iterable[Path], on_bad: str = "stop"
+    micrographs: Sequence[str | Path], coordinates: Iterable[str | Path], on_bad: str = "stop"
 ) -> pd.DataFrame:
     """List the files of one data set.
 
     Parameters
     ----------
-    micrographs, coordinates : paths
+    micrographs, coordinates : paths, or links to them as the workflow knows them
     on_bad : what becomes of broken micrographs, as in `fewpick.micrographs.sort_out`
 
     Returns
     -------
-    table with the columns kind, path; of micrographs ny, nx (px), pixel_size (angstrom) or
-    left_out (the reason); sha256 of what is used: of a micrograph its head
+    table with the columns kind, path (as given); of micrographs ny, nx (px), pixel_size (angstrom)
+    or left_out (the reason); sha256 of what is used: of a micrograph its head
 
     Raises
     ------
     InputError
         When a micrograph is broken that is not to be left out.
     """
-    good, left_out = sort_out(micrographs, on_bad)
+    given = {Path(original(path)): str(path) for path in micrographs}
+    good, left_out = sort_out(list(given), on_bad)
     rows: list[dict[str, object]] = [
-        {"kind": MICROGRAPH, "path": str(path), "sha256": _fingerprint(path, HEAD)} | vars(header)
+        {"kind": MICROGRAPH, "path": given[path], "sha256": _fingerprint(path, HEAD)} | vars(header)
         for path, header in read_headers(good).items()
     ]
     rows += [
-        {"kind": MICROGRAPH, "path": str(path), "left_out": reason}
+        {"kind": MICROGRAPH, "path": given[path], "left_out": reason}
         for path, reason in left_out.items()
     ]
     rows += [
-        {"kind": COORDINATES, "path": str(path), "sha256": _fingerprint(path)}
+        {"kind": COORDINATES, "path": str(path), "sha256": _fingerprint(Path(path))}
         for path in coordinates
     ]
     table = pd.DataFrame(rows, columns=COLUMNS)
@@ -64,13 +67,27 @@ def micrographs_of(table: pd.DataFrame) -> tuple[dict[Path, Header], dict[Path, 
     listed = table[table["kind"] == MICROGRAPH]
     bad = listed["left_out"].notna()
     headers = {
-        Path(path): Header(int(ny), int(nx), None if pd.isna(pixel_size) else float(pixel_size))
+        Path(original(path)): Header(
+            int(ny), int(nx), None if pd.isna(pixel_size) else float(pixel_size)
+        )
         for path, ny, nx, pixel_size in listed.loc[
             ~bad, ["path", "ny", "nx", "pixel_size"]
         ].itertuples(index=False)
     }
     left_out = listed.loc[bad, ["path", "left_out"]].itertuples(index=False)
-    return headers, {Path(path): str(reason) for path, reason in left_out}
+    return headers, {Path(original(path)): str(reason) for path, reason in left_out}
+
+
+def listed_fingerprints(table: Path) -> dict[str, tuple[str, str]]:
+    """Kind and sha256 of each file that a table lists as usable, by its path in the table."""
+    listed = read_table(table).dropna(subset=["sha256"])
+    columns = (listed[name] for name in ("path", "kind", "sha256"))
+    return {path: (kind, sha256) for path, kind, sha256 in zip(*columns, strict=True)}
+
+
+def same_file(path: Path, kind: str, sha256: str) -> bool:
+    """Whether a file has the content that was listed."""
+    return _fingerprint(path, HEAD if kind == MICROGRAPH else -1) == sha256
 
 
 def _fingerprint(path: Path, n_bytes: int = -1) -> str:

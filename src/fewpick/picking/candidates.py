@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fewpick.evaluation.threshold_policy import dataset_threshold
 from fewpick.network.device import failures_told, inference_dtype
 from fewpick.network.device_peaks import find_peaks_batch
 from fewpick.network.inference import find_peaks, predict
@@ -118,12 +116,6 @@ def candidate_table(found: Sequence[Found]) -> pd.DataFrame:
             part.insert(position, label, getattr(f.micrograph, column))
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
-
-
-def kept_candidates(table: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows that are picks by the thresholds of their data sets, the content of `threshold.json`."""
-    least = {name: dataset_threshold(chosen, name) for name in table["dataset"].unique()}
-    return table[table["score"] >= table["dataset"].map(least)]
 
 
 def found_in_table(table: pd.DataFrame, micrographs: Iterable[Micrograph]) -> list[Found]:

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fewpick.errors import InputError
+from fewpick.inputs import original
 from fewpick.stacks import read_table, write_table
 
 
@@ -60,6 +61,7 @@ class Kind:
 
 
 TEXT = Kind("object")
+PATH = Kind("object", original)  # on disk one that stays the same when the file is moved
 INTEGER = Kind("int64")
 NUMBER = Kind("float64")  # NaN where a field is empty
 FLAG = Kind("bool", _flag, lambda value: "true" if value else "false")
@@ -136,7 +138,7 @@ class ManifestTable(StageTable):
         "annotated": FLAG,
     }
     OPTIONAL: ClassVar = {
-        "path": TEXT,
+        "path": PATH,
         "n_particles": INTEGER,
         "orientation": TEXT,
         "own_orientation": TEXT,

@@ -47,17 +47,50 @@ def test_files_are_found_or_named(raw: dict[str, Any]) -> None:
     assert list(found.datasets) == ["made", "mine"]
     mine, made = found.datasets["mine"], found.datasets["made"]
     assert mine.micrographs["m7.mrc"] == "images/m7.mrc"
+    assert mine.inputs["m7.mrc"] == "results/inputs/datasets/mine/micrographs/m7.mrc"
     assert len(mine.coordinates) == 20
-    assert mine.source == "points"
+    assert mine.sources == {"coordinates": "results/inputs/datasets/mine/coordinates"}
     assert made.micrographs["sim_0001.mrc"].startswith("results/simulated/made/micrographs/")
-    assert made.coordinates == [made.source] == ["results/simulated/made/particles.star"]
+    assert made.inputs == made.micrographs
+    assert made.coordinates == ["results/simulated/made/particles.star"]
+    assert made.sources == {"coordinates": "results/simulated/made/particles.star"}
+
+
+def test_inputs_are_named_by_the_keys_of_the_configuration(raw: dict[str, Any]) -> None:
+    Path("My.star").touch()
+    raw["datasets"]["mine"]["split_file"] = "My.star"
+    raw["external_picks"] = {"topaz": {"dataset": "mine", "path": "points"}}
+    raw["export"] = {"relion": "My.star"}
+    found = plan(raw)
+    folder = "results/inputs/datasets/mine"
+    assert found.links[f"{folder}/micrographs/m7.mrc"] == "images/m7.mrc"
+    assert found.links[f"{folder}/coordinates"] == "points"
+    assert found.links[f"{folder}/coordinates.files/m7.csv"] == "points/m7.csv"
+    assert found.split_files == {"mine": f"{folder}/split_file.star"}
+    assert found.relion == ["results/inputs/export/relion.star"]
+    whole, files = found.external["topaz"]["path"], found.external_picks["topaz"]
+    assert whole == "results/inputs/external_picks/topaz/path"
+    assert len(files) == 20
+    given = {*found.datasets["mine"].inputs.values(), *found.datasets["mine"].coordinates}
+    given |= {f"{folder}/coordinates", found.split_files["mine"], *found.relion, whole, *files}
+    assert set(found.links) == given
+
+
+def test_the_paths_of_micrographs_have_a_digest(raw: dict[str, Any]) -> None:
+    before = plan(raw)
+    raw["datasets"]["mine"]["coordinates"] = str(Path("points").absolute())
+    assert plan(raw).paths_digest() == before.paths_digest()
+    Path("images").rename("renamed")
+    raw["datasets"]["mine"]["micrographs"] = "renamed"
+    assert plan(raw).paths_digest() != before.paths_digest()
+    assert plan(raw).datasets["mine"].inputs == before.datasets["mine"].inputs
 
 
 def test_shards_share_out_the_micrographs(raw: dict[str, Any]) -> None:
     found = plan(raw)
     shards = found.datasets["mine"].shards
     dealt = sorted(path for shard in shards for path in found.shard_micrographs("mine", shard))
-    assert dealt == sorted(found.datasets["mine"].micrographs.values())
+    assert dealt == sorted(found.datasets["mine"].inputs.values())
     assert len(found.shard_files("{dataset}/{shard}")) == len(shards) + 1
     assert found.dataset_files("{dataset}!") == ["made!", "mine!"]
 

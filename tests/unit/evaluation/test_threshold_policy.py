@@ -14,7 +14,7 @@ from fewpick.evaluation.threshold_policy import (
     datasets_with_enough,
 )
 from fewpick.evaluation.truth import read_candidates
-from fewpick.picking.candidates import kept_candidates
+from fewpick.picking.export import kept_candidates
 from fewpick.stacks import write_table
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from fewpick.coordinates import read_picks
-from fewpick.picking.export import export_as, export_picks
+from fewpick.picking.export import export_as, export_each, export_picks
 
 XY = np.array([[10.0, 20.0], [30.25, 40.5]])
 
@@ -36,7 +36,7 @@ def exported(folder: Path, *datasets: str) -> tuple[dict[str, pd.DataFrame], Pat
         for d in datasets
     ]
     star, csv = folder / "picks.star", folder / "picks.csv"
-    export_picks(pd.concat(parts), manifests, star=star, csv=csv, folder=folder / "micrographs")
+    export_picks(pd.concat(parts), manifests, star=star, csv=csv)
     return manifests, star
 
 
@@ -80,7 +80,8 @@ def test_names_and_optics_are_those_of_the_relion_project(
         {"dataset": "d", "micrograph": "m1.mrc", "x": XY[:, 0], "y": XY[:, 1], "score": [0.9, 0.5]}
     )
     star, csv, folder = Path("picks.star"), Path("picks.csv"), Path("micrographs")
-    export_picks(chosen, {"d": manifest}, star=star, csv=csv, folder=folder, relion="ctf.star")
+    export_picks(chosen, {"d": manifest}, star=star, csv=csv, relion="ctf.star")
+    export_each(chosen, {"d": manifest}, folder, relion="ctf.star")
     assert list(read_picks(star)) == [names[0]]
     assert "grid_7\t3\t200.000\n" in star.read_text()
     assert {name: len(held) for name, held in read_picks(folder / "autopick.star").items()} == {
