@@ -10,7 +10,7 @@ from _stage import stage
 
 from fewpick.data import shards
 from fewpick.data.shards import by_dataset
-from fewpick.final.count import expected_picks, is_calibrated, is_uncounted
+from fewpick.final.count import expected_picks, is_uncounted
 from fewpick.final.labels import collect, folds_of, join, label_table
 from fewpick.final.sample import rate_sample
 from fewpick.network.device import select_device
@@ -74,7 +74,7 @@ def counts(path: Path) -> dict[str, float]:
     device = select_device(snakemake.resources.device)
     # Micrographs come with their particle size.
     picker = Picker(start_path(json.loads(snakemake.params.settings)["start"]), device, radius=1)
-    if not is_calibrated(picker):
+    if not picker.calibrated:
         return {}
     table = LabelTable.read(path)
     sheets = grouped_by_dataset(load_training_set(*shards.paths(files.stacks), path))

@@ -91,6 +91,7 @@ def _suggest(arguments: argparse.Namespace) -> int:
     from fewpick.network.device import select_device
     from fewpick.picking import disagreement as suggest
     from fewpick.picking.picker import Picker, is_model
+    from fewpick.picking.without_labels import network_threshold
     from fewpick.progress import Progress
     from fewpick.stacks import write_table
 
@@ -119,6 +120,9 @@ def _suggest(arguments: argparse.Namespace) -> int:
             raise InputError(
                 f"{arguments.labelled}: all micrographs are already labelled. Add unlabelled ones."
             )
+    for picker in pickers:
+        if picker.calibrated:
+            picker.threshold = network_threshold(picker, list(paths.values()))
     tile_size = None
     if arguments.unit == "tile":
         tile_size = arguments.tile_size or default("splits.tile_size")

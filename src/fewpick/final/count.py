@@ -19,11 +19,6 @@ from fewpick.picking.without_labels import SAMPLE, network_verdict
 from fewpick.sampling.training_set import Micrograph
 
 
-def is_calibrated(picker: Picker) -> bool:
-    """Tell whether a model can read from its scores how many picks they call for."""
-    return picker.particle is None and "calibration" in picker.use
-
-
 def is_uncounted(micrographs: Sequence[Micrograph]) -> bool:
     """Tell a data set that is labelled by clicks alone, and of which nobody expects a number."""
     clicked = any(len(m.points) for m in micrographs)
@@ -37,7 +32,7 @@ def expected_picks(
 
     Parameters
     ----------
-    picker : calibrated, see `is_calibrated`; has not learned from the clicks
+    picker : `calibrated`; has not learned from the clicks
     micrographs : of the data set
     sample : names of those on which picks are counted, as `sample.rate_sample` chooses them
     """

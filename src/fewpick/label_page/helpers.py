@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,15 +79,27 @@ def choose_helpers(
         from fewpick.label_page.ranking import Ranking
         from fewpick.network.device import select_device
         from fewpick.picking.picker import Picker
+        from fewpick.picking.without_labels import network_threshold
 
         where, name = select_device(device), model.name
 
-        def picker(diameter: float | None) -> Picker:
+        def load(diameter: float | None) -> Picker:
             radius = None if diameter is None else diameter / 2
             return Picker(model, where, dataset=dataset, radius=radius)
 
+        @lru_cache(maxsize=1)  # it takes seconds, and is asked for by proposals and ranking
+        def threshold(diameter: float) -> float:
+            return network_threshold(load(diameter), paths)
+
+        # Proposals and ranking look at micrographs at the same time, each with a network.
+        def picker(diameter: float | None) -> Picker:
+            loaded = load(diameter)
+            if diameter is not None and loaded.calibrated:
+                loaded.threshold = threshold(diameter)
+            return loaded
+
         # The general network has no size of its own, and is refused without one.
-        sized = picker(1.0).particle is not None
+        sized = load(1.0).particle is not None
 
         def propose(diameter: float | None) -> Proposer:
             known = sized or diameter is not None

@@ -183,6 +183,11 @@ class Picker:
         self._size = {"particle_radius": radius, "particle_diameter_angstrom": diameter_angstrom}
         self._border, self._pixel_size = border, pixel_size
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether its threshold is to be read from the micrographs, see `without_labels`."""
+        return self.particle is None and "calibration" in self.use
+
     def describe(self) -> str:
         """Say in one line what the model was trained on, as far as its file tells."""
         if self.particle is None:

@@ -12,6 +12,7 @@ import copy
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -186,6 +187,18 @@ def network_verdict(
     picks = [kept(f, threshold) for f in found]
     each = sum(map(len, picks)) / len(sample)
     return Verdict(threshold, quality, math.nan, each, bool(bright)), picks
+
+
+def network_threshold(picker: Picker, paths: Sequence[Path]) -> float:
+    """Read the threshold of a calibrated network from some of the micrographs.
+
+    Those that cannot be read are left out; without any it is the one in the network's file.
+    """
+    sample = []
+    for path in sample_of(paths, COMPARED):
+        with suppress(InputError):
+            sample.append(picker.see(path))
+    return network_verdict(picker, sample)[0].threshold if sample else picker.threshold
 
 
 def _by_template(

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from label_server import DIAMETER, NX, NY, SOUND, command, make_micrographs, particles
 from relion_project import random_picker
 
 from fewpick import cli
 from fewpick.coordinates import Picks, read_picks, write_picks
 from fewpick.label_page.helpers import choose_helpers
+from fewpick.picking.picker import Picker
+from fewpick.picking.without_labels import network_threshold
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +126,10 @@ def test_the_general_model_waits_for_the_particle_size(micrographs: Path) -> Non
     proposer = helpers.propose(DIAMETER)
     picks = proposer.propose(paths[0])
     assert picks.score is not None
-    assert proposer.threshold is not None
+    # Read from these micrographs: the one of the file would hide most of them, or show too many.
+    ready = Picker("general", torch.device("cpu"), radius=DIAMETER / 2)
+    assert proposer.threshold == network_threshold(ready, paths) != ready.threshold
+    assert network_threshold(ready, [micrographs / "broken.mrc"]) == ready.threshold
     best = picks.xy[: len(particles("a.mrc"))]
     distance = np.linalg.norm(best[:, None] - particles("a.mrc")[None], axis=-1).min(1)
     assert (distance < 0.3 * DIAMETER).mean() > 0.5

@@ -12,7 +12,7 @@ import torch
 
 from fewpick.coordinates import Picks
 from fewpick.final import count
-from fewpick.final.count import expected_picks, is_calibrated, is_uncounted
+from fewpick.final.count import expected_picks, is_uncounted
 from fewpick.geometry import frame_for
 from fewpick.network.weights import GENERAL
 from fewpick.picking.picker import Picker, PreparedMicrograph
@@ -81,7 +81,7 @@ def test_only_clicks_leave_the_number_open() -> None:
 
 def test_the_general_network_counts_on_micrographs_as_trainings_see_them() -> None:
     picker = Picker(GENERAL, torch.device("cpu"), radius=1)
-    assert is_calibrated(picker)
+    assert picker.calibrated
     rng = np.random.default_rng(0)
     sheets = [micrograph(name, PLACES[:2] if name == "clicked" else ()) for name in NAMES]
     sheets = [replace(m, image=rng.normal(size=m.image.shape).astype(np.float16)) for m in sheets]
