@@ -99,11 +99,15 @@ def _check(arguments: argparse.Namespace) -> int:
     from fewpick.config.file import read_config
     from fewpick.config.plan import make_plan
     from fewpick.config.schema import load_schema
+    from fewpick.data.study import refuse_other_study
     from fewpick.network.device import select_device
 
     source = str(arguments.config)
     config = complete(read_config(source), load_schema(), source)
     plan = make_plan(config)
+    refuse_other_study(
+        Path("results"), {name: files.micrographs for name, files in plan.datasets.items()}
+    )
     device = select_device(config["resources"]["device"])
     with listening() as findings:
         manifests, points, widths = {}, {}, {}

@@ -9,6 +9,7 @@ from typing import Any
 
 import mrcfile
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -18,6 +19,7 @@ from fewpick.config.schema import load_schema
 from fewpick.data.splits import split_micrographs
 from fewpick.image_evidence.particle_size import measure_radius
 from fewpick.inspection import estimate
+from fewpick.stage_tables.definitions import SplitTable
 
 RADIUS, NY, NX, MARGIN = 12.0, 300, 380, 30.0
 
@@ -160,6 +162,17 @@ def test_check_passes_what_init_wrote(
     assert "time: about" in said
     assert "is ready to run" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_check_refuses_a_folder_with_results_of_another_study(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = pd.DataFrame({"dataset": ["simulated"], "micrograph": "sim_0001.mrc", "split": "test"})
+    SplitTable.write(table, "results/splits/seed-0/split.tsv")
+    _, out = init(data, "--force")
+    assert cli.main(["check", str(out), "--no-timing"]) == 2
+    assert "these results are of the data sets simulated, not of" in capsys.readouterr().err
 
 
 def test_check_prints_the_first_seed_and_warns_by_the_worst(
