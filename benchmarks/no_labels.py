@@ -6,8 +6,11 @@ F1 at 0.3 particle diameters, pooled over at most twelve micrographs of each set
 
 - difference_of_gaussians: given the true number of particles; the best of eight filters (polarity,
   width) by its F1 on these micrographs;
-- relion_log: RELION's Laplacian of Gaussian at the particle's diameter and its default threshold;
-- relion_log_best: the best of five thresholds by its F1 on these micrographs;
+- relion_log: RELION's Laplacian of Gaussian for .8 to 1 particle diameters, at its own threshold;
+- relion_log_best: the best of two ranges of diameters and three thresholds by its F1 on these
+  micrographs;
+- every folder of `peer_picks/`: all picks of another program, on the micrographs that it was run
+  on;
 - general: what `fewpick pick general` picks; `chosen` says whether the network or a template;
 - general_count: the same, given the true mean number of particles.
 
@@ -43,7 +46,7 @@ from fewpick.evaluation.scores import score_picks
 from fewpick.evaluation.truth import Candidates, Truth
 from fewpick.external.relion_log import pick_log
 from fewpick.geometry import Frame, inside
-from fewpick.micrographs import list_micrographs, read_header, read_micrograph
+from fewpick.micrographs import list_micrographs, read_header, read_micrograph, stem
 from fewpick.picking.picker import Picker
 from fewpick.picking.without_labels import pick_micrographs
 from fewpick.stacks import table_path, write_stack, write_table
@@ -61,7 +64,10 @@ SETS = {
     "apoferritin_aarhus": (36.0, 42.0),
     "apoferritin_24dec03a": (19.0, 0.0),
 }
-THRESHOLDS = (-1.0, -0.5, 0.0, 0.5, 1.0)  # RELION's --LoG_adjust_threshold, 0 by default
+# Ranges in particle diameters, and RELION's --LoG_adjust_threshold. The first of each is fewpick's
+# default.
+DIAMETERS = ((0.8, 1.0), (0.7, 0.9))
+THRESHOLDS = (0.0, 0.5, 1.0)
 ALL_COUNT, BY_SCORE = "the true count", "chosen by this score"
 
 
@@ -107,6 +113,12 @@ def score_set(
 
     if network is None:
         yield from (row(*found) for found in reference(paths, truths, diameter))
+        for peer in sorted((folder / "peer_picks").glob("*")):
+            there = [t for t in truths if (peer / f"{stem(t.micrograph)}.box").is_file()]
+            theirs = read_in_frame(peer, shapes)
+            f1 = f1_of(there, [everything(theirs[t.micrograph].xy) for t in there])
+            counts = {"n_micrographs": len(there), "n_particles": sum(len(t.xy) for t in there)}
+            yield row(peer.name, f1) | counts
     for told in (False, True):
         picker = Picker(
             network or "general", torch.device("cpu"), radius=diameter / 2, border=border
@@ -140,9 +152,12 @@ def reference(
         yield "difference_of_gaussians", max(filters), f"{ALL_COUNT}, {BY_SCORE}"
         if shutil.which("relion_autopick"):
             stack = keep(images, frames, truths, Path(temporary, "stack.mrcs"))
-            log = {value: log_f1(stack, truths, diameter, value) for value in THRESHOLDS}
-            yield "relion_log", log[0.0], ""
-            yield "relion_log_best", max(log.values()), BY_SCORE
+            log = [
+                log_f1(stack, truths, diameter, diameters, threshold)
+                for diameters, threshold in product(DIAMETERS, THRESHOLDS)
+            ]
+            yield "relion_log", log[0], ""
+            yield "relion_log_best", max(log), BY_SCORE
 
 
 def preprocess(paths: Sequence[Path]) -> tuple[list[np.ndarray], list[Frame]]:
@@ -165,8 +180,14 @@ def keep(
     return path
 
 
-def log_f1(stack: Path, truths: Sequence[Truth], diameter: float, threshold: float) -> float:
-    settings: Mapping[str, Any] = {"diameters": [1.0, 1.0], "adjust_threshold": threshold}
+def log_f1(
+    stack: Path,
+    truths: Sequence[Truth],
+    diameter: float,
+    diameters: tuple[float, float],
+    threshold: float,
+) -> float:
+    settings: Mapping[str, Any] = {"diameters": diameters, "adjust_threshold": threshold}
     radii = {truth.micrograph: diameter / 2 for truth in truths}
     found = pick_log("relion_autopick", [stack], radii, settings)
     by_name = dict(list(found.groupby("micrograph")[["x", "y"]]))

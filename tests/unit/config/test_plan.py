@@ -129,12 +129,14 @@ def test_topaz_is_trained_where_it_is_asked_for(raw: dict[str, Any]) -> None:
 def test_the_filter_of_relion_is_a_picker_from_elsewhere(raw: dict[str, Any]) -> None:
     assert plan(raw).external == {}
     raw["baselines"] = {"relion_log": {}}
-    found = plan(raw)
-    (row,) = found.external.values()
-    assert list(found.external) == ["relion_log"]
-    assert row["dataset"] == "mine"
-    assert found.external_picks == {"relion_log": ["results/relion_log/mine/picks.csv"]}
-    raw["external_picks"] = {"relion_log": {"dataset": "mine", "path": "particles.star"}}
+    several = plan(raw).external
+    assert {name: row["dataset"] for name, row in several.items()} == {
+        "relion_log_made": "made",
+        "relion_log_mine": "mine",
+    }
+    del raw["datasets"]["made"]
+    assert plan(raw).external_picks == {"relion_log": ["results/relion_log/mine/picks.csv"]}
+    raw["external_picks"] = {"relion_log": {"dataset": "mine", "path": "points"}}
     with pytest.raises(InputError, match=r"baselines\.relion_log: .* rename external_picks"):
         plan(raw)
 

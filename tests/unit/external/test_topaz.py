@@ -318,6 +318,7 @@ def real(tmp_path: Path) -> Topaz:
     return Topaz(str(script))
 
 
+@pytest.mark.usefixtures("one_is_enough")
 def test_the_real_program_takes_the_images_and_labels(
     real: Topaz, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
