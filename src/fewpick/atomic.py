@@ -1,4 +1,4 @@
-"""Write files so that a reader never sees half of one."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fewpick.errors import InputError
 
-# What a disk refuses, and what helps.
+# What a disk refuses, and the cure.
 CURES = {
     errno.ENOSPC: "Free some space, or write elsewhere (snakemake --directory)",
     errno.EDQUOT: "Your disk quota is exhausted: free some space, or write elsewhere",
@@ -25,13 +25,13 @@ CURES = {
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place when the block succeeds.
 
-    The temporary file keeps the suffix of `path`, since many writers choose their format by it,
-    and is removed when the block raises. Missing parent directories are made.
+    The temporary file keeps the suffix of `path`, because many writers choose their format by it,
+    and is removed if the block raises. Missing parent directories are created.
 
     Raises
     ------
     InputError
-        When the disk is full, locked or limits the size of files.
+        When the disk is full, write-protected or limits the file size.
     """
     path = Path(path)
     with _disk_faults(path):
@@ -52,11 +52,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def _disk_faults(path: Path) -> Iterator[None]:
-    """Tell what the disk refuses in one line; other errors are not about writing `path`."""
+    """Turn errors about writing `path` into one line; pass on all others."""
     try:
         yield
     except OSError as error:
-        # Writing to an open file names none; a file elsewhere was being read.
+        # An error in writing to an open file names no file; other names belong to files being read.
         named = None if error.filename is None else Path(os.fsdecode(error.filename))
         ours = named is None or named in path.parents or named.parent == path.parent
         if error.errno not in CURES or not ours:

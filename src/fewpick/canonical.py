@@ -1,4 +1,4 @@
-"""Values as text that can be compared and hashed."""
+"""Turn values into text that can be compared and hashed."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import json
 
 
 def canonical(value: object) -> str:
-    """JSON text that depends on neither the order of keys nor the layout of a YAML file."""
+    """Return JSON text that does not depend on the order of keys or the layout of a YAML file."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

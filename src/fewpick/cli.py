@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-# Name, module with `main(argv)`, and what it does in a line.
+# Name, module with `main(argv)`, and a one-line description.
 COMMANDS = {
     "init": ("fewpick.commands.init", "look at your data and write a configuration"),
     "check": ("fewpick.commands.check", "check a configuration and its data before a run"),

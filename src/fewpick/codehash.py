@@ -1,8 +1,8 @@
-"""A fingerprint of the code behind a stage, so that editing code reruns the stages that use it.
+"""Fingerprint the code behind a stage, so that editing code reruns the stages that use it.
 
-Snakemake compares the time of a script, which a `git checkout` changes, and does not look at the
-modules that the script imports. Each rule therefore has the fingerprint of its script and of
-everything that the script imports among its params; the profiles turn Snakemake's own trigger off.
+Snakemake compares the modification time of a script, which a `git checkout` changes, and ignores
+the modules that the script imports. Each rule therefore has the fingerprint of its script and of
+everything it imports among its params; the profiles turn Snakemake's own trigger off.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def of(script: str | Path, source: str | Path) -> str:
     script, source = Path(script), Path(source)
     digest = hashlib.sha256()
     for name, path in sorted((_name(path, source), path) for path in closure(script, source)):
-        # Each part is hashed first, so that no two lists of parts run together to the same bytes.
+        # Each part is hashed separately, so that different lists of parts never join to the same
+        # bytes.
         for part in (name, meaning(path), *_assets(path)):
             digest.update(hashlib.sha256(part.encode()).digest())
     digest.update(hashlib.sha256(meaning(script).encode()).digest())
@@ -68,7 +69,7 @@ def _run_by(path: Path, source: Path, folders: tuple[Path, ...]) -> frozenset[Pa
 
 
 def _name(path: Path, source: Path) -> str:
-    """Name of a module's file that does not depend on where the project lies."""
+    """Name of a module's file, independent of the location of the project."""
     return path.relative_to(source).as_posix() if path.is_relative_to(source) else path.name
 
 

@@ -1,4 +1,4 @@
-"""Where things are: the frames of a micrograph, and what lies inside it.
+"""Frames of a micrograph, and what lies inside it.
 
 Two frames are in use. The *original frame* counts pixels of the micrograph as its reader returns
 it; the *target frame* counts pixels of the preprocessed square. Points are float64 arrays (n, 2)
@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fewpick.errors import InputError
 
-# The network halves its input several times; edges of squares and views are multiples of this.
+# The network halves its input several times, so sides of squares and views are multiples of this.
 GRAIN = 32
-# Bounds of the square, px: below, nothing is left to see; above, memory runs out.
+# Bounds of the square, px: smaller ones show no detail, larger ones exhaust memory.
 SMALLEST_INPUT, LARGEST_INPUT = 64, 4096
 
 PIXEL_SIZES = (0.25, 100.0)  # angstrom, from the finest super-resolution to maps of a grid square
@@ -178,12 +178,12 @@ def particle_radius(spec: Mapping[str, Any], pixel_size: float | None) -> float:
 
 
 def believable(pixel_size: float) -> bool:
-    """Whether micrographs of particles may have such pixels, angstrom; metres and nm are not."""
+    """Whether a pixel size in angstrom is plausible; one in metres or nm is not."""
     return PIXEL_SIZES[0] <= pixel_size <= PIXEL_SIZES[1]
 
 
 def one_pixel_size(sizes: Iterable[float | None]) -> float | None:
-    """Find the pixel size that all share but for rounding, angstrom, or None.
+    """Return the pixel size in angstrom if all agree within rounding, else None.
 
     Headers keep the size of the image in 32 bits, so that pixel sizes differ in the last digits
     between images of different sizes.
@@ -218,7 +218,7 @@ def fitting_radius(
     ------
     InputError : as `particle_radius`; a pixel size in the header that no micrograph has, where the
         size rests on it; a particle smaller than a pixel, or larger than the micrograph. The
-        message lacks the file's name.
+        message does not contain the file name.
     """
     size = pixel_size or header
     by_header = spec.get("particle_radius") is None and not pixel_size and bool(header)

@@ -1,4 +1,4 @@
-"""Work ahead of who uses the results: read and prepare the next items in threads."""
+"""Read and prepare the next items in threads, ahead of their use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def in_order(
 ) -> Iterator[Result]:
     """Yield `work(item)` of each item in order, worked on ahead in threads.
 
-    Reading files and most of NumPy let other threads run meanwhile, so this is enough to keep
+    Reading files and most of NumPy release the interpreter lock, so threads are enough to keep
     cores, or a GPU, busy.
 
     Parameters

@@ -1,4 +1,4 @@
-"""How far a long stage has come: a bar in a terminal, lines in the log elsewhere."""
+"""Show the progress of a long stage: a bar in a terminal, lines in the log elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERVAL = 30.0  # seconds between two lines in the log
 
 
 class Progress:
-    """Count steps and tell, now and then, how many there are, how fast, and for how long yet.
+    """Count steps and report progress, rate and remaining time at intervals.
 
     Use it as a context manager, and call `update` once per step.
 
@@ -24,18 +24,18 @@ class Progress:
     ----------
     total : number of steps
     title : what is being done, the start of each line
-    interval : seconds between two lines in the log; the last step is always told
+    interval : seconds between two lines in the log; the last step is always reported
     """
 
     def __init__(self, total: int, title: str, interval: float = INTERVAL) -> None:
         self.total, self.title, self.interval = total, title, interval
         self.done = 0
         self._values: dict[str, str] = {}
-        # Scripts of the workflow log to stderr as well; a bar is for a person who looks on.
+        # Scripts of the workflow also log to stderr; a bar is only for a terminal.
         self._bar = tqdm(total=total, desc=title, disable=not sys.stderr.isatty(), leave=False)
 
     def __enter__(self) -> Self:
-        """Begin to count."""
+        """Start counting."""
         self._begin = self._told = time.monotonic()
         return self
 
@@ -45,11 +45,11 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the bar."""
+        """Close the bar."""
         self._bar.close()
 
     def update(self, n: int = 1, **values: float | str) -> None:
-        """Count `n` further steps; `values` (a loss, a score) stand in the line until replaced."""
+        """Count `n` further steps; `values` (a loss, a score) stay in the line until replaced."""
         self.done += n
         self._values |= {k: v if isinstance(v, str) else f"{v:.4g}" for k, v in values.items()}
         if values:

@@ -17,10 +17,10 @@ from fewpick.errors import InputError
 
 
 def shard_names(micrographs: Iterable[str], shard_size: int) -> dict[str, list[str]]:
-    """Deal micrographs into shards of about `shard_size`, by a hash of their names.
+    """Distribute micrographs over shards of about `shard_size`, by a hash of their names.
 
     The number of shards is the smallest power of two that brings the average down to
-    `shard_size`. A further micrograph joins one shard and leaves the others as they are, until
+    `shard_size`. An additional micrograph joins one shard and leaves the others unchanged, until
     the number of shards doubles.
 
     Returns
@@ -64,7 +64,7 @@ class Stack:
         with mrcfile.mmap(self.path, mode="r") as mrc:
             # mrcfile drops the first axis of a stack of one image, and all of an empty one.
             shape = mrc.data.shape[-2:] if mrc.data.size else (1, 1)
-            # A plain array over the mapping, since each look into a numpy.memmap takes 40 us.
+            # A plain array over the mapping, because each access to a numpy.memmap takes 40 us.
             self.images: NDArray[np.generic] = np.asarray(mrc.data).reshape(-1, *shape)
             self.voxel_size = float(mrc.voxel_size.x)
         if len(self.images) != len(self.table):
@@ -94,8 +94,8 @@ def write_stack(
     images : as many arrays of shape (ny, nx) as `shape` says
     shape : n, ny, nx; with n = 0 the file is a header alone
     dtype : float16 (MRC mode 12) or int8 (mode 0)
-    voxel_sizes : angstrom per pixel of each image. It is looked at after the images, so that what
-        makes them may fill it. The header keeps their common value, and 0 (unknown) without one
+    voxel_sizes : angstrom per pixel of each image. It is read after the images, so that a generator
+        of images may fill it. The header keeps their common value, and 0 (unknown) without one
     """
     if shape[0] == 0:
         with atomic_path(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
@@ -106,7 +106,8 @@ def write_stack(
         atomic_path(path) as temporary,
         mrcfile.new_mmap(temporary, shape=shape, mrc_mode=mode, overwrite=True) as mrc,
     ):
-        # The new file is empty space; where the disk cannot fill it, writing would end the process.
+        # The new file is sparse; if the disk cannot fill it, writing to the mapping would kill the
+        # process.
         with temporary.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         mrc.set_image_stack()

@@ -1,4 +1,4 @@
-"""What a result was made with."""
+"""Versions that a result was made with."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 def _commit(folder: Path) -> str | None:
     """Find the short name of the commit that holds this file, None outside a checkout."""
     try:
-        # Of this file, lest a checkout around an installed package is taken for its own.
+        # Of this file, so that a checkout around an installed package is not taken for its own.
         _git(folder, "ls-files", "--error-unmatch", __file__)
     except (OSError, subprocess.SubprocessError):
         return None
@@ -43,9 +43,8 @@ def _commit(folder: Path) -> str | None:
     return name + "+" * bool(changed)
 
 
-# Git refuses to read a checkout that belongs to another user, since its configuration may name
-# programs to run. Here only the user's own program runs, which lies in that checkout, and git runs
-# none of it.
+# Git refuses to read a checkout that belongs to another user, because its configuration may name
+# programs to run. These git commands run none of them, and fewpick itself runs from that checkout.
 READ_ONLY = (
     "-c",
     "safe.directory=*",

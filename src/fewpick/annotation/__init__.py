@@ -1,1 +1,1 @@
-"""What marks, areas and negatives say about micrographs."""
+"""Marks, areas and negatives of micrographs."""

@@ -1,8 +1,8 @@
-"""What the marks of a data set say about the rest of its micrographs.
+"""Interpret the annotation of a data set.
 
-`full`: all that is not marked is background. `areas`: so it is inside the areas that someone went
-through; marks elsewhere are clicks. `clicks`: the marks are particles, and no more is known. Places
-that someone clicked as "not a particle" (negatives) are background in any of the three.
+`full`: everything unmarked is background. `areas`: this holds inside the areas that were fully
+marked; marks elsewhere are clicks. `clicks`: the marks are particles, and nothing else is known.
+Places marked as "not a particle" (negatives) are background in all three.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 KINDS = FULL, AREAS, CLICKS = ("full", "areas", "clicks")
 NONE = "none"
-# Of a micrograph that is not used: its areas are read and dropped.
+# For a micrograph that is not used: its areas are read and dropped.
 ANY_SHAPE = (1 << 40, 1 << 40)
-# A negative nearer than this to a mark contradicts it, in particle radii.
+# A negative closer than this to a mark contradicts it, in particle radii.
 SAME_PLACE = 0.5
 
 AREA_COLUMNS = ["micrograph", *EDGES]
@@ -37,7 +37,7 @@ AREA_COLUMNS = ["micrograph", *EDGES]
 
 @dataclass(frozen=True)
 class Annotation:
-    """The marks of a data set with what they say about the rest.
+    """The marks of a data set and what they imply for the rest.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ def annotate(
     coordinates: pd.DataFrame,
     left_out: Collection[str] = (),
 ) -> Annotation:
-    """Read areas and negatives, and say for each micrograph how much is known.
+    """Read areas and negatives, and classify how each micrograph is annotated.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def annotate(
     Raises
     ------
     InputError
-        When a file cannot be used, names no micrograph of the data set, or leaves an image.
+        When a file cannot be used, names no micrograph of the data set, or extends beyond an image.
     """
     kind = spec.get("annotation", FULL)
     shapes = {
@@ -95,7 +95,7 @@ def annotate(
         if kind == FULL and is_annotated
         else AREAS
         if len(areas.get(name, ()))
-        # Without areas, a micrograph that the file names without a mark says nothing.
+        # Without areas, a micrograph listed without marks is not annotated.
         else CLICKS
         if len(marks.get(name, ())) or len(negatives.get(name, ()))
         else NONE
@@ -174,7 +174,7 @@ def _without_contradictions(
 
 
 def _tell_marks_outside(path: str, marks: Mapping[str, Points], areas: Mapping[str, Areas]) -> None:
-    """Say how many marks are clicks, and whether areas were drawn on the wrong micrograph."""
+    """Report how many marks are clicks, and whether areas were drawn on the wrong micrograph."""
     none = np.empty((0, 4), np.int64)
     outside = {
         name: xy[~inside_any(xy, areas.get(name, none))]
@@ -206,13 +206,13 @@ def _size(areas: Areas) -> int:
 
 
 def _counted(n: int, noun: str, one: str = "", many: str = "") -> str:
-    """Say "1 mark lies", "3 marks lie"."""
+    """Return "1 mark lies", "3 marks lie"."""
     verb = one if n == 1 else many
     return f"{n} {noun}{'' if n == 1 else 's'}{' ' if verb else ''}{verb}"
 
 
 def require_full(dataset: str, manifest: pd.DataFrame) -> None:
-    """Refuse a data set whose picks cannot be scored, since not all of its particles are marked.
+    """Reject a data set whose picks cannot be scored because not all of its particles are marked.
 
     Raises
     ------

@@ -27,7 +27,7 @@ Areas = NDArray[np.int64]
 def read_areas(
     path: str | Path, shapes: Mapping[str, tuple[int, int]]
 ) -> tuple[dict[str, Areas], Match]:
-    """Read areas of the micrographs at hand.
+    """Read areas of the given micrographs.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def read_areas(
     Raises
     ------
     InputError
-        When a column is missing, an edge is no whole number, an area is empty or reaches out of
+        When a column is missing, an edge is not a whole number, an area is empty or extends beyond
         its image, or no name matches a micrograph.
     """
     path = Path(path)

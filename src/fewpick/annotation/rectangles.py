@@ -8,7 +8,7 @@ from fewpick.annotation.areas import Areas
 
 
 def disjoint(areas: Areas) -> Areas:
-    """Cut rectangles into ones that do not overlap and cover the same pixels.
+    """Split rectangles into ones that do not overlap and cover the same pixels.
 
     Parameters
     ----------

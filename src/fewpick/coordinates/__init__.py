@@ -1,8 +1,8 @@
-"""Particle coordinates in the formats of the field: one module each, one reader, one writer.
+"""Read and write particle coordinates in the formats of the field, one module each.
 
-Points are (n, 2) float64 arrays of x = column, y = row in px of the file's frame. Whether they are
-flipped against the image array is said by the data set's `y_axis` (`fewpick.data.manifest`), except
-for cryoSPARC .cs, whose definition holds the flip.
+Points are (n, 2) float64 arrays of x = column, y = row in px of the file's frame. The data set's
+`y_axis` says whether they are flipped against the image array (`fewpick.data.manifest`), except for
+cryoSPARC .cs, whose definition includes the flip.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ HEAD = 8192  # bytes that suffice to recognise a format
 
 @dataclass(frozen=True)
 class Format:
-    """How to recognise, read and write one format; `write` is None where it is only read."""
+    """How to recognise, read and write one format; `write` is None if it is read only."""
 
     suffixes: tuple[str, ...]
     sniff: Callable[[str], bool]
@@ -81,7 +81,7 @@ def detect_format(path: Path) -> str | None:
     if raw[:2] in UTF16_MARKS:
         head = raw.decode("utf-16", errors="ignore")
     else:
-        # Bytes that are no text survive as surrogates, so that binary content can be recognised.
+        # Bytes that are not text become surrogates, so that binary content can be recognised.
         head = raw.decode("utf-8-sig", errors="surrogateescape")
     named = [name for name, form in FORMATS.items() if path.suffix.lower() in form.suffixes]
     known = [name for name, form in FORMATS.items() if form.sniff(head)]
@@ -96,30 +96,31 @@ def read_picks(
     micrographs: Micrographs | None = None,
     scale: float = 1.0,
 ) -> dict[str, Picks]:
-    """Read a coordinate file, or all of a folder.
+    """Read a coordinate file, or all files of a folder.
 
     Parameters
     ----------
     path : path
-        File or folder; a folder must hold files of one format.
+        File or folder; a folder must contain files of one format.
     fmt : str, optional
-        A key of `FORMATS`; recognised by content and suffix when left out.
+        A key of `FORMATS`; detected from content and suffix by default.
     shapes : dict, optional
-        (ny, nx) per micrograph; cryoSPARC files are measured by them.
+        (ny, nx) per micrograph; needed for cryoSPARC files.
     micrographs : names, or name to path, optional
-        Where those micrographs are, as `match_names` takes them.
+        The micrographs, in the form that `match_names` takes.
     scale : float
-        Multiplies the coordinates and sizes, such as the factor Topaz downsampled by.
+        Factor for coordinates and sizes, such as Topaz's downsampling factor.
 
     Returns
     -------
     picks : dict
-        Name as the file gives it (its stem, where it gives none) to `Picks`.
+        Name as given in the file (its stem if there is none) to `Picks`.
 
     Raises
     ------
     InputError
-        When anything in the file or folder cannot be used; the message names file and value.
+        When anything in the file or folder cannot be used; the message names the file and the
+        value.
     """
     path = Path(path)
     if fmt is not None and fmt not in FORMATS:
@@ -145,7 +146,7 @@ def read_picks(
         held = FORMATS[fmt].read(file, *at_hand)
         for key, value in held.items():
             if path.is_dir() and not {"/", "\\"} & set(key):
-                # The folders of a tree take part in the names that its files give.
+                # The folders of a tree are part of the names.
                 key = (file.parent.relative_to(path) / key).as_posix()
             if key in origin:
                 raise InputError(f"{file}: {origin[key]} also lists {key}. Keep one of them.")
@@ -167,7 +168,7 @@ def _files(folder: Path, fmt: str | None) -> tuple[list[Path], str]:
             raise InputError(f"{folder}: contains several formats: {seen}. Set the format.")
         fmt = next(iter(formats), None)
     if fmt == "star":
-        # The list beside the files of a RELION job would give every micrograph again.
+        # The list beside the files of a RELION job would duplicate every micrograph.
         files = [file for file in files if not star.is_index(file)] or files
     if fmt is None or not files:
         raise InputError(
@@ -183,7 +184,7 @@ def writable_format(path: Path, fmt: str | None = None) -> str:
     Raises
     ------
     InputError
-        When it is not known or is only read.
+        When it is unknown or read only.
     """
     if fmt is None:
         named = [name for name, form in FORMATS.items() if path.suffix.lower() in form.suffixes]
@@ -208,7 +209,7 @@ def output_files(
     Raises
     ------
     InputError
-        When two micrographs would share a file, or one would lie outside `path`.
+        When two micrographs would share a file, or a file would lie outside `path`.
     """
     path, keys = Path(path), list(keys)
     fmt = writable_format(path, fmt)
@@ -236,24 +237,23 @@ def write_picks(
     ----------
     path : path
         File for json, topaz; folder for box, cbox (a file for one micrograph); either for csv and
-        star: a file holds all micrographs, a folder one file each.
+        star: one file for all micrographs, or a folder with one file each.
     picks : dict
         Micrograph to its `Picks`.
     fmt : str, optional
-        A key of `FORMATS`; by the suffix of `path` when left out.
+        A key of `FORMATS`; taken from the suffix of `path` by default.
     scale : float
-        The reader's factor: coordinates are divided by it.
+        The factor used for reading: coordinates are divided by it.
     overwrite : bool
-        False refuses to write over a file, before anything is written.
-    options
+        If False, existing files are an error, raised before anything is written. options
         `box_size` (px of the original frame: box, cbox, csv), `names` (name to write per
         micrograph: star), `pixel_size` (Angstrom: star), `optics` (`star.RelionOptics`: star).
-        Formats without room ignore them.
+        Formats that cannot store them ignore them.
 
     Raises
     ------
     InputError
-        When the format cannot hold what is asked.
+        When the format cannot store what is requested.
     """
     path = Path(path)
     form = FORMATS[writable_format(path, fmt)]

@@ -21,7 +21,7 @@ NO_SCORE = "-3"  # EMAN1's own mark
 
 
 def sniff(head: str) -> bool:
-    """Tell whether a file that begins so is an EMAN box file."""
+    """Return whether a file with this beginning is an EMAN box file."""
     first = next((line.split() for line in head.splitlines() if line.strip()), [])
     return len(first) in (4, 5) and all(NUMBER.fullmatch(word) for word in first[:4])
 
@@ -35,7 +35,7 @@ def read(path: Path) -> dict[str, Picks]:
         words = content.split()
         if not words:
             continue
-        # A box that was added by hand may lack the score, but then has the size of the others.
+        # A box added by hand may have no score, but then it has the size of the others.
         alike = not rows or len(words) == lengths[0] or words[2:4] == sizes[0]
         if len(words) not in (4, 5) or not alike:
             raise InputError(
@@ -66,7 +66,7 @@ def read(path: Path) -> dict[str, Picks]:
 
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
-    """Write one file per micrograph; corners are whole pixels, as EMAN's are."""
+    """Write one file per micrograph; corners are whole pixels, as in EMAN."""
     for key, file in one_or_each(path, ".box", picks).items():
         held = picks[key]
         size = even_size(file, held, box_size)
@@ -82,7 +82,7 @@ def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = No
 
 
 def even_size(path: Path, picks: Picks, box_size: float | None) -> int:
-    """Return the box side in whole, even px, so that whole-pixel centres keep their place.
+    """Return the box size in whole, even px, so that whole-pixel centres stay exact.
 
     Raises
     ------

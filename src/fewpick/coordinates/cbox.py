@@ -22,7 +22,7 @@ SCORE, SLICE = "Confidence", "CoordinateZ"
 
 
 def sniff(head: str) -> bool:
-    """Tell whether a file that begins so is a crYOLO CBOX file."""
+    """Return whether a file with this beginning is a crYOLO CBOX file."""
     return "_cbox_format_version" in head or "data_cryolo" in head
 
 

@@ -20,7 +20,7 @@ TOP_KEYS = re.compile(r'"(images|annotations|categories|info|licenses)"\s*:\s*[\
 
 
 def sniff(head: str) -> bool:
-    """Tell whether a file that begins so is COCO annotations."""
+    """Return whether a file with this beginning contains COCO annotations."""
     return head.lstrip().startswith("{") and TOP_KEYS.search(head) is not None
 
 

@@ -1,8 +1,7 @@
 """cryoSPARC .cs (read only): a numpy structured array of centres as fractions of the micrograph.
 
-cryoSPARC counts y from the other end: y = (1 - center_y_frac) * ny. Its own import reads RELION
-STAR, so nothing is written here. Source: https://tools.cryosparc.com and
-https://github.com/asarnow/pyem
+cryoSPARC counts y from the other end: y = (1 - center_y_frac) * ny. It imports RELION STAR, so this
+format is not written. Source: https://tools.cryosparc.com and https://github.com/asarnow/pyem
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ NAME, SHAPE = "location/micrograph_path", "location/micrograph_shape"
 X, Y = "location/center_x_frac", "location/center_y_frac"
 SCORE = "pick_stats/ncc_score"
 SHIFTS = ("alignments2D/shift", "alignments3D/shift")
-COMPRESSED = b"\x95CSDAT"  # how the other form of the files begins, a stream of cryoSPARC's own
+COMPRESSED = b"\x95CSDAT"  # first bytes of cryoSPARC's own compressed format
 
 logger = logging.getLogger(__name__)
 
 
 def sniff(head: str) -> bool:
-    """Tell whether a file that begins so is a cryoSPARC .cs file."""
+    """Return whether a file with this beginning is a cryoSPARC .cs file."""
     return head[1:6] == "NUMPY"
 
 
@@ -36,9 +35,9 @@ def read(
     shapes: Mapping[str, tuple[int, int]] | None = None,
     micrographs: Micrographs | None = None,
 ) -> dict[str, Picks]:
-    """Read the file; `shapes` (ny, nx) of the micrographs at hand win over those it records.
+    """Read the file; `shapes` (ny, nx) of the micrographs take precedence over those it records.
 
-    `micrographs` gives their paths, so that those of other folders are told apart.
+    `micrographs` gives their paths, to distinguish those of other folders.
     """
     table = _load(path)
     fields = table.dtype.names or ()
@@ -59,7 +58,8 @@ def read(
             f"{path}: a location field has the wrong type ({error}). Export the file again."
         ) from None
     for values, field in ((x, X), (y, Y)):
-        # Recentred particles may leave the image a little; pixels in place of fractions go far.
+        # Recentred particles may lie slightly outside the image; pixels instead of fractions lie
+        # far outside.
         if values.ndim != 1 or not (np.abs(values - 0.5) <= 1).all():
             raise InputError(
                 f"{path}: {field} contains values outside 0 to 1. Export the file again."
@@ -102,7 +102,7 @@ def _load(path: Path) -> np.ndarray:
     try:
         table = np.load(path, allow_pickle=False)
     except Exception as error:
-        # A damaged header can make numpy raise nearly anything, also for want of memory.
+        # A damaged header can make numpy raise nearly anything, including MemoryError.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: not a cryoSPARC table ({reason}). Export it again.") from error
     if not isinstance(table, np.ndarray) or table.ndim != 1:

@@ -1,7 +1,7 @@
-"""CSV tables of CryoPPP, `X-Coordinate,Y-Coordinate,Diameter[,...]`, and those written by hand.
+"""CSV tables of CryoPPP, `X-Coordinate,Y-Coordinate,Diameter[,...]`, and hand-written ones.
 
-Columns are found by name, in any case. One file per micrograph, or one for several with a column of
-names: `Micrographs Filename`, as CryoPPP's own tables have it, or simply `micrograph,x,y[,score]`.
+Columns are found by name, ignoring case. One file per micrograph, or one for several with a column
+of names: `Micrographs Filename`, as in CryoPPP's own tables, or simply `micrograph,x,y[,score]`.
 Source: https://github.com/BioinfoMachineLearning/cryoppp
 """
 
@@ -21,12 +21,12 @@ from fewpick.coordinates.picks import Picks
 
 X, Y, DIAMETER, SCORE = "X-Coordinate", "Y-Coordinate", "Diameter", "Score"
 NAME = "Micrographs Filename"
-# What people call the columns of a table that they write themselves.
+# Column names that people use in hand-written tables.
 XS, YS, NAMES = (X, "x", "x_coord"), (Y, "y", "y_coord"), (NAME, "micrograph", "image_name")
 
 
 def sniff(head: str) -> bool:
-    """Tell whether a file that begins so is a CSV table of picks."""
+    """Return whether a file with this beginning is a CSV table of picks."""
     first = next((line.lower() for line in head.splitlines() if line.strip()), "")
     columns = {column.strip(' "') for column in re.split(r"[,;\s]", first)}
     return any({x.lower(), y.lower()} <= columns for x, y in zip(XS[:2], YS[:2], strict=True))
@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Picks]:
 
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
-    """Write one csv with a name column, or into a folder one csv per micrograph without it."""
+    """Write one csv with a name column, or a folder of one csv per micrograph without it."""
     if path.suffix == ".csv":
         _write_file(path, picks, named=True, box_size=box_size)
     else:

@@ -1,4 +1,4 @@
-"""Delimited tables with a header line, the common ground of csv and Topaz files."""
+"""Delimited tables with a header line, shared by csv and Topaz files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fewpick.coordinates.picks import (
 from fewpick.coordinates.text import number, optional_number, read_text
 from fewpick.errors import InputError
 
-# Columns of a third coordinate, which micrographs do not have.
+# Names of a third coordinate, which micrographs do not have.
 SLICES = ("z", "z_coord", "Z-Coordinate", "slice")
 
 
@@ -32,17 +32,17 @@ def read_columns(
     score: str,
     diameter: str | None = None,
 ) -> dict[str, Picks]:
-    """Read picks by column name, in any case.
+    """Read picks by column name, ignoring case.
 
     Parameters
     ----------
     path : path
         The table.
     x, y, name : list of str
-        Names that the column may have, the usual one first. Without a column of names the stem of
-        the file is the key.
+        Possible names of the column, the usual one first. Without a name column, the stem of the
+        file is the key.
     score, diameter : str
-        Names of columns that may be missing.
+        Names of optional columns.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_columns(
     def picks_of(rows: np.ndarray) -> Picks:
         held_scores = None if scores is None else scores[rows]
         size = np.empty(0) if sizes is None else sizes[rows]
-        size = size[~np.isnan(size) & (size != 0)]  # others say nothing, and labels need none
+        size = size[~np.isnan(size) & (size != 0)]  # other columns are ignored
         median = float(np.median(size)) if len(size) else None
         xy = everything.xy[rows]
         return make_picks(path, xy[:, 0], xy[:, 1], held_scores, median)
@@ -83,7 +83,7 @@ def read_columns(
 
 @dataclass(frozen=True)
 class Table:
-    """A delimited text table: lower-case column names, and rows as (line number, fields)."""
+    """A delimited text table: lower-case column names, and rows of (line number, fields)."""
 
     path: Path
     columns: list[str]
@@ -91,7 +91,7 @@ class Table:
     decimal_comma: bool
 
     def held(self, names: Sequence[str]) -> list[str]:
-        """List those of `names`, in any case, that are columns."""
+        """List those of `names` that are columns, ignoring case."""
         return [name.lower() for name in names if name.lower() in self.columns]
 
     def find(self, names: Sequence[str]) -> str:
@@ -140,12 +140,12 @@ class Table:
 def parse_table(path: Path, text: str) -> Table:
     """Split a table with a header line, delimited by tab, comma, semicolon or spaces.
 
-    A semicolon comes with the decimal comma of the same spreadsheets.
+    Semicolons come from spreadsheets that also use decimal commas.
 
     Raises
     ------
     InputError
-        When there is no header, a column stands twice or a line has another number of fields.
+        When there is no header, a column is duplicated or a line has a different number of fields.
     """
     lines = text.split("\n")
     first = next((i for i, line in enumerate(lines) if line.strip()), None)

@@ -1,4 +1,4 @@
-"""Coordinates in the internal frame of the micrographs at hand.
+"""Read coordinates in the internal frame of the micrographs.
 
 x = column and y = row of the image array, 0-based. With `y_axis: up` a file counts rows from the
 other end, and y becomes `ny - y`.
@@ -19,7 +19,7 @@ from fewpick.micrographs.names import Micrographs, match_names
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = 1.0  # px beyond the edge that rounding and the flip explain
+TOLERANCE = 1.0  # px beyond the edge that rounding and the flip can explain
 Y_AXES = ("down", "up")
 
 
@@ -33,7 +33,7 @@ def read_in_frame(
     left_out: Collection[str | Path] = (),
     paths: Mapping[str, Path] | None = None,
 ) -> dict[str, Picks]:
-    """Read coordinates and bring them into the frame of micrographs, by the micrographs' names.
+    """Read coordinates and convert them to the frame of the micrographs they name.
 
     Parameters
     ----------
@@ -48,15 +48,15 @@ def read_in_frame(
     scale : float
         Pixels of the micrograph per unit of the coordinates.
     left_out : names or paths
-        Further micrographs, whose points are dropped. They take part in the matching of names, so
-        that no point of theirs goes to another micrograph.
+        Further micrographs, whose points are dropped. They take part in name matching, so that none
+        of their points go to other micrographs.
     paths: dict, optional
-        Micrograph name to path, so that coordinates of another folder are told apart.
+        Micrograph name to path, to distinguish coordinates of other folders.
 
     Returns
     -------
     picks : dict
-        Micrograph name to `Picks` inside the image, each point once; micrographs that the file
+        Micrograph name to `Picks` inside the image, without duplicates; micrographs that the file
         does not name are absent.
 
     Raises
@@ -106,7 +106,7 @@ def _in_image(where: str, picks: Picks, shape: tuple[int, int], *, flip: bool) -
         xy[:, 1] = ny - xy[:, 1]
     last = np.array([nx - 1, ny - 1])
     beyond = np.maximum(-xy, xy - last).max(axis=1, initial=-np.inf)
-    # Recentring may push particles at an edge over it.
+    # Recentring may push particles near an edge across it.
     lost = (beyond > TOLERANCE) & (beyond <= TOLERANCE + picks.moved)
     if lost.any():
         logger.warning(

@@ -1,7 +1,7 @@
-"""Which files of a folder hold coordinates: those of a picker's or a RELION job's folder.
+"""Find the coordinate files in the folder of a picker or of a RELION job.
 
-A job of RELION leaves `note.txt`, `job.star`, `job_pipeline.star`, `summary.star` and lists of
-micrographs beside the picks, which lie there or a level below, in the folder of the movies.
+A RELION job writes `note.txt`, `job.star`, `job_pipeline.star`, `summary.star` and lists of
+micrographs next to the picks, which are there or one level below, in the folder of the movies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fewpick.errors import InputError
 
-# Files of RELION that hold no coordinates, by name.
+# Names of RELION files without coordinates.
 OTHERS = re.compile(
     r"(note|run|job|job_pipeline|(default|backup)_pipeline.*|summary|.*_summary|job_options"
     r"|(corrected_|filtered_|selected_|.*_)?micrographs(_ctf|_split.*|_selected)?|movies"
@@ -20,12 +20,12 @@ OTHERS = re.compile(
     r"|backup_selection|labels|gain.*)\.(star|txt|json|csv)",
     re.IGNORECASE,
 )
-SUFFIX_FILE = re.compile(r"coords_suffix_(.+)\.star")  # up to RELION 3: a line that names a list
+SUFFIX_FILE = re.compile(r"coords_suffix_(.+)\.star")  # up to RELION 3: one line that names a list
 ITERATION = re.compile(r"run_(ct\d+_)?it(\d+)_data\.star")
 
 
 def coordinate_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List the files that may hold coordinates: in the folder itself, else anywhere below it."""
+    """List the files that may contain coordinates: in the folder itself, else anywhere below it."""
 
     def chosen(found: Collection[Path]) -> list[Path]:
         files = sorted(
@@ -37,7 +37,7 @@ def coordinate_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
             and file.is_file()
         )
         iterations = [file for file in files if ITERATION.fullmatch(file.name)]
-        last = max(iterations, key=_iteration, default=None)  # the others are earlier states of it
+        last = max(iterations, key=_iteration, default=None)  # the others are earlier states
         return [file for file in files if file not in iterations or file == last]
 
     return chosen(list(folder.iterdir())) or chosen(list(folder.rglob("*")))
@@ -49,7 +49,7 @@ def _iteration(file: Path) -> int:
 
 
 def listed(file: Path) -> list[Path]:
-    """Return the file, or for a suffix file of RELION 3 the files that it stands for.
+    """Return the file, or for a suffix file of RELION 3 the files that it refers to.
 
     Raises
     ------

@@ -17,17 +17,17 @@ from fewpick.errors import InputError
 
 
 def sniff(head: str) -> bool:
-    """Tell whether a file that begins so is a JSON file of points."""
+    """Return whether a file with this beginning is a JSON file of points."""
     return head.lstrip().startswith("{")
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Load a JSON object, refusing a key that stands twice.
+    """Load a JSON object, rejecting duplicate keys.
 
     Raises
     ------
     InputError
-        When the text is not JSON, or not one object.
+        When the text is not a JSON object.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -52,12 +52,12 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def real(where: str, value: Any) -> float:
-    """Return a JSON number as float.
+    """Return a JSON number as a float.
 
     Raises
     ------
     InputError
-        When it is something else, or too large.
+        When it is not a number, or too large.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{where}: {value!r} is not a number. Correct the file.")
@@ -85,7 +85,7 @@ def read(path: Path) -> dict[str, Picks]:
 
 
 def write(path: Path, picks: Mapping[str, Picks]) -> None:
-    """Write the centres; the format has no room for scores."""
+    """Write the centres; the format does not store scores."""
     content = {key: [[float(x), float(y)] for x, y in held.xy] for key, held in picks.items()}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")

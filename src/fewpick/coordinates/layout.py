@@ -1,8 +1,8 @@
-"""Where the files of micrographs lie in a folder that is written: inside it, and each its own.
+"""Lay out one file per micrograph inside an output folder.
 
-Names in files of coordinates may be absolute, climb by `..` or follow a link out of the folder;
-nothing of that is followed. Folders in names are kept, but for those of a RELION job: RELION looks
-for the picks of `MotionCorr/job002/Movies/a.mrc` in `Movies/` below the folder it is given.
+Names in coordinate files may be absolute, contain `..` or follow a link out of the folder; none of
+this is followed. Folders in names are kept, except for those of a RELION job: RELION looks for the
+picks of `MotionCorr/job002/Movies/a.mrc` in `Movies/` below the folder it is given.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from fewpick.errors import InputError
 from fewpick.micrographs import stem
 
-JOB = re.compile(r"[A-Za-z0-9]+/job\d+/")  # of RELION, at the beginning of a micrograph's name
+JOB = re.compile(r"[A-Za-z0-9]+/job\d+/")  # of a RELION job, at the beginning of a micrograph name
 DRIVE = re.compile(r"^[A-Za-z]:")
 
 
@@ -25,7 +25,7 @@ def places(folder: Path, keys: Iterable[str], ending: str) -> dict[str, Path]:
     Parameters
     ----------
     folder : path
-        Nothing outside it is returned.
+        All files are inside it.
     keys : names of micrographs, with or without folders
     ending : str
         Of the file, after the stem of the micrograph, such as `_autopick.star`.
@@ -37,7 +37,7 @@ def places(folder: Path, keys: Iterable[str], ending: str) -> dict[str, Path]:
     """
     keys = list(keys)
     inner = {key: _inner(key) for key in keys}
-    # Of paths that begin elsewhere only what tells them apart is kept.
+    # Of absolute paths, only the parts that differ are kept.
     elsewhere = [inner[key][:-1] for key in keys if _begins_elsewhere(key)]
     paths = ["/".join(["x", *parts]) for parts in elsewhere] or ["x"]
     shared = len(Path(os.path.commonpath(paths)).parts) - 1
@@ -64,7 +64,7 @@ def _begins_elsewhere(key: str) -> bool:
 
 
 def _inner(key: str) -> list[str]:
-    """Parts of a name that stay inside whatever folder they are put into."""
+    """Parts of a name that stay inside any folder they are put into."""
     name = JOB.sub("", DRIVE.sub("", key.replace("\\", "/")), count=1)
     return [part for part in name.split("/") if part not in ("", ".", "..")] or ["unnamed"]
 
@@ -77,12 +77,12 @@ def _within(folder: Path, file: Path) -> bool:
 def refuse_existing(
     files: Iterable[Path], cure: str = "Choose another location, or pass --force"
 ) -> None:
-    """Refuse to write over files, before the first is written.
+    """Raise if any of the files exists, before the first is written.
 
     Raises
     ------
     InputError
-        When one of them is there.
+        When one of them exists.
     """
     there = [file for file in files if os.path.lexists(file)]
     if there:
@@ -91,12 +91,12 @@ def refuse_existing(
 
 
 def one_or_each(path: Path, suffix: str, keys: Iterable[str]) -> Mapping[str, Path]:
-    """Return the file for each micrograph: in the folder `path`, or `path` itself for one.
+    """Return the file for each micrograph: in the folder `path`, or `path` itself for a single one.
 
     Raises
     ------
     InputError
-        When several micrographs are to go into one file.
+        When several micrographs would be written to one file.
     """
     keys = list(keys)
     if path.suffix != suffix:

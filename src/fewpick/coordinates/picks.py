@@ -1,4 +1,4 @@
-"""The points of one micrograph, whatever file they came from."""
+"""The points of one micrograph, independent of the file format."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fewpick.errors import InputError
 
-FARTHEST = 1e6  # px; no micrograph reaches there, broken numbers do
+FARTHEST = 1e6  # px; larger than any micrograph, so the number is broken
 
 Points = NDArray[np.float64]
 
 
 class NoParticles(InputError):
-    """A sound file without a particle, of a format that then names no micrograph either."""
+    """A valid file without particles, in a format that then names no micrograph."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +28,14 @@ class Picks:
     xy : (n, 2) float64 array
         x = column, y = row, 0-based pixel centres, as the file gives them.
     score : (n,) float64 array or None
-        The picker's figure of merit; higher is better. NaN for points that have none, such as
-        those that a person added.
+        The picker's figure of merit; higher is better. NaN for points without one, such as those
+        added by a person.
     diameter : float or None
         Box size or particle diameter in px, when the file gives one.
     pixel_size : float or None
         Angstrom per px of `xy`, when the file gives it.
     moved : float
-        How far, px, refined origins have moved points at most; so far they may lie outside.
+        Largest shift by refined origins, px; points may lie outside the image by this much.
     """
 
     xy: Points
@@ -49,7 +49,7 @@ class Picks:
         return len(self.xy)
 
     def scaled(self, factor: float) -> Picks:
-        """Return the same picks in pixels that are `factor` times smaller."""
+        """Return the same picks in pixels that are smaller by `factor`."""
         diameter = None if self.diameter is None else self.diameter * factor
         size = None if self.pixel_size is None else self.pixel_size / factor
         return Picks(self.xy * factor, self.score, diameter, size, self.moved * factor)
@@ -67,7 +67,8 @@ def make_picks(
     Raises
     ------
     InputError
-        When a coordinate is not finite or beyond any detector; the message starts with `where`.
+        When a coordinate is not finite or larger than any detector; the message starts with
+        `where`.
     """
     xy = np.column_stack([np.asarray(x, np.float64).ravel(), np.asarray(y, np.float64).ravel()])
     bad = ~(np.abs(xy) <= FARTHEST).all(axis=1)  # NaN compares false
@@ -86,18 +87,18 @@ def make_picks(
 
 
 def given(values: Points | None) -> Points | None:
-    """Return None for values that are absent or missing throughout."""
+    """Return None if all values are missing."""
     return None if values is None or np.isnan(values).all() else values
 
 
 def refuse_slices(where: object, names: Iterable[str], z: ArrayLike) -> None:
-    """Refuse points of several slices, which would fall on top of each other.
+    """Reject points from several slices, which would be projected onto each other.
 
     Parameters
     ----------
     where: the file, for the message
     names: micrograph of each point
-    z: slice of each point, NaN where none is given
+    z: slice of each point, NaN if none is given
 
     Raises
     ------

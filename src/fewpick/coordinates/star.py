@@ -58,17 +58,17 @@ logger = logging.getLogger(__name__)
 
 
 def sniff(head: str) -> bool:
-    """Tell whether a file that begins so is a STAR file."""
+    """Return whether a file with this beginning is a STAR file."""
     return any(line.startswith("data_") for line in head.splitlines())
 
 
 def is_index(path: Path) -> bool:
-    """Tell whether the file only lists the files that hold the picks."""
+    """Return whether the file only lists the files that contain the picks."""
     return f"_{FILE}" in read_text(path)
 
 
 def read(path: Path) -> dict[str, Picks]:
-    """Read one file; micrograph names as written, or the file's stem where there is none.
+    """Read one file; micrograph names as written, or the file's stem if there is none.
 
     Refined origins (`rlnOriginXAngst`) are subtracted, as RELION does when it extracts again.
     """
@@ -91,7 +91,7 @@ def read(path: Path) -> dict[str, Picks]:
 
 
 def _of_groups(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None, column: str) -> Points:
-    """Look up a column of the optics table for each particle; NaN where it says nothing."""
+    """Look up a column of the optics table for each particle; NaN if missing."""
     if column in block:
         return optional_floats(path, block, column)
     if optics is None or column not in optics:
@@ -111,7 +111,7 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
     if SCORE in block:
         score = optional_floats(path, block, SCORE)
         score[score == NO_SCORE] = np.nan
-    # Broken numbers are found in what the file says, not in what it is turned into.
+    # Check the numbers of the file, not the converted ones.
     make_picks(path, x, y)
     everything = make_picks(path, x - origins[:, 0], y - origins[:, 1], score)
     names = [path.stem] * len(block)
@@ -144,7 +144,7 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
 def _origins(
     path: Path, block: pd.DataFrame, optics: pd.DataFrame | None, pixel_sizes: Points
 ) -> Points:
-    """How far refinement moved the particles' centres, (n, 2) px of the micrograph."""
+    """Shift of the particle centres by refinement, (n, 2) px of the micrograph."""
     zero = np.zeros((len(block), 2))
     for columns, unit in ((ORIGINS_ANGSTROM, np.ones(len(block))), (ORIGINS_PX, None)):
         if not set(columns) <= set(block.columns):
@@ -191,7 +191,7 @@ def _read_listed(path: Path, block: pd.DataFrame) -> dict[str, Picks]:
 
 
 def _find(index: Path, listed: Path) -> Path:
-    """Find a listed file: beside the index, or from the project folder somewhere above it."""
+    """Find a listed file: next to the index, or relative to a project folder above it."""
     for base in (Path(), *index.absolute().parents):
         if (base / listed).is_file():
             return base / listed
@@ -201,12 +201,12 @@ def _find(index: Path, listed: Path) -> Path:
 
 
 def check_names(paths: Iterable[Path]) -> None:
-    """Refuse micrographs that STAR files cannot name, before the work of picking them.
+    """Reject micrographs that STAR files cannot name, before picking them.
 
     Raises
     ------
     InputError
-        When a path holds a space, quote or comment mark.
+        When a path contains a space, quote or comment mark.
     """
     for path in paths:
         check_word(path, str(path))
@@ -214,18 +214,18 @@ def check_names(paths: Iterable[Path]) -> None:
 
 @dataclass(frozen=True)
 class RelionOptics:
-    """The optics block of a RELION project, and the group of each micrograph there.
+    """The optics block of a RELION project, and the optics group of each micrograph.
 
     Attributes
     ----------
     block : dict
-        Column to the values of all groups, as the project's file spells them.
+        Column to the values of all groups, as written in the project's file.
     groups : dict
-        Micrograph, as the project names it, to its group.
+        Micrograph, as named in the project, to its group.
     path : Path or None
-        The list of micrographs that they are from.
+        The list of micrographs that they come from.
     root : Path or None
-        Folder of the project, from which RELION counts paths.
+        Project folder, to which RELION's paths are relative.
     """
 
     block: Mapping[str, Sequence[str]]
@@ -242,11 +242,11 @@ def write(
     pixel_size: float | None = None,
     optics: RelionOptics | None = None,
 ) -> None:
-    """Write one particle table, or into a folder one file per micrograph and their list.
+    """Write one particle table, or a folder of one file per micrograph and their list.
 
     `names` gives the micrograph name to write for a key, such as the path inside a RELION
-    project; `pixel_size` (Angstrom) goes into the optics table, or each micrograph's own does;
-    `optics` is a project's own optics table, which takes the place of that.
+    project; `pixel_size` (angstrom), or that of each micrograph, goes into the optics table;
+    `optics` is the optics table of a project, which replaces it.
     """
     names = names or {}
     words = {key: check_word(path, names.get(key, key)) for key in picks}
@@ -257,7 +257,7 @@ def write(
     sizes = {key: pixel_size or held.pixel_size for key, held in picks.items()}
     if optics is None:
         optics = _own_optics({words[key]: size for key, size in sizes.items()})
-    # Coordinates first: STAR readers may take a line that starts with a name for a new block.
+    # Coordinates first: STAR readers may mistake a line that starts with a name for a new block.
     columns = [X, Y, *([SCORE] if scored else []), NAME, GROUP]
     # Row by row: as text, the picks of thousands of micrographs would fill the memory.
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
@@ -271,8 +271,8 @@ def write(
 
 
 def _own_optics(sizes: Mapping[str, float | None]) -> RelionOptics:
-    """Make an optics table that says no more than the pixel sizes, a group for each."""
-    # To the digits that are written: pixel sizes differ by rounding.
+    """Make an optics table of pixel sizes only, with one group for each."""
+    # Rounded to the digits that are written, because pixel sizes differ by rounding.
     said = {name: "None" if size is None else f"{size:.6f}" for name, size in sizes.items()}
     kinds = list(dict.fromkeys(said.values())) or ["None"]
     block = {
@@ -313,7 +313,7 @@ def _write_folder(
 
 
 def _listed(file: Path, optics: RelionOptics | None) -> str:
-    """Spell a path as a list names it: from the folder of the project, if it is known."""
+    """Return a path as written in a list: relative to the project folder, if known."""
     root = None if optics is None else optics.root
     if root is not None and root.resolve() in file.resolve().parents:
         return file.resolve().relative_to(root.resolve()).as_posix()

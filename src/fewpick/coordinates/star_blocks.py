@@ -1,4 +1,4 @@
-"""The STAR syntax that RELION and CBOX files share."""
+"""STAR syntax, shared by RELION and CBOX files."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from fewpick.coordinates.picks import Points
 from fewpick.coordinates.text import number, optional_number, read_text
 from fewpick.errors import InputError
 
-AGAIN = "__again"  # in the name of a column that stands twice
+AGAIN = "__again"  # in the name of a duplicate column
 Loop = Mapping[str, Sequence[str]]
 
 
 def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Read the loops of a STAR file by block name; the values of `columns` stay text.
+    """Read the loops of a STAR file by block name; values of `columns` stay text.
 
     Raises
     ------
     InputError
-        When the file is not STAR, or holds a block or column twice.
+        When the file is not STAR, or has a duplicate block or column.
     """
-    # starfile takes a comment for the only row of an otherwise empty table.
+    # starfile reads a comment as the only row of an otherwise empty table.
     lines = read_text(path).split("\n")
     text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
     names = re.findall(r"^[ \t]*data_(.*?)[ \t]*$", text, re.MULTILINE)
     if not names:
         raise InputError(f"{path}: contains no STAR data block. Export the file again.")
     for name in names:
-        # starfile would end the table at a micrograph called data_1.mrc and drop the rest.
+        # starfile would end the table at a micrograph named data_1.mrc and drop the rest.
         if " " in name or "\t" in name or names.count(name) > 1:
             raise InputError(
                 f"{path}: {'data_' + name!r:.60} is not the name of a single block. Write each "
                 "block once, and start no line with a micrograph named data_..."
             )
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".star") as plain:
-        # starfile reads as if Python source, in an encoding of its own finding: give it UTF-8.
+        # starfile guesses the encoding as for Python source: give it UTF-8.
         plain.write(_marked(text))
         plain.flush()
         try:
             blocks = starfile.read(plain.name, always_dict=True, parse_as_string=list(columns))
         except Exception as error:
-            # starfile lets through whatever its parts raise.
+            # starfile passes on whatever its parts raise.
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{path}: not a readable STAR file ({reason}). Export the file again."
@@ -60,12 +60,12 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 
 def _table(block: pd.DataFrame | dict[str, object]) -> pd.DataFrame:
-    """Read a table of one row, which may be written as names and values."""
+    """Read a table of one row, which may be written as pairs of name and value."""
     return block if isinstance(block, pd.DataFrame) else pd.DataFrame([block], dtype=object)
 
 
 def _marked(text: str) -> str:
-    """Give columns that stand twice in a block names of their own, which starfile needs."""
+    """Rename duplicate columns of a block, because starfile needs unique names."""
     lines, seen = text.split("\n"), set[str]()
     for at, line in enumerate(lines):
         words = line.split(maxsplit=1)
@@ -79,7 +79,7 @@ def _marked(text: str) -> str:
 
 
 def _once(path: Path, name: str, block: pd.DataFrame) -> pd.DataFrame:
-    """Drop columns that say the same as one of the same name."""
+    """Drop duplicate columns with equal values."""
     for column in [column for column in block.columns if AGAIN in str(column)]:
         first = str(column).split(AGAIN)[0]
         if not block[column].astype(str).equals(block[first].astype(str)):
@@ -112,7 +112,7 @@ def optional_floats(path: Path, block: pd.DataFrame, column: str) -> Points:
     Raises
     ------
     InputError
-        When a value is neither a number nor a mark for none.
+        When a value is neither a number nor a missing value.
     """
     values = [
         np.nan if pd.isna(value) else optional_number(f"{path}: row {row}, _{column}", str(value))
@@ -122,7 +122,7 @@ def optional_floats(path: Path, block: pd.DataFrame, column: str) -> Points:
 
 
 def star_text(blocks: Mapping[str, Loop]) -> str:
-    """Lay out loops of text values as a STAR file."""
+    """Format loops of text values as a STAR file."""
     parts = []
     for name, loop in blocks.items():
         rows = zip(*loop.values(), strict=True)
@@ -142,12 +142,12 @@ def loop_row(values: Iterable[str]) -> str:
 
 
 def check_word(path: Path, value: str) -> str:
-    """Return a name that a STAR file can hold.
+    """Check that a STAR file can contain a name, and return it.
 
     Raises
     ------
     InputError
-        When it is empty or holds a space, quote or comment mark.
+        When it is empty or contains a space, quote or comment mark.
     """
     if not re.fullmatch(r"[^\s\"'#]+", value):
         raise InputError(

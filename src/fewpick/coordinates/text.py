@@ -1,4 +1,4 @@
-"""Text as it comes from instruments, spreadsheets and other operating systems."""
+"""Read text written by instruments, spreadsheets and other operating systems."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fewpick.errors import InputError
 
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
-# What a number looks like; `float` alone would also take "1_000", "nan", "inf" and other digits.
+# Pattern of a number; `float` alone would also accept "1_000", "nan", "inf" and other digits.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -19,7 +19,7 @@ def read_text(path: Path) -> str:
     Raises
     ------
     InputError
-        When the file cannot be read, or its bytes are no such text.
+        When the file cannot be read, or is not text in these encodings.
     """
     try:
         raw = path.read_bytes()
@@ -37,16 +37,16 @@ def read_text(path: Path) -> str:
         ) from None
     if "\0" in text:
         raise InputError(f"{path}: contains NUL characters. Copy the file again; it is damaged.")
-    text = text.lstrip("\ufeff")  # the mark that Windows puts first
+    text = text.lstrip("\ufeff")  # the byte order mark that Windows writes
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-# What programs write where they have no value.
+# Spellings of a missing value.
 MISSING = {"", "nan", "na", "n/a", "<na>", "none", "null", "inf", "+inf", "-inf", "-nan", "-"}
 
 
 def optional_number(where: object, text: str) -> float:
-    """Convert a number that nothing depends on; NaN where none is given.
+    """Convert an optional number; NaN if missing.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def optional_number(where: object, text: str) -> float:
 
 
 def number(where: object, text: str) -> float:
-    """Convert a decimal number, refusing everything else Python would take for one.
+    """Convert a decimal number, rejecting other spellings that Python accepts.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Topaz text: `image_name x_coord y_coord score`, tab separated, one table for many micrographs.
 
-Names come without suffix, coordinates in the frame that Topaz saw: images downsampled by s need
-the scale s. Source: https://topaz-em.readthedocs.io
+Names have no suffix; coordinates are in the frame that Topaz saw, so images downsampled by s need
+scale s. Source: https://topaz-em.readthedocs.io
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAME, X, Y, SCORE = "image_name", "x_coord", "y_coord", "score"
 
 
 def sniff(head: str) -> bool:
-    """Tell whether a file that begins so is Topaz's table."""
+    """Return whether a file with this beginning is a Topaz table."""
     first = next((line for line in head.splitlines() if line.strip()), "").lower()
     return all(column in first for column in (X, Y))
 
@@ -32,7 +32,7 @@ def read(path: Path) -> dict[str, Picks]:
 
 
 def write(path: Path, picks: Mapping[str, Picks]) -> None:
-    """Write one table; scores only when every micrograph has them, blank for a point without."""
+    """Write one table; scores only if every micrograph has them, blank for points without one."""
     scored = all(held.score is not None for held in picks.values())
     lines = ["\t".join([NAME, X, Y] + [SCORE] * scored) + "\n"]
     for key, held in picks.items():

@@ -1,1 +1,1 @@
-"""Picks and trainings of other programs."""
+"""Picks by other programs."""

@@ -1,4 +1,4 @@
-"""Read the picks of another program for a data set of ours."""
+"""Read the picks of another program for a data set."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def read_external(
     ----------
     source : folder or file of picks
     manifest : of the data set that was picked
-    fmt : name of the format; None tells it from the files
+    fmt : name of the format; None detects it from the files
     y_axis : `down` or `up`, see `fewpick.data.manifest`
     scale : original pixels per unit of the picks
 
     Returns
     -------
-    table; the score is NaN where the program gives none
+    table; the score is NaN if the program gives none
 
     Raises
     ------

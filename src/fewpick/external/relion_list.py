@@ -1,8 +1,8 @@
-"""The list of micrographs of a RELION project, whose names and optics picks are written with.
+"""The list of micrographs of a RELION project, which provides names and optics for picks.
 
-RELION compares names of micrographs as they stand in its own lists, relative to the folder of the
-project, and takes voltage and spherical aberration from the optics table that comes with particles.
-So both are copied from `micrographs_ctf.star`, and nothing is invented.
+RELION compares micrograph names as written in its own lists, relative to the project folder, and
+takes voltage and spherical aberration from the optics table of the particles. Both are therefore
+copied from `micrographs_ctf.star`, and nothing is invented.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def read_relion_list(path: Path) -> RelionOptics:
     Raises
     ------
     InputError
-        When the file is no such list.
+        When the file is not such a list.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file. Pass the micrographs_ctf.star of a CTF job.")
@@ -61,7 +61,7 @@ def read_relion_list(path: Path) -> RelionOptics:
 
 
 def relion_names(optics: RelionOptics, micrographs: Mapping[str, Path]) -> dict[str, str]:
-    """Return what the list of a project calls micrographs.
+    """Return the names of micrographs in the list of a project.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def relion_names(optics: RelionOptics, micrographs: Mapping[str, Path]) -> dict[
     Raises
     ------
     InputError
-        When the list lacks one, or names one twice.
+        When the list lacks a micrograph, or lists one twice.
     """
     try:
         match = match_names(micrographs, optics.groups)
@@ -92,12 +92,12 @@ def relion_names(optics: RelionOptics, micrographs: Mapping[str, Path]) -> dict[
 
 
 def named_as_in(optics: RelionOptics, picks: Mapping[str, Picks]) -> dict[str, Picks]:
-    """Name picks as the list of a project does; those of other micrographs are left out and said.
+    """Rename picks as in the list of a project; picks of other micrographs are left out.
 
     Raises
     ------
     InputError
-        When none is of a micrograph of the list, or two are of the same.
+        When no pick belongs to a listed micrograph, or two names mean the same one.
     """
     try:
         match = match_names({name: Path(name) for name in optics.groups}, picks)

@@ -50,7 +50,7 @@ def pick_log(
 
     Raises
     ------
-    InputError : the program is not here, or fails
+    InputError : the program is missing, or fails
     """
     parts = [pd.DataFrame(columns=["micrograph", "x", "y", "score"])]
     for path in stacks:

@@ -1,10 +1,10 @@
-"""Jobs of type External in a RELION project: what they read, write and leave for the pipeline.
+"""Read and write the files of an External job in a RELION project.
 
 RELION calls `EXECUTABLE --in_mics MICROGRAPHS.star --o External/job005/ ... --j THREADS` from the
 project's folder. The job answers with picks, `RELION_OUTPUT_NODES.star` and one of the files
-`RELION_JOB_EXIT_SUCCESS`, `_FAILURE` and `_ABORTED`; the last one after the user asked for it by
+`RELION_JOB_EXIT_SUCCESS`, `_FAILURE` and `_ABORTED`; the last one after the user requested it with
 `RELION_JOB_ABORT_NOW`. Up to RELION 3.1 picks are named by a suffix: `coords_suffix_autopick.star`
-holds the list of micrographs, and the picks of `MotionCorr/job002/Movies/a.mrc` lie in
+contains the list of micrographs, and the picks of `MotionCorr/job002/Movies/a.mrc` lie in
 `External/job005/Movies/a_autopick.star`. From RELION 4 on `autopick.star` lists the same files.
 Sources: https://relion.readthedocs.io/en/latest/Reference/Using-RELION.html and the RELION 3.1.3
 programs, with which this is tested.
@@ -29,7 +29,7 @@ from fewpick.micrographs import stem
 
 ENDINGS = ("SUCCESS", "FAILURE", "ABORTED")
 SUFFIX = "_autopick.star"
-# Type of a node of coordinates: a number up to RELION 3.1, then a label.
+# Type of a coordinate node: a number up to RELION 3.1, a label from 4 on.
 TYPE_NUMBER, TYPE_LABEL = "2", "MicrographCoordsGroup.star.relion"
 JOB_FOLDER = re.compile(r"[A-Za-z0-9]+/job\d+/")
 PIPELINE = "default_pipeline.star"
@@ -40,13 +40,13 @@ def read_micrographs_star(path: Path) -> dict[str, float | None]:
 
     Returns
     -------
-    micrograph, as the file names it (from the project's folder) -> angstrom per px, None when
-    the file does not say
+    micrograph, as named in the file (relative to the project folder) -> angstrom per px, None if
+    not given
 
     Raises
     ------
     InputError
-        When it is no such list, or names a micrograph twice.
+        When it is not such a list, or lists a micrograph twice.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file. Pass a micrographs STAR file with --in_mics.")
@@ -70,13 +70,13 @@ def read_micrographs_star(path: Path) -> dict[str, float | None]:
 
 
 def coordinate_file(job: Path, micrograph: str) -> Path:
-    """Where RELION looks for the picks of a micrograph that another job has made."""
+    """Return where RELION looks for the picks of a micrograph made by another job."""
     inside = JOB_FOLDER.sub("", micrograph, count=1) if JOB_FOLDER.match(micrograph) else micrograph
     return job / Path(inside).parent / (stem(Path(inside).name) + SUFFIX)
 
 
 def write_coordinates(job: Path, micrograph: str, picks: Picks) -> None:
-    """Write the picks of one micrograph, also where there are none: a table without a name."""
+    """Write the picks of one micrograph, even if there are none, as a table without a name."""
     score = np.full(len(picks), NO_SCORE) if picks.score is None else picks.score
     columns = zip((X, Y, SCORE), (*picks.xy.T, score), strict=True)
     loop = {name: [f"{value:.4f}" for value in values] for name, values in columns}
@@ -85,7 +85,7 @@ def write_coordinates(job: Path, micrograph: str, picks: Picks) -> None:
 
 
 def write_outputs(job: Path, micrographs_star: Path, micrographs: list[str]) -> None:
-    """Write the lists of picks and the node that further jobs take them from."""
+    """Write the lists of picks and the node from which other jobs take them."""
     suffix_file = job / f"coords_suffix{SUFFIX}"
     with atomic_path(suffix_file) as temporary:
         temporary.write_text(f"{micrographs_star}\n", encoding="utf-8")
@@ -103,18 +103,18 @@ def write_outputs(job: Path, micrographs_star: Path, micrographs: list[str]) -> 
 
 
 class Aborted(Exception):
-    """The user asked RELION to end the job."""
+    """The user asked RELION to abort the job."""
 
 
 def check_abort(job: Path) -> None:
-    """Raise `Aborted` when the user has asked for it."""
+    """Raise `Aborted` if the user has requested it."""
     if (job / "RELION_JOB_ABORT_NOW").exists():
         raise Aborted
 
 
 @contextmanager
 def job_ending(job: Path) -> Iterator[None]:
-    """Leave the file that tells RELION how the job ended, and none from before."""
+    """Write the file that tells RELION how the job ended, and remove earlier ones."""
     job.mkdir(parents=True, exist_ok=True)
     for ending in ENDINGS:
         (job / f"RELION_JOB_EXIT_{ending}").unlink(missing_ok=True)
@@ -131,7 +131,7 @@ def job_ending(job: Path) -> Iterator[None]:
 
 
 def _types_are_labels(pipeline: Path) -> bool:
-    """Whether the project is one of RELION 4 or newer; without one, it is taken to be."""
+    """Whether the project is from RELION 4 or newer; assumed if there is no project."""
     try:
         text = pipeline.read_text(encoding="utf-8", errors="replace")
     except OSError:

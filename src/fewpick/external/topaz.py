@@ -1,10 +1,10 @@
-"""Topaz on the labels of a split. The program is called and never imported: its licence is the GPL.
+"""Train and run Topaz on the labels of a split, as a program that is never imported (GPL).
 
-Topaz (Bepler et al. 2019, doi 10.1038/s41592-019-0575-8) learns from labelled particles and from
-all the rest as unlabelled. It is given the preprocessed micrographs, the very images that the arms
-see, at a size that its network is made for (particles some 20 px wide), and normalises them with
-its own mixture of two Gaussians. So every format that fewpick reads will do, whereas Topaz 0.3.20
-stops at JPG, and picks come back in the frame of the arms.
+Topaz (Bepler et al. 2019, doi 10.1038/s41592-019-0575-8) learns from labelled particles, with the
+rest as unlabelled data. It gets the preprocessed micrographs, the same images as the arms, at a
+size that its network is made for (particles about 20 px wide), and normalises them with its own
+mixture of two Gaussians. Thus every format that fewpick reads works, whereas Topaz 0.3.20 cannot
+read JPG, and picks come back in the frame of the arms.
 
 Coordinates here are pixels of the target frame less the padding, x = column, y = row.
 """
@@ -43,20 +43,20 @@ from fewpick.stage_tables.definitions import LabelTable
 
 logger = logging.getLogger(__name__)
 
-# Pixels around a labelled centre that count as particle: Topaz's own default.
+# Radius in pixels around a labelled centre that counts as particle: Topaz's default.
 RADIUS = 3
 _OFFSETS = range(-RADIUS, RADIUS + 1)
 DISC = sum(x * x + y * y <= RADIUS**2 for x in _OFFSETS for y in _OFFSETS)
 # Topaz 0.3 counts the pixels of a labelled particle once for each of these planes, as if the disc
-# stood in a volume, and takes that much too large share off the expected one.
+# were in a volume, and subtracts that inflated share from the expected one.
 PLANES = {"0.3": 2 * RADIUS + 1}
 # Log-likelihood at which extraction ends. Topaz's default of -6 shortens the ranking of models that
 # have seen few labels, and with it their average precision.
 LOWEST_SCORE = -20
 TABLE = "images.tsv"
-# What a training writes as it goes: a row per step, and one per epoch for the validation.
+# Written during training: one row per step, and one per epoch for validation.
 CURVE = "curve.tsv"
-FOLLOWED = 10.0  # seconds between two looks at it
+FOLLOWED = 10.0  # seconds between two readings of it
 
 Points = NDArray[np.float64]
 
@@ -77,17 +77,17 @@ class Topaz:
     gpu: bool = False
 
     def __call__(self, command: str, *arguments: object, cwd: Path, stdin: str = "") -> None:
-        """Run one of its commands on the device, and log what it says.
+        """Run a command on the device, and log its output.
 
         Raises
         ------
-        InputError : the program is not here, or fails
+        InputError : the program is missing, or fails
         """
         device = ["--device", "0" if self.gpu else "-1", "--num-threads", str(self.threads)]
         self._run([command, *device, *map(str, arguments)], cwd, stdin)
 
     def planes(self) -> int:
-        """By how much this version overcounts the pixels of labelled particles."""
+        """Return the factor by which this version overcounts the pixels of labelled particles."""
         version = self._run(["--version"], Path.cwd())
         found = re.search(r"\d+\.\d+", version)
         return PLANES.get(found[0], 1) if found else 1
@@ -99,12 +99,12 @@ class Topaz:
                 f"baselines.topaz.executable: {self.executable!r} is not a program on this "
                 "machine. Install Topaz, give its path, or remove baselines.topaz."
             )
-        # The path to this package is not for a program of another environment.
+        # The path to this package must not reach a program of another environment.
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         environment["OMP_NUM_THREADS"] = str(self.threads)
         logger.info("%s", shlex.join([program, *arguments]))
         lines: list[str] = []
-        # A file, since a pipe could be full before the program looks at it.
+        # A file, because a pipe could fill up before the program reads it.
         with tempfile.TemporaryFile("w+") as given:
             given.write(stdin)
             given.seek(0)
@@ -136,7 +136,7 @@ class Topaz:
 
 
 def write_images(program: Topaz, stack: Path, folder: Path) -> None:
-    """Write the micrographs of one shard as Topaz wants them, and a table of what they are.
+    """Write the micrographs of one shard for Topaz, and a table that describes them.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def write_images(program: Topaz, stack: Path, folder: Path) -> None:
 
     Raises
     ------
-    InputError : Topaz fails, or leaves out an image
+    InputError : Topaz fails, or does not write an image
     """
     shard = Stack(stack)
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,11 +176,11 @@ def train_topaz(
     settings: Mapping[str, Any],
     model: Path,
 ) -> pd.DataFrame:
-    """Train on the labelled particles of a split, and keep the epoch that validates best.
+    """Train on the labelled particles of a split, and keep the best epoch.
 
-    All training micrographs take part, those without labels as unlabelled ones. The epoch is the
-    one with the best average precision of pixels on the labelled validation micrographs, which is
-    what Topaz prints and its users go by; without a particle on them, the last one.
+    All training micrographs are used, those without labels as unlabelled data. The epoch is the one
+    with the best average precision of pixels on the labelled validation micrographs, which Topaz
+    prints and its users rely on; without particles on them, the last one.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def train_topaz(
 
     Raises
     ------
-    InputError : Topaz fails or writes something else than is known of it
+    InputError : Topaz fails or its output is not as expected
     """
     images = _join(folders, ratio_table)
     images["points"] = pd.Series([_points(row) for row in images.to_dict("records")])
@@ -214,7 +214,7 @@ def train_topaz(
         folder = Path(temporary)
         _hand_over(training, folder, "train")
         options += ["--train-images", "train", "--train-targets", "train.txt"]
-        if validation["points"].map(len).any():  # Topaz fails on a table without rows
+        if validation["points"].map(len).any():  # Topaz fails on an empty table
             _hand_over(validation, folder, "val")
             options += ["--test-images", "val", "--test-targets", "val.txt"]
         options += ["--save-prefix", "model", "--output", CURVE]
@@ -231,9 +231,9 @@ def train_topaz(
 
 
 def positive_shares(training: pd.DataFrame) -> tuple[float, float]:
-    """Shares of the training pixels that belong to particles: expected, and labelled.
+    """Return the shares of training pixels that belong to particles: expected and labelled.
 
-    Computed here and not by Topaz, whose `--num-particles` gives seven times the share.
+    Computed here, because Topaz's `--num-particles` gives seven times the share.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ def extract(
     ----------
     program, folders, ratio_table : as in `train`
     model : the trained network
-    nms_radius : least distance between two picks in particle radii, as for the arms
+    nms_radius : minimum distance between two picks in particle radii, as for the arms
 
     Returns
     -------
@@ -303,12 +303,12 @@ def extract(
 
 
 def _image_name(dataset: str, micrograph: str) -> str:
-    """Return a name that no other micrograph has, that is no number and holds no space."""
+    """Return a unique name that is not a number and contains no spaces."""
     return "m" + hashlib.sha256(f"{dataset}/{micrograph}".encode()).hexdigest()[:16]
 
 
 def _join(folders: Sequence[Path], ratio_table: Path) -> pd.DataFrame:
-    """Rows of the ratio table with those of the images, and the column path."""
+    """Join the ratio table with the table of images, and add the column path."""
     tables = []
     for folder in folders:
         table = read_table(folder / TABLE)
@@ -337,9 +337,9 @@ def _hand_over(images: pd.DataFrame, folder: Path, part: str) -> None:
 
 @contextmanager
 def _followed(path: Path, steps: int) -> Iterator[None]:
-    """Tell how far a training is that writes its curve to `path`, as long as the block runs.
+    """Report the progress of a training that writes its curve to `path`, while the block runs.
 
-    Topaz itself says nothing between the start and the end.
+    Topaz itself prints nothing between start and end.
     """
     ended = threading.Event()
 
@@ -348,7 +348,7 @@ def _followed(path: Path, steps: int) -> Iterator[None]:
             while not ended.wait(FOLLOWED):
                 try:
                     curve = _read_curve(path)
-                except (OSError, ValueError):  # not begun, or a row is being written
+                except (OSError, ValueError):  # not started, or a row is being written
                     continue
                 done = curve[curve["split"] == "train"]
                 if len(done) > progress.done:
@@ -368,12 +368,12 @@ def _followed(path: Path, steps: int) -> Iterator[None]:
 
 
 def _read_curve(path: Path) -> pd.DataFrame:
-    """Columns epoch iter split loss ... auprc, the last of which validation rows alone have."""
+    """Read columns epoch iter split loss ... auprc; only validation rows have the last one."""
     return pd.read_csv(path, sep="\t", na_values="-")
 
 
 def _epochs(folder: Path, begin: float) -> tuple[pd.DataFrame, dict[int, Path]]:
-    """Read what a training left: the table of its epochs, and the network after each."""
+    """Read the output of a training: the table of its epochs, and the network after each."""
     saved = {
         int(path.stem.rpartition("epoch")[2]): path for path in folder.glob("model_epoch*.sav")
     }

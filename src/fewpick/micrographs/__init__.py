@@ -42,8 +42,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Shares above which a warning is due: of rows with one value throughout, of pixels at one end of
-# the grey values.
+# Fractions above which to warn: of constant rows, of pixels at one end of the grey values.
 BLANK, CLIPPED = 0.05, 0.1
 
 Image32 = np.ndarray[tuple[int, int], np.dtype[np.float32]]
@@ -110,16 +109,16 @@ def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
 
 
 def sort_out(paths: Sequence[Path], on_bad: str = "stop") -> tuple[list[Path], dict[Path, str]]:
-    """Leave out broken micrographs, where that is wanted.
+    """Leave out broken micrographs if requested.
 
-    The answer depends on the files alone, so that every stage that asks gets the same one.
+    The result depends on the files only, so that every stage gets the same one.
 
     Parameters
     ----------
     paths : list of paths
     on_bad : str
-        "skip" reads every image to find those that cannot be used; "stop" passes all on, and the
-        first reading of a broken one ends the stage.
+        "skip" reads every image to find those that cannot be used; "stop" returns all, and a stage
+        stops when it reads a broken one.
 
     Returns
     -------
@@ -153,7 +152,7 @@ def _check_values(path: Path, image: Image32, low: float, high: float) -> None:
 
 
 def _doubt_values(path: Path, image: Image32, lows: Rows, highs: Rows) -> None:
-    """Warn of an image that may be incomplete or clipped; it can be used all the same.
+    """Warn about an image that may be incomplete or clipped, but is still usable.
 
     `lows` and `highs` are the least and the greatest value of each row.
     """
@@ -166,7 +165,7 @@ def _doubt_values(path: Path, image: Image32, lows: Rows, highs: Rows) -> None:
         )
         return
     for word, ends, value in (("highest", highs, highs.max()), ("lowest", lows, lows.min())):
-        # Only rows that reach the value are counted: few, but where values are clipped.
+        # Only rows that reach the value are counted: few, unless values are clipped.
         if (share := (image[ends == value] == value).sum() / image.size) > CLIPPED:
             logger.warning(
                 "%s: %.0f %% of the pixels have the %s value, %g, so the grey values are "

@@ -1,4 +1,4 @@
-"""What the decoders share: the header, what a file may be, and how a broken one is reported."""
+"""What the decoders share: headers, file types, and how a broken file is reported."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from fewpick.errors import InputError
 from fewpick.micrographs.listing import IMAGE_SUFFIXES, image_suffix
 
-LARGEST_SIDE = 65_536  # px; above it a header is broken rather than a detector large
-# How files of some formats begin.
+LARGEST_SIDE = 65_536  # px; a larger value means a broken header rather than a large detector
+# First bytes of some formats.
 TIFF, PNG, JPEG = "a TIFF file", "a PNG file", "a JPEG file"
 MAGIC = {
     b"II*\0": TIFF,
@@ -47,7 +47,7 @@ def other_format(start: bytes) -> str | None:
 
 
 def checked_suffix(path: Path) -> str:
-    """Return the image suffix of a file that is there and not empty, in lower case.
+    """Return the image suffix, in lower case, of a file that exists and is not empty.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def checked_suffix(path: Path) -> str:
 
 
 def check_sides(path: Path, ny: int, nx: int) -> None:
-    """Refuse sizes that no detector has.
+    """Reject sizes that no detector has.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def readable(path: Path) -> Iterator[None]:
             "or run on a machine with more memory."
         ) from None
     except Exception as error:
-        # Third-party decoders raise about anything on bytes they do not expect.
+        # Third-party decoders raise almost anything on unexpected bytes.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{path}: cannot be read ({reason}). Copy it again; it may be truncated, or its "

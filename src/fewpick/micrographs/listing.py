@@ -1,4 +1,4 @@
-"""Find micrographs: which files are images, and which of them are micrographs of their own."""
+"""Find micrographs among the image files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 IMAGE_SUFFIXES = MRC_SUFFIXES + TIFF_SUFFIXES + PICTURE_SUFFIXES
 
-# What programs write beside a micrograph, by the end of the name, the best to pick on first: dose
-# weighted (MotionCor2, cryoSPARC, Scipion), the micrograph itself (RELION's is dose weighted), then
-# others of the same exposure, which must not count as further micrographs: not weighted, weighted
-# in part, denoised, sums of even and odd frames, power spectra, backgrounds, previews.
+# Files that programs write for one exposure, by the end of the name, the best to pick on first:
+# dose weighted (MotionCor2, cryoSPARC, Scipion), the micrograph itself (RELION's is dose weighted),
+# then others that must not count as separate micrographs: not weighted, partly weighted, denoised,
+# sums of even and odd frames, power spectra, backgrounds, previews.
 COMPANIONS = (
     "dw|doseweighted",
     "",
@@ -79,7 +79,7 @@ def list_micrographs(*sources: str | Path) -> list[Path]:
                 "UTF-8. Rename the file (convmv -f latin1 -t utf8 renames many at once)."
             ) from None
         other = seen.setdefault(stem(path.name), path)
-        # Links between folders show a `**` one file many times.
+        # With links between folders, `**` finds a file several times.
         if other is not path and not (other.name == path.name and other.samefile(path)):
             raise InputError(
                 f"{path}: {other} has the same name, {stem(path.name)!r}. Rename one of them, or "
@@ -89,9 +89,9 @@ def list_micrographs(*sources: str | Path) -> list[Path]:
 
 
 def expand(source: str | Path) -> str:
-    """Replace `~` and variables such as `$HOME` at the places where a shell would.
+    """Expand `~` and variables such as `$HOME` as a shell would.
 
-    A path that is there as it stands stays as it is.
+    An existing path is left unchanged.
     """
     text = str(source)
     replaced = os.path.expandvars(os.path.expanduser(text))
@@ -105,7 +105,7 @@ def _images(source: str | Path) -> list[Path]:
     folder = Path(expand(source))
     if folder.is_dir():
         found = list(folder.iterdir())
-    elif folder.is_file():  # whatever brackets its name holds
+    elif folder.is_file():  # even if its name contains brackets
         found = [folder]
     else:
         found = [Path(match) for match in glob.glob(str(folder), recursive=True)]
@@ -128,7 +128,7 @@ def _images(source: str | Path) -> list[Path]:
 
 
 def exposure(name: str) -> tuple[str, float]:
-    """Return what files of one exposure have in common, and the rank of this one among them."""
+    """Return the common part of the names of one exposure, and the rank of this file among them."""
     base, rank = stem(name), float(COMPANIONS.index(""))
     found = COMPANION.search(base)
     if found and found.start() > 0:
@@ -159,14 +159,14 @@ def _without_companions(paths: Sequence[Path]) -> list[Path]:
 
 
 def shown(names: Iterable[str], most: int = SHOWN) -> str:
-    """List a few names, and the number of the others."""
+    """List a few names and the number of the others."""
     held = list(names)
     more = len(held) - most
     return ", ".join(held[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _others(found: Sequence[Path]) -> str:
-    """Say which files there are instead of micrographs."""
+    """Describe the files found instead of micrographs."""
     suffixes = Counter(path.suffix for path in found if path.is_file())
     if not suffixes:
         return ""

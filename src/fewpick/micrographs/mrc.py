@@ -1,8 +1,8 @@
 """MRC files, plain or packed by gzip or bzip2: header, pixel size and values.
 
-Byte order, map id and the sign of integers are written wrongly by programs that are in use, so they
-are taken from what the header and the values say together. Source:
-https://www.ccpem.ac.uk/mrc_format/mrc2014.php and https://bio3d.colorado.edu/imod/doc/mrc_format.txt
+Some programs in use write the byte order, map id or sign of integers wrongly, so these are inferred
+from header and values together. Source: https://www.ccpem.ac.uk/mrc_format/mrc2014.php and
+https://bio3d.colorado.edu/imod/doc/mrc_format.txt
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIZE = HEADER_DTYPE.itemsize
 STAMPS = {b"\x44\x44": "<", b"\x44\x41": "<", b"\x11\x11": ">"}
 # IMOD's own words at bytes 152 and 156: a stamp, and flags of which the first means signed bytes.
 IMOD_STAMP, SIGNED_BYTES = 1146047817, 1
-# Neighbours differ less in the right reading of integers; this much less is clear.
+# Neighbouring pixels differ less when integers are read correctly; this ratio is a clear case.
 SMOOTHER = 0.8
 
 Array = np.ndarray[Any, Any]
@@ -42,7 +42,8 @@ def read_mrc_header(path: Path) -> Header:
     Raises
     ------
     InputError
-        When it is no MRC file of one real-valued image, or shorter or longer than its header says.
+        When it is not an MRC file of one real-valued image, or its length does not match its
+        header.
     """
     return _summary(path, _header(path))
 
@@ -127,26 +128,26 @@ def _header(path: Path) -> np.void:
 
 
 def _expected(header: np.void) -> int:
-    """Bytes that the header announces for one image."""
+    """Return the number of bytes of one image according to the header."""
     itemsize = mrcfile.utils.dtype_from_mode(int(header["mode"])).itemsize
     return SIZE + int(header["nsymbt"]) + int(header["ny"]) * int(header["nx"]) * int(itemsize)
 
 
 def _in_its_byte_order(path: Path, raw: bytes, length: int | None) -> np.void:
-    """Read the header in the byte order that makes sense, whatever stamp and map id say."""
+    """Read the header in the byte order that makes sense, regardless of stamp and map id."""
     headers = {order: np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0] for order in "<>"}
     stamp = STAMPS.get(raw[212:214])
     sane = {order: header for order, header in headers.items() if _sane(header)}
     if stamp in sane:
         order = stamp
     elif sane:
-        # Both may be possible; the length of the file then tells.
+        # Both may be possible; then the file length decides.
         fits = [o for o, h in sane.items() if int(h["mode"]) in MODES and _expected(h) == length]
         order = next(iter([*fits, *sane]))
         if stamp is not None:
             logger.warning("%s: the machine stamp contradicts the header; it is ignored.", path)
     elif stamp is not None and raw[208:211] == b"MAP":
-        order = stamp  # broken in a way that the checks to come will name
+        order = stamp  # later checks report what is broken
     else:
         what = "only zeros" if not any(raw) else other_format(raw) or "no MRC header"
         raise InputError(
@@ -176,7 +177,7 @@ def _summary(path: Path, header: np.void) -> Header:
 def _as_meant(path: Path, header: np.void, data: Array) -> Array:
     """Read integers as signed or unsigned, as flags, statistics and values say.
 
-    The mode says that bytes are signed; IMOD before 4.2.23, cisTEM and scripts write unsigned ones.
+    By its mode, bytes are signed; but IMOD before 4.2.23, cisTEM and scripts write unsigned ones.
     """
     if data.dtype.kind not in "iu":
         return data
@@ -185,7 +186,7 @@ def _as_meant(path: Path, header: np.void, data: Array) -> Array:
     unsigned = data.view(np.dtype(f"u{bits // 8}").newbyteorder(order))
     low, high = int(signed.min()), int(signed.max())
     if low >= 0:
-        return data  # no value in which the two differ
+        return data  # signed and unsigned agree on all values
     said = {}
     stamp, flags = np.frombuffer(
         header["extra2"].tobytes(), header.dtype["mode"], count=2, offset=40

@@ -1,9 +1,9 @@
-"""Match the micrograph names in a coordinate file to the micrographs at hand.
+"""Match the micrograph names in a coordinate file to the micrographs.
 
-Programs write the same micrograph with and without folder, suffix, number prefix or job suffix.
-Each spelling is tried in turn, the closest first, and only an unambiguous one counts. Folders are
-compared from the last one up, as far as is needed to tell names apart: paths are relative to one
-folder or another, and files are copied, so a folder alone contradicts nothing.
+Programs write the same micrograph with or without folder, suffix, number prefix or job suffix. Each
+spelling is tried in turn, the closest first, and only unambiguous matches count. Folders are
+compared from the innermost up, as far as needed to distinguish names: paths are relative to
+different folders, and files are copied, so a different folder alone is not a contradiction.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from fewpick.micrographs import stem
 FILE_SUFFIX = re.compile(r"\.(mrcs?|tiff?|eer|star|csv|c?box|txt|cs|json)$", re.IGNORECASE)
 IMAGE_NUMBER = re.compile(r"^\d+@")  # RELION's image of a stack
 CRYOSPARC_PREFIX = re.compile(r"^\d+_")
-# What pickers append: RELION, Gautomatch, EMAN2, crYOLO, Topaz, cryoSPARC.
+# Suffixes added by pickers: RELION, Gautomatch, EMAN2, crYOLO, Topaz, cryoSPARC.
 JOB_SUFFIX = re.compile(
     r"(_(autopick|manualpick|extractpick|extract|automatch|topazpicks|cryolo|picks?|particles"
     r"|coordinates|coords|boxes|info|pred))+$",
     re.IGNORECASE,
 )
-# What motion correction and denoising append: MotionCor2, RELION, cryoSPARC, Scipion, Leginon, EPU.
+# Suffixes added by motion correction and denoising: MotionCor2, RELION, cryoSPARC, Scipion, EPU.
 MOTION_SUFFIX = re.compile(
     r"([_-](((patch|rigid|local)_)?aligned(_mic)?|doseweighted|dws?|nodw|denoised|evn|odd|fractions"
     r"|eer|a(?=-dw)))+$",
     re.IGNORECASE,
 )
-SHOWN = 5  # names listed in a message; the counts tell of the rest
+SHOWN = 5  # names listed in a message; the rest are counted
 
 Micrographs = Sequence[str] | Mapping[str, str | Path]
 
@@ -62,7 +62,7 @@ def _without(*patterns: re.Pattern[str]) -> Callable[[str], str]:
 
 
 def _number(name: str) -> str:
-    """Spell a name of digits only as a spreadsheet leaves it."""
+    """Write a name of digits as a spreadsheet would."""
     base = _stem(name)
     return base.lstrip("0") or "0" if base.isdecimal() else base
 
@@ -71,7 +71,7 @@ _tail = _without(JOB_SUFFIX, MOTION_SUFFIX)
 _bare = _without(JOB_SUFFIX, MOTION_SUFFIX, CRYOSPARC_PREFIX)
 
 # (spelling of the key, spelling of the micrograph). A number prefix is removed on one side at a
-# time: removed on both, 001_mic would match 002_mic.
+# time; removed on both, 001_mic would match 002_mic.
 SPELLINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
     (str, str),
     (_base, _base),
@@ -92,14 +92,14 @@ SPELLINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
 
 @dataclass(frozen=True)
 class Match:
-    """Which key means which micrograph.
+    """The micrograph that each key matches.
 
     Attributes
     ----------
     matched : dict
         Key in the coordinate file to micrograph.
     unmatched_keys : dict
-        Key to the reason why it matches none, with the nearest micrographs.
+        Key to the reason why it matches none, with the closest micrographs.
     unmatched_micrographs : list
         Micrographs that no key names: not annotated.
     """
@@ -122,7 +122,7 @@ class Match:
 
 
 def match_names(micrographs: Micrographs, keys: Iterable[str]) -> Match:
-    """Match each key to the one micrograph it can mean.
+    """Match each key to a single micrograph.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def _elsewhere(micrographs: Mapping[str, str | Path], matched: Mapping[str, str]
 
 
 def _folded(spelling: Callable[[str], str]) -> Callable[[str], str]:
-    # One name may be spelled with composed or with combining letters: macOS writes the latter.
+    # The same name may use composed or combining letters; macOS writes the latter.
     return lambda name: unicodedata.normalize("NFC", spelling(name)).casefold()
 
 

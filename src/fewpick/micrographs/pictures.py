@@ -1,8 +1,8 @@
-"""TIFF, PNG and JPG: one decoder for each, and one meaning for each tag.
+"""Read TIFF, PNG and JPG.
 
-Values are those that are stored, in the rows that are stored: tags that ask a viewer to turn the
-picture or to show it as a negative are not followed, but said. TIFF of every compression goes
-through tifffile, and only palettes and colours are turned into grey values.
+Values and rows are returned as stored: tags that ask a viewer to rotate the image or to show it as
+a negative are reported, but not applied. TIFF of every compression is read by tifffile, and only
+palettes and colours are converted to grey values.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import imagecodecs  # noqa: F401  # tifffile looks for it to decode LZW, PackBits, JPEG and others
+import imagecodecs  # noqa: F401  # used by tifffile to decode LZW, PackBits, JPEG and others
 import numpy as np
 import tifffile
 from PIL import Image
@@ -22,7 +22,7 @@ from fewpick.micrographs.decoding import TIFF, Header, check_sides, other_format
 
 logger = logging.getLogger(__name__)
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow takes images as large as micrographs for attacks
+Image.MAX_IMAGE_PIXELS = None  # Pillow treats images as large as micrographs as attacks
 
 ORIENTATION, UPRIGHT = 274, 1  # a tag of TIFF and EXIF, and its value for rows from the top
 GREY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
@@ -36,7 +36,7 @@ def read_picture_header(path: Path) -> Header:
     Raises
     ------
     InputError
-        When the file holds several images, or one that has no grey values.
+        When the file contains several images, or one without grey values.
     """
     if _is_tiff(path):
         with tifffile.TiffFile(path) as tiff:
@@ -60,7 +60,7 @@ def read_picture(path: Path) -> Array:
 
 
 def _is_tiff(path: Path) -> bool:
-    """Tell by the first bytes, so that a TIFF file called .png is decoded as one."""
+    """Decide by the first bytes, so that a TIFF file called .png is decoded correctly."""
     with path.open("rb") as file:
         return other_format(file.read(8)) == TIFF
 
@@ -118,7 +118,7 @@ def _read_tiff(path: Path) -> Array:
             raise InputError(f"{path}: contains complex values. Give a real-valued image.")
         if photometric == PHOTOMETRIC.PALETTE:
             colours = np.moveaxis(np.asarray(page.colormap), 0, -1)
-            # Palettes count to 65,535; the bytes of the picture are the upper ones.
+            # Palettes have 16 bits; the image has the upper eight.
             if colours.max() > 255:
                 colours = colours >> 8
             return _to_grey(path, colours[data])

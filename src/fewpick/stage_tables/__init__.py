@@ -1,1 +1,1 @@
-"""The tables that one stage writes and others read."""
+"""Tables passed between stages."""

@@ -1,4 +1,4 @@
-"""Manifest, split and labels: a class for each table, which writes it and reads it typed.
+"""Manifest, split and label tables: one class each, which writes it and reads it with types.
 
 On disk a table is tab separated text, in which lists are JSON and truth is `true` or `false`. In
 memory its columns have the types given here: `int64`, `float64`, `bool`, text, tuples for windows
@@ -71,14 +71,14 @@ POINTS = Kind("object", _points, lambda value: json.dumps(np.asarray(value).toli
 
 
 class StageTable:
-    """A table that crosses stages.
+    """A table passed between stages.
 
     Attributes
     ----------
     COLUMNS : dict of str to Kind
         Columns that are always there.
     OPTIONAL : dict of str to Kind
-        Columns that may be there. Others are passed on as they are.
+        Optional columns. Others are passed on unchanged.
     """
 
     COLUMNS: ClassVar[Mapping[str, Kind]] = {}
@@ -91,7 +91,7 @@ class StageTable:
         Raises
         ------
         InputError
-            If a column is missing, or holds what its type does not allow.
+            If a column is missing, or contains a value of the wrong type.
         """
         table = read_table(path)
         if missing := [name for name in cls.COLUMNS if name not in table]:
@@ -159,7 +159,7 @@ class SplitTable(StageTable):
 
 
 class LabelTable(StageTable):
-    """What of each micrograph is labelled: `results/splits/seed-{s}/ratio-{r}.tsv`.
+    """What is labelled in each micrograph: `results/splits/seed-{s}/ratio-{r}.tsv`.
 
     `labelled` is all, part or none. Lengths are px of the target frame: the particle radius, the
     area (y0, x0, y1, x1) without padding and border, the labelled windows in it, and the labelled
