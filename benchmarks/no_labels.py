@@ -7,8 +7,7 @@ F1 at 0.3 particle diameters, pooled over at most twelve micrographs of each set
 - difference_of_gaussians: given the true number of particles; the best of eight filters (polarity,
   width) by its F1 on these micrographs;
 - relion_log: RELION's Laplacian of Gaussian for .8 to 1 particle diameters, at its own threshold;
-- relion_log_best: the best of two ranges of diameters and three thresholds by its F1 on these
-  micrographs;
+- relion_log_best: the best of three thresholds by its F1 on these micrographs;
 - every folder of `peer_picks/`: all picks of another program, on the micrographs that it was run
   on;
 - general: what `fewpick pick general` picks; `chosen` says whether the network or a template;
@@ -64,10 +63,8 @@ SETS = {
     "apoferritin_aarhus": (36.0, 42.0),
     "apoferritin_24dec03a": (19.0, 0.0),
 }
-# Ranges in particle diameters, and RELION's --LoG_adjust_threshold. The first of each is fewpick's
-# default.
-DIAMETERS = ((0.8, 1.0), (0.7, 0.9))
-THRESHOLDS = (0.0, 0.5, 1.0)
+DIAMETERS = (0.8, 1.0)  # particle diameters; fewpick's default
+THRESHOLDS = (0.0, 0.5, 1.0)  # RELION's --LoG_adjust_threshold, 0 by default
 ALL_COUNT, BY_SCORE = "the true count", "chosen by this score"
 
 
@@ -152,10 +149,7 @@ def reference(
         yield "difference_of_gaussians", max(filters), f"{ALL_COUNT}, {BY_SCORE}"
         if shutil.which("relion_autopick"):
             stack = keep(images, frames, truths, Path(temporary, "stack.mrcs"))
-            log = [
-                log_f1(stack, truths, diameter, diameters, threshold)
-                for diameters, threshold in product(DIAMETERS, THRESHOLDS)
-            ]
+            log = [log_f1(stack, truths, diameter, threshold) for threshold in THRESHOLDS]
             yield "relion_log", log[0], ""
             yield "relion_log_best", max(log), BY_SCORE
 
@@ -180,14 +174,8 @@ def keep(
     return path
 
 
-def log_f1(
-    stack: Path,
-    truths: Sequence[Truth],
-    diameter: float,
-    diameters: tuple[float, float],
-    threshold: float,
-) -> float:
-    settings: Mapping[str, Any] = {"diameters": diameters, "adjust_threshold": threshold}
+def log_f1(stack: Path, truths: Sequence[Truth], diameter: float, threshold: float) -> float:
+    settings: Mapping[str, Any] = {"diameters": DIAMETERS, "adjust_threshold": threshold}
     radii = {truth.micrograph: diameter / 2 for truth in truths}
     found = pick_log("relion_autopick", [stack], radii, settings)
     by_name = dict(list(found.groupby("micrograph")[["x", "y"]]))
