@@ -297,7 +297,7 @@ CASES = [
             (
                 ("left out: micrographs/m1.mrc", "110616 bytes"),
                 ("left out: micrographs/m3.mrc", "NaN or infinite"),
-                ("2 of 6 micrographs are left out", "on_bad_micrograph: skip"),
+                ("2 of 6 micrographs were left out", "on_bad_micrograph: skip"),
             ),
         ),
     ),

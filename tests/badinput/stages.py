@@ -114,18 +114,21 @@ def _stages(between: Callable[[], object]) -> None:
     from fewpick.config.plan import make_plan
     from fewpick.config.schema import load_schema
     from fewpick.data.inventory import inventory_table, micrographs_of
+    from fewpick.data.links import keep_links
     from fewpick.data.manifest import build_manifest
     from fewpick.data.masks import mask_shard
     from fewpick.data.preprocess import input_sizes, preprocess_shard
     from fewpick.data.splits import label_subset, split_micrographs
     from fewpick.final.labels import collect, join, label_table
     from fewpick.geometry import particle_radii
+    from fewpick.inputs import original
     from fewpick.micrographs import read_header, sort_out
     from fewpick.stacks import read_table, write_table
     from fewpick.stage_tables.definitions import LabelTable
 
     config = complete(read_config(Path("config.yaml")), load_schema())
     plan = make_plan(config)
+    keep_links(plan.links, {})
     spec, files = config["datasets"]["mine"], plan.datasets["mine"]
     paths = list(map(Path, files.micrographs.values()))
     on_bad = spec["on_bad_micrograph"]
@@ -140,7 +143,8 @@ def _stages(between: Callable[[], object]) -> None:
     between()
     geometry = []
     for shard in files.shards:
-        paths, _ = sort_out(list(map(Path, plan.shard_micrographs("mine", shard))), on_bad)
+        links = plan.shard_micrographs("mine", shard)
+        paths, _ = sort_out([Path(original(link)) for link in links], on_bad)
         table = pd.DataFrame(
             {
                 "micrograph": [path.name for path in paths],
