@@ -58,7 +58,7 @@ def test_the_rest_gives_what_it_gives_alone(tmp_path: Path) -> None:
     assert "bytes, but" in listed["reason"][0]
     assert "every pixel is 0" in listed["reason"][1]
     said = (broken.directory / "results/logs/manifest/mine.log").read_text()
-    assert "2 of 10 micrographs are left out" in said
+    assert "2 of 10 micrographs were left out" in said
     page = (broken.directory / "results/report.html").read_text(encoding="utf-8")
     assert "mine: 2 of 10 micrographs are broken and were left out" in page
     # A shard of which nothing is left is empty, and stops nothing.
