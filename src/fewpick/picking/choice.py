@@ -27,6 +27,8 @@ RING_EVIDENCE = 0.2
 # ratio on the picks hold something else as well, see `contrast_tail`.
 MIXED = 2.5
 TAIL = 0.05  # share of the picks on either side that it leaves out
+# Where more than this share of a micrograph is conspicuous, it is the particles that stand out.
+MOSTLY_DIRT = 0.15
 FEWEST = 10  # picks below which it says nothing
 CONTRAST_WIDTH = 0.5  # inner Gaussian with which contrast is measured, in particle radii
 
@@ -79,9 +81,11 @@ def evidence(sample: Sequence[PreparedMicrograph]) -> dict[str, float]:
         image, (y0, x0, y1, x1) = shown(prepared), prepared.area
         counted = np.zeros(image.shape, bool)
         counted[y0:y1, x0:x1] = True
-        clean = counted & ~templates.conspicuous(image, prepared.radius)
+        dirt = templates.conspicuous(image, prepared.radius)
+        if dirt[counted].mean() <= MOSTLY_DIRT:
+            counted &= ~dirt
         found = templates.correlations(image, prepared.radius)
-        told.append(templates.lopsidedness(found, clean if clean.any() else counted))
+        told.append(templates.lopsidedness(found, counted))
     return {name: float(np.mean([one[name] for one in told])) for name in told[0]}
 
 

@@ -50,6 +50,8 @@ TURNED_ADVANTAGE = 0.2
 TRUSTED = 0.5
 # Below this one there are hardly any particles, and only sure picks are kept.
 HOPELESS, SURE = 0.35, 0.6
+# From this one on, the network is right about what the particles are.
+CONVINCED = 0.85
 # Instead of a network that cannot be trusted, a blob filter picks down to this score, and the F1
 # expected of it is that: the mean over simulated micrographs.
 BLOB_THRESHOLD, BLOB_F1 = 0.75, 0.4
@@ -142,13 +144,13 @@ def give_verdict(
         quality = float(np.interp(abs(ring), *RING_F1))
         return _by_template(picker, sample, RING, quality, reason, expected, bright=ring < 0)
     verdict, picks = network_verdict(picker, sample, expected=expected, seed=seed)
-    sign, turned = (-1, _turned(sample)) if verdict.bright else (1, sample)
+    sign, upright = (-1, turned(sample)) if verdict.bright else (1, sample)
     blob = max(BLOBS, key=lambda name: sign * seen[name])
-    on_blobs = _on_blobs(turned[:COMPARED], picks[:COMPARED], blob)
+    on_blobs = _on_blobs(upright[:COMPARED], picks[:COMPARED], blob)
     verdict = replace(verdict, on_blobs=on_blobs)
-    if verdict.expected_f1 < HOPELESS:
+    if not HOPELESS <= verdict.expected_f1 < CONVINCED:
         return verdict
-    if not contrast_tail(turned, picks) > MIXED:
+    if not contrast_tail(upright, picks) > MIXED:
         return verdict
     reason = "the network's picks differ in contrast as dirt and faint particles do"
     quality = min(verdict.expected_f1, BLOB_F1)
@@ -173,11 +175,11 @@ def network_verdict(
     rng = np.random.default_rng(seed)
     calibration = Calibration.from_json(picker.use["calibration"])
     read = [_describe(picker, sample, sign, rng) for sign in (1, -1)]
-    (_, quality), (_, turned) = (calibration(described) for described, _ in read)
-    bright = turned > quality + TURNED_ADVANTAGE
+    (_, quality), (_, other) = (calibration(described) for described, _ in read)
+    bright = other > quality + TURNED_ADVANTAGE
     described, found = read[0]
     if bright:  # the few that were looked at do not speak for all
-        sample = _turned(sample)
+        sample = turned(sample)
         described, found = _describe(picker, sample, 1, rng)
     threshold, quality = calibration(described)
     if quality < HOPELESS:
@@ -213,7 +215,7 @@ def _by_template(
 ) -> Verdict:
     """Return the verdict on what a template picks, of which F1 `quality` is expected."""
     finder = TemplatePicker(picker, template)
-    found = [finder.find(prepared) for prepared in (_turned(sample) if bright else sample)]
+    found = [finder.find(prepared) for prepared in (turned(sample) if bright else sample)]
     threshold = BLOB_THRESHOLD
     if template == RING:
         threshold = float(threshold_otsu(_scores(found)))
@@ -234,7 +236,7 @@ def _leaving(n: int, found: Sequence[Picks]) -> float | None:
     return float(scores[min(max(n, 1), len(scores)) - 1]) if len(scores) else None
 
 
-def _turned(sample: Sequence[PreparedMicrograph]) -> list[PreparedMicrograph]:
+def turned(sample: Sequence[PreparedMicrograph]) -> list[PreparedMicrograph]:
     """Turn grey values round."""
     return [replace(prepared, image=-prepared.image) for prepared in sample]
 
@@ -283,7 +285,7 @@ def pick_micrographs(
         raise InputError(lost[0])
     sample = list(looked.values())
     verdict = give_verdict(picker, sample, expected=expected, seed=seed)
-    finder = _finder(picker, verdict)
+    finder = finder_of(picker, verdict)
     if adapt and verdict.per_micrograph * len(sample) < ENOUGH:
         logger.warning(
             "--adapt: fewer than %d picks are too few to learn from; not adapting", ENOUGH
@@ -342,8 +344,8 @@ def adapted(
     the same picker with the student's network, and the verdict with its threshold
     """
     if verdict.bright:
-        sample = _turned(sample)
-    teacher = _finder(picker, verdict)
+        sample = turned(sample)
+    teacher = finder_of(picker, verdict)
     doubt = templates.DOUBT if verdict.template else DOUBT
     sheets = [
         _pseudo_labelled(teacher.find(prepared), prepared, verdict.threshold, doubt)
@@ -368,7 +370,7 @@ def adapted(
     return student, replace(verdict, threshold=threshold, template=None, reason=reason)
 
 
-def _finder(picker: Picker, verdict: Verdict) -> Finder:
+def finder_of(picker: Picker, verdict: Verdict) -> Finder:
     """Return what picks according to a verdict."""
     return picker if verdict.template is None else TemplatePicker(picker, verdict.template)
 
@@ -422,7 +424,7 @@ def pick_each(
                 failures.append(str(prepared))
             continue
         if bright:
-            (prepared,) = _turned([prepared])
+            (prepared,) = turned([prepared])
         yield path, prepared, kept(picker.find(prepared), threshold)
 
 
@@ -431,7 +433,7 @@ def _describe(
 ) -> tuple[FloatArray, list[Picks]]:
     """Features of the scores, and all candidates, in pixels of the micrographs."""
     if sign < 0:
-        sample = _turned(sample[:TURNED])
+        sample = turned(sample[:TURNED])
     found = [picker.find(prepared) for prepared in sample]
     compared = sample[:COMPARED]
     noise = [picker.find(_noise(prepared, rng)).score for prepared in compared]

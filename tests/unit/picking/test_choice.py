@@ -51,6 +51,8 @@ def test_a_template_picker_picks_in_pixels_of_the_micrograph(tmp_path: Path) -> 
 def test_rings_are_evident_and_blobs_are_no_rings(tmp_path: Path) -> None:
     told = evidence([prepared(tmp_path, np.full(25, 3.0), ring=True)])
     assert max(told, key=lambda name: told[name]) == RING
+    conspicuous = evidence([prepared(tmp_path, np.full(25, 9.0), ring=True)])
+    assert conspicuous[RING] > 0.2
     told = evidence([prepared(tmp_path, np.full(25, 2.0))])
     assert max(told, key=lambda name: told[name]) != RING
     assert told[RING] < 0.1

@@ -229,8 +229,13 @@ def test_rings_are_picked_by_a_template_whatever_their_polarity(
     assert sum(len(picks) for *_, picks in found) == 40
 
 
-def test_a_blob_filter_picks_where_the_networks_picks_are_dirt(model: Path, tmp_path: Path) -> None:
+def test_a_blob_filter_picks_where_the_networks_picks_are_dirt(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths, centres = scene(tmp_path / "m", 2, blob, dirt=4)
+    convinced, _ = without_labels.pick_micrographs(paths, picker_for(model))
+    assert convinced.template is None
+    monkeypatch.setattr(without_labels, "CONVINCED", 1.0)
     alone, _ = without_labels.network_verdict(
         picker_for(model), [picker_for(model).see(path) for path in paths]
     )
