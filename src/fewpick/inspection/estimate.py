@@ -68,7 +68,7 @@ def training_seconds(hyperparameters: Mapping[str, Any], rates: Rates, n_validat
     teacher = 0
     if fixmatch:
         views += fixmatch["unlabeled_batch_size"]
-        teacher = fixmatch.get("pool_size", 0) * fixmatch.get("rounds", 1)
+        teacher = fixmatch.get("pool_size", 0) * (fixmatch.get("rounds") or 1)
         teacher *= fixmatch["teacher_views"]
     learning = steps * views * rates.learn * OVERHEAD
     return learning + (_checks(settings, steps, n_validation) + teacher) * rates.look

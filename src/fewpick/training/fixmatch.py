@@ -242,7 +242,7 @@ class ObjectRule:
 
     def __init__(self, settings: Mapping[str, Any], pool: Pool) -> None:
         self.settings, self.pool = settings, pool
-        self.rounds = int(settings["rounds"])
+        self.rounds = settings["rounds"] or _rounds(pool)
         self._rule = rule_function(settings)
         self.drawn: list[tuple[int, NDArray[np.int8]]] = []
         self.summary: Diagnostics = {}
@@ -395,6 +395,17 @@ def _particle_shares(pool: Pool) -> dict[str, float]:
             f"and clicks do not tell. Set datasets.{next(iter(groups))}.expected_particles."
         )
     return dict.fromkeys(groups, float(np.mean(list(shares.values())))) | shares
+
+
+def _rounds(pool: Pool) -> int:
+    """Give proteins without labels a second teacher, better than one that saw another protein.
+
+    Where each has labels, a second round adds nothing, and on crowded micrographs it loses
+    (docs/experiments.md, entries 8 and 30).
+    """
+    names = grouped_by_dataset(pool.micrographs)
+    labelled = np.median([pool.labelled.n_particles_of.get(name, 0) for name in names])
+    return 1 if labelled else 2
 
 
 def _trusted(f1: float) -> float:

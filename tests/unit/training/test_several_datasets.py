@@ -204,11 +204,22 @@ def test_a_data_set_without_validation_takes_its_expected_count() -> None:
 # ------------------------------------------------------------------------------ pseudo-labels
 
 
-def rule(sheets: list[Micrograph], validation: list[Micrograph]) -> ObjectRule:
-    settings = {"labelling": "objects", "rounds": 1, "student": "new", "pool_size": 8, "doubt": 0.2}
+def rule(
+    sheets: list[Micrograph], validation: list[Micrograph], rounds: int | None = 1
+) -> ObjectRule:
+    settings = {"labelling": "objects", "rounds": rounds, "pool_size": 8, "doubt": 0.2}
     settings |= {"teacher_views": 1, "threshold_labels": "validation"}
     labelled = LabelledCrops(many({"a": 1}), 64)
     return ObjectRule(settings, Pool(sheets, validation, labelled, [], 4, 64, CPU))
+
+
+def test_proteins_without_labels_get_a_second_teacher() -> None:
+    """`a` alone is labelled."""
+    assert rule(many({"a": 2}), [], None).rounds == 1
+    assert rule(many({"a": 2, "b": 2}), [], None).rounds == 1
+    assert rule(many({"a": 2, "b": 1, "c": 1}), [], None).rounds == 2
+    assert rule(many({"a": 2, "b": 1, "c": 1}), [], 1).rounds == 1
+    assert rule(many({"a": 2}), [], 3).rounds == 3
 
 
 def test_pseudo_labels_follow_the_threshold_and_the_worth_of_each_data_set(
