@@ -158,7 +158,7 @@ CASES = [
         lambda project: project.rewrite(lambda name, _: points(NAMES[NAMES.index(name) - 1])),
         Right(
             {"changed annotations": 6},
-            (("coordinates", "no particles at the points", "other micrographs"),),
+            (("coordinates", "no particles at the points", "wrong micrographs"),),
         ),
     ),
     Case(
@@ -172,7 +172,7 @@ CASES = [
         "two exports put together",
         moved(doubled(0)),
         Right(
-            warnings=tuple((f"coordinates: {name}.mrc", "5 points", "used once") for name in NAMES)
+            warnings=tuple((f"coordinates: {name}.mrc", "5 duplicate points", "used once") for name in NAMES)
         ),
     ),
     Case(
@@ -323,7 +323,7 @@ CASES = [
         Right(
             warnings=(
                 ("coordinates", "pairs of points", "Remove the duplicates"),
-                ("coordinates", "no particles at the points", "another scale"),
+                ("coordinates", "no particles at the points", "wrong scale"),
                 ("discs cover", "% of the annotated area", "pixels of the original micrograph"),
             )
         ),

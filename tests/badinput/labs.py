@@ -168,7 +168,7 @@ CASES = [
         "a STAR file with the rows of another folder's micrographs too",
         "two sessions in one table; the images have the same names",
         star(two_folders),
-        Right({}, (("particles.star", "90 of 180 coordinates", "of another folder"),)),
+        Right({}, (("particles.star", "90 of 180 coordinates", "in a different folder"),)),
     ),
     Case(
         "a STAR file with refined origins",

@@ -154,7 +154,7 @@ CASES = [
         "a space in the name of a micrograph",
         "exports name files by date and time",
         one("m3 Nov 24"),
-        Refused("micrographs/m3 Nov 24.mrc", "a space", "Rename it, or link it"),
+        Refused("micrographs/m3 Nov 24.mrc", "a space", "or link it"),
     ),
     Case(
         "a space in the name of a folder",
@@ -166,7 +166,7 @@ CASES = [
         "a quote in the name of a micrograph",
         "exports",
         one("m3'"),
-        Refused("micrographs/m3'.mrc", "quote", "Rename it"),
+        Refused("micrographs/m3'.mrc", "quote", "Rename the file"),
     ),
     Case(
         "braces in the name of a folder",
@@ -185,7 +185,7 @@ CASES = [
         "a newline in the name of a micrograph",
         "copied and pasted names",
         one("m3\n"),
-        Refused("micrographs", "'m3\\n.mrc'", "Rename it"),
+        Refused("micrographs", "'m3\\n.mrc'", "Rename the file"),
     ),
     Case(
         "a leading dash in the name of a micrograph",
@@ -197,7 +197,7 @@ CASES = [
         "a name that is not UTF-8",
         "packed on Windows, unpacked on Linux",
         latin1,
-        Refused("m3_\\udce4.mrc", "not UTF-8", "Rename it"),
+        Refused("m3_\\udce4.mrc", "not valid UTF-8", "Rename the file"),
     ),
     Case(
         "square brackets in the name of a folder",
