@@ -1,3 +1,3 @@
-"""What a person types: one module per subcommand of `fewpick`, each with `main(argv)`."""
+"""Subcommands of `fewpick`, one module each, with `main(argv)`."""
 
 from __future__ import annotations

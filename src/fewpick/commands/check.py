@@ -1,4 +1,4 @@
-"""`fewpick check`: find what would stop or spoil a run, before it begins."""
+"""`fewpick check`: find what would stop or spoil a run before it starts."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ same), with 2 if it cannot. Run it where you run snakemake: paths are relative t
 BYTES_PER_PIXEL = 3
 # Bytes of a model with its picks and tables, generously.
 BYTES_PER_TRAINING = 20e6
-# Particles of data sets that differ in width by this factor call for a scale of their own.
+# Data sets whose particles differ in width by this factor need scaling by particle size.
 SCALES_APART = 1.5
 # Files of a training, of a warm start, of a shard and of all else, with their logs and Snakemake's
 # records; those of a training for the target picks; and how many are worth a warning.
 FILES_PER_TRAINING, FILES_PER_START, FILES_PER_SHARD, OTHER_FILES = 38, 10, 12, 60
 FILES_PER_PART, MANY_FILES = 30, 50_000
-# Fewer micrographs than these to test or to validate on are worth a warning.
+# Warn if there are fewer test or validation micrographs than these.
 FEW_TEST, FEW_VALIDATION = 3, 2
-# Micrographs whose masks are drawn to see how much of them is particle.
+# Number of micrographs whose masks are drawn to estimate the share of particle pixels.
 DRAWN = 8
 # Seconds to read and preprocess a megapixel, and to start a job; rough.
 SECONDS_PER_MEGAPIXEL, SECONDS_PER_JOB = 0.06, 4.0
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class Findings(logging.Handler):
-    """Lines as they are found; warnings of the library are among them."""
+    """Print findings; warnings of the library are included."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -83,7 +83,7 @@ class Findings(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[Findings]:
-    """Collect what the library warns of."""
+    """Collect warnings of the library."""
     findings, log = Findings(), logging.getLogger("fewpick")
     propagate, log.propagate = log.propagate, False
     log.addHandler(findings)
@@ -122,7 +122,7 @@ def _check(arguments: argparse.Namespace) -> int:
             widths[name] = _check_masks(config, spec, manifests[name], points[name], findings)
         _check_scales(config, widths, findings)
         _check_external(config, manifests)
-        # Where not every particle is marked there is nothing to compare by, only picks to make.
+        # If not every particle is marked, a comparison is impossible; only picks can be made.
         partly = any(spec["annotation"] != FULL for spec in config["datasets"].values())
         if len(manifests) == len(config["datasets"]):
             if partly:
@@ -161,7 +161,7 @@ def _snakefile() -> str:
 def _check_dataset(
     spec: Mapping[str, Any], micrographs: Mapping[str, str]
 ) -> tuple[Annotation, pd.DataFrame]:
-    """Headers, names, coordinates and frame, by what the workflow itself does first."""
+    """Check headers, names, coordinates and frame with the first steps of the workflow."""
     from fewpick.annotation.annotate import annotate
     from fewpick.data.manifest import build_manifest
     from fewpick.micrographs import read_headers, sort_out
@@ -192,7 +192,7 @@ def _check_masks(
     points: pd.DataFrame,
     findings: Findings,
 ) -> float:
-    """Draw a few masks, to see what share of them is particle.
+    """Draw a few masks to estimate the share of particle pixels.
 
     Returns
     -------
@@ -263,7 +263,7 @@ def _edge(config: Mapping[str, Any], manifests: Mapping[str, pd.DataFrame]) -> i
 def _check_scales(
     config: Mapping[str, Any], widths: Mapping[str, float], findings: Findings
 ) -> None:
-    """Particles of several data sets look alike in size to the one network."""
+    """Check that particles of several data sets have similar sizes for the one network."""
     if config["preprocess"]["particle_px"] is not None or len(widths) < 2:
         return
     small, large = (extreme(widths, key=lambda name: widths[name]) for extreme in (min, max))
@@ -293,7 +293,7 @@ def _check_external(config: Mapping[str, Any], manifests: Mapping[str, pd.DataFr
 
 
 def _check_distances(config: Mapping[str, Any], findings: Findings) -> None:
-    """Compare the distance of picks with that which checkpoints and pseudo-labels go by."""
+    """Compare the minimum distance of picks with that used for checkpoints and pseudo-labels."""
     picked, trained = config["picking"]["nms_radius"], config["training"]["nms_radius"]
     if picked != trained:
         findings.warn(
@@ -309,7 +309,7 @@ def _check_labels(
     points: Mapping[str, pd.DataFrame],
     findings: Findings,
 ) -> None:
-    """Draw the splits and labels, as the workflow will, and say how many particles they hold."""
+    """Draw the splits and labels as the workflow will, and report their numbers of particles."""
     from itertools import product
 
     from fewpick.data.splits import Source, label_counts, label_subset, split_micrographs
@@ -391,7 +391,7 @@ def _check_final_labels(
     points: Mapping[str, pd.DataFrame],
     findings: Findings,
 ) -> None:
-    """Put the labels together as the target picks will, and say what they are good for."""
+    """Combine the labels as the target picks will, and report what they can be used for."""
     from fewpick.final.labels import collect, join, label_table
     from fewpick.final.quality import ENOUGH
 
@@ -429,7 +429,7 @@ def _check_final_labels(
 
 
 def _check_disk(plan: Any, edge: int, partly: bool, findings: Findings) -> None:
-    """Compare what a run will write with what the disk has room for."""
+    """Compare the size of the results with the free disk space."""
     from fewpick.errors import InputError
 
     n = sum(len(files.micrographs) for files in plan.datasets.values())
@@ -473,7 +473,7 @@ def _gpu_name(device: Any) -> str:
 
 
 def _trainings(plan: Any) -> list[dict[str, Any]]:
-    """Say how many trainings the comparison has, and return their hyperparameters."""
+    """Print the number of trainings of the comparison, and return their hyperparameters."""
     print(
         f"to do: {len(plan.arms)} arms ({', '.join(plan.arms)}) x {len(plan.ratios)} labelled "
         f"ratios x {len(plan.seeds)} seeds = {len(plan.trainings)} trainings, after "
@@ -483,7 +483,7 @@ def _trainings(plan: Any) -> list[dict[str, Any]]:
 
 
 def _final_trainings(plan: Any) -> list[dict[str, Any]]:
-    """Say how many trainings the target picks has, and return their hyperparameters."""
+    """Print the number of trainings of the target picks, and return their hyperparameters."""
     folds = len(plan.final_folds)
     print(
         "to do: the target picks, with one training on all labels"
@@ -500,7 +500,7 @@ def _say_time(
     edge: int,
     arguments: argparse.Namespace,
 ) -> None:
-    """Say how long trainings take on this machine."""
+    """Estimate how long trainings take on this machine."""
     import os
 
     from fewpick.inspection import estimate
@@ -538,7 +538,7 @@ def _say_time(
 
 
 def _words(seconds: float) -> str:
-    """Return a time as one would say it."""
+    """Return a time in words."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     if seconds < 5400:

@@ -18,7 +18,7 @@ from fewpick.micrographs import Header, list_micrographs, read_headers, shapes_o
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, or 2 after one line that says what is wrong."""
+    """Run the command; return 0, or 2 after a one-line error message."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _read(arguments: argparse.Namespace) -> tuple[Mapping[str, Picks], float | None]:
-    """Read picks, and the pixel size of the micrographs in angstrom, where they are given."""
+    """Read picks, and the pixel size of the micrographs in angstrom, if given."""
     if arguments.micrographs is None and arguments.flip_y:
         raise InputError("--flip-y needs the image heights. Pass --micrographs FOLDER.")
     headers: dict[Path, Header] = {}

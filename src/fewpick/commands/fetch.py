@@ -13,7 +13,7 @@ from fewpick.fetching.public import SOURCES, Wanted, fetch
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, or 2 after one line that says what is wrong."""
+    """Run the command; return 0, or 2 after a one-line error message."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     settings = vars(arguments) | {"entry": arguments.entry.upper().removeprefix("EMPIAR-")}

@@ -250,7 +250,7 @@ def _compose_for_picks(
     scale: float,
     fmt: str | None,
 ) -> str:
-    """Write the configuration where only some particles are marked: picks, and no comparison."""
+    """Write the configuration for partly marked particles: picks, but no comparison."""
     given = {
         "format": fmt,
         "scale": None if scale == 1 else f"{scale:g}",
@@ -291,7 +291,7 @@ def _told_apart(paths: list[str]) -> tuple[list[str], str | None]:
 
 
 def _one_source(files: list[str]) -> str:
-    """Find the folder or glob that stands for the files to which a shell expanded a glob.
+    """Find the folder or glob that corresponds to files expanded by the shell.
 
     Raises
     ------
@@ -326,7 +326,7 @@ def _name(micrographs: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As YAML takes it, whatever it holds; JSON strings are YAML."""
+    """Quote a value for YAML; JSON strings are valid YAML."""
     return text if re.fullmatch(r"[A-Za-z0-9_./-]+", text) else json.dumps(text)
 
 

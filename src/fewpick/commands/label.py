@@ -114,7 +114,7 @@ def _label(arguments: argparse.Namespace) -> int:
             header = read_header(path)
             shapes[path.name] = header.ny, header.nx
         except InputError as error:
-            # One broken file does not keep the others from being labelled.
+            # One broken file does not prevent labelling the others.
             broken[path] = str(error)
             print(f"fewpick label: {error}", file=sys.stderr)
     if not shapes:
@@ -134,7 +134,7 @@ def _label(arguments: argparse.Namespace) -> int:
         sound, shapes, model=model, dataset=arguments.dataset, device=arguments.device,
         picks=arguments.picks, y_axis=arguments.y_axis,
     )  # fmt: skip
-    # The port first: when it is taken, nothing has been written.
+    # The port first: if it is taken, nothing has been written.
     with contextlib.closing(listen(arguments.port)) as taken:
         session = Session(files, arguments.diameter)
         if session.labels.diameter is None and (diameter := helpers.own_diameter(sound)):
@@ -159,7 +159,7 @@ def _label(arguments: argparse.Namespace) -> int:
 
 
 def _commands(arguments: argparse.Namespace) -> list[str]:
-    """Return what to type when labels are there."""
+    """Return the commands to run once there are labels."""
     micrographs, labels = shlex.join(arguments.micrographs), shlex.quote(str(arguments.output))
     return [
         f"fewpick init {micrographs} {labels} -o mine.yaml",
@@ -179,7 +179,7 @@ def _summary(counts: Mapping[str, tuple[int, int, int]]) -> str:
 
 
 def _open(address: str) -> bool:
-    """Open a browser that has a window; one that runs in the terminal would take it over."""
+    """Open a browser with a window; one that runs in the terminal would take it over."""
     windows = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )

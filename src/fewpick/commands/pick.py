@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pick(arguments: argparse.Namespace) -> int:
-    # Late, since they take seconds that --help and mistyped arguments need not wait for.
+    # Imported here, because they take seconds that --help need not wait for.
     from fewpick.coordinates import Picks, output_files, writable_format, write_picks
     from fewpick.coordinates.layout import refuse_existing
     from fewpick.coordinates.star import check_names
@@ -122,7 +122,7 @@ def _pick(arguments: argparse.Namespace) -> int:
         check_writable(arguments.overlay)
     paths = list_micrographs(*arguments.micrographs)
     optics = None if arguments.relion is None else read_relion_list(arguments.relion)
-    # What each micrograph is called where picks are written.
+    # Name of each micrograph in the output.
     keys = {path.name: path.name for path in paths}
     names = {path.name: str(path) for path in paths}
     if optics is not None:

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(_parser(), argv, _job)
     except SystemExit as ending:
-        # RELION waits for a file that says how the job ended, also after mistyped parameters.
+        # RELION waits for a file that states how the job ended, even after mistyped parameters.
         if ending.code:
             early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
             early.add_argument("--o", type=Path)

@@ -1,1 +1,1 @@
-"""The comparison over all runs: one table, its intervals, and the text for people."""
+"""Compare all runs: one table, its intervals, and a readable text."""

@@ -1,4 +1,4 @@
-"""The comparison table as text for people."""
+"""Write the comparison table as readable text."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _section(name: str, rows: pd.DataFrame, radii: Sequence[float], gain: str) -
 
 
 def validation_use(part: pd.DataFrame) -> list[str]:
-    """Say how many validation labels there were, and what each arm used them for.
+    """Report how many validation labels there were, and what each arm used them for.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _rows(part: pd.DataFrame, radii: Sequence[float], gain: str) -> list[str]:
 
 
 def gain_title(table: pd.DataFrame, reference: str) -> str:
-    """Name the column of gains: what its interval covers depends on the number of seeds."""
+    """Name the gain column, whose interval depends on the number of seeds."""
     if table.loc[~table["seed"].isin(["mean", "sd"]), "seed"].nunique() == 1:
         return f"gain over {reference} [spread over test micrographs, one training]"
     return f"gain over {reference} [95 % interval]"

@@ -1,4 +1,4 @@
-"""What a data set consists of: its micrographs and its files of coordinates, in one small table.
+"""List the micrographs and coordinate files of a data set in one small table.
 
 Hundreds of jobs need the manifest, and Snakemake compares the names of all that the manifest is
 made from anew for each of them. So the manifest is made from this one table instead of thousands of
@@ -19,8 +19,8 @@ from fewpick.stacks import read_table
 
 COLUMNS = ["kind", "path", "ny", "nx", "pixel_size", "left_out", "sha256"]
 MICROGRAPH, COORDINATES = "micrograph", "coordinates"
-# Bytes that tell one image from another: the header and some rows of noise. The whole of thousands
-# of micrographs would take hours to read.
+# Bytes that distinguish images: the header and some rows of noise. Reading thousands of micrographs
+# in full would take hours.
 HEAD = 1 << 16
 
 

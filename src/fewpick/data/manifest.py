@@ -24,10 +24,10 @@ from fewpick.micrographs.listing import shown
 
 logger = logging.getLogger(__name__)
 
-SAME_PARTICLE = 0.5  # particle radii; no two particles lie that near
+SAME_PARTICLE = 0.5  # particle radii; no two particles are that close
 PIXEL_SIZE_TOLERANCE = 0.05  # calibrations differ by less
-UNSET = 1.0  # angstrom, what programs write in place of a pixel size
-FEW_MARKS = 100  # clicks below which images that show no particle at them are no news
+UNSET = 1.0  # angstrom; written by programs that do not know the pixel size
+FEW_MARKS = 100  # number of clicks below which invisible particles are not reported
 NAMED = 8  # micrographs named in a message
 REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
 
@@ -126,14 +126,14 @@ def build_manifest(
 
 
 def _own(orientation: Orientation, path: Path, xy: Points | None) -> str:
-    """Return what one micrograph says of the frame."""
+    """Return the verdict of one micrograph on the frame."""
     if path in orientation.each:
         return orientation.each[path].verdict
     return "not checked" if xy is not None and len(xy) else "no points"
 
 
 def _scale_cure(verdict: str, scale: float) -> str:
-    """Say what to set where points fit at another scale."""
+    """Suggest the scale at which the points fit."""
     if not verdict.startswith("scale by "):
         return ""
     return f" If they fit after scaling, set scale: {scale * float(verdict.split()[2]):.3g}."
@@ -185,7 +185,7 @@ def _radii(
 def _doubt_neighbours(
     source: str, points: Mapping[str, Points], radii: Mapping[str, float]
 ) -> None:
-    """Warn of particles on top of each other: two lists of the same particles, for example."""
+    """Warn about overlapping particles, for example from two lists of the same particles."""
     doubled = {
         name: len(cKDTree(xy).query_pairs(SAME_PARTICLE * radii[name]))
         for name, xy in points.items()

@@ -1,4 +1,4 @@
-"""Training masks: a disc on each particle, and -1 where nothing is known.
+"""Draw training masks: a disc on each particle, and -1 where nothing is known.
 
 Where only parts of a micrograph are annotated, a mask holds what these say: the inside of areas in
 which every particle is marked, and around clicks what a click tells.

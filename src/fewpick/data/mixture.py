@@ -1,4 +1,4 @@
-"""Grey level and spread of what most of a micrograph is, whatever lies at its edge.
+"""Grey level and spread of the larger part of a micrograph, excluding carbon and the like.
 
 After Topaz (Bepler et al. 2019, doi 10.1038/s41592-019-0575-8): the grey values are a mixture of
 two Gaussians of one width, the ice with its particles and whatever is darker or brighter, such as

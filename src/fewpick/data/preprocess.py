@@ -1,4 +1,4 @@
-"""From a micrograph to a normalised square.
+"""Scale a micrograph to a normalised square.
 
 The edge of the square is the same for all micrographs, or such that particles are equally wide.
 

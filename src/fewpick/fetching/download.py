@@ -1,4 +1,4 @@
-"""Fetch large files over HTTP: whole or not at all, going on where a broken transfer stopped."""
+"""Download large files over HTTP completely, resuming interrupted transfers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 
 AGENT = "fewpick"
 TIMEOUT = 60.0  # seconds without a byte
-RETRIES = 6  # attempts in a row that bring nothing new
+RETRIES = 6  # consecutive attempts without new data
 PAUSE = 1.0  # seconds before the second attempt, doubled for each further one
 BLOCK = 1 << 20
 RESERVE = 1 << 30  # bytes to leave free on the disk
-# Answers that may be another one in a minute.
+# Status codes that may be temporary.
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 
-# What a transfer that breaks off, or a server that is gone for a while, raises.
+# Exceptions of interrupted transfers and temporarily unavailable servers.
 BROKEN = (OSError, http.client.HTTPException)
 
 
@@ -50,7 +50,7 @@ class Remote:
 
 
 def look_up(url: str, checksum: str | None = None) -> Remote:
-    """Ask for the size of a file without fetching it.
+    """Ask for the size of a file without downloading it.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def read_page(url: str, missing: bytes | None = None) -> bytes:
 def download(
     remote: Remote, path: Path, tell: Callable[[int], object] = lambda n_bytes: None
 ) -> None:
-    """Fetch a file to `path`, unless it is there already.
+    """Download a file to `path`, unless it exists.
 
     What has come of it is kept as `{path}.part`; a later call, or the next attempt after a broken
     transfer, asks for the rest only, on condition that the file on the server is still the same.
@@ -122,7 +122,7 @@ def download(
 
 
 def check_room(folder: Path, n_bytes: int) -> None:
-    """Make sure that so much fits on the disk.
+    """Make sure that this many bytes fit on the disk.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def check_room(folder: Path, n_bytes: int) -> None:
 
 
 def in_words(n_bytes: float) -> str:
-    """Return a number of bytes as people say it: 12.3 GB."""
+    """Return a number of bytes in words: 12.3 GB."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if n_bytes < 1000:
             return f"{n_bytes:.3g} {unit}" if unit != "bytes" else f"{n_bytes:.0f} bytes"
@@ -150,7 +150,7 @@ class NotThereError(InputError):
 
 
 def _fetch(remote: Remote, part: Path, tell: Callable[[int], object]) -> str | None:
-    """Bring `part` to its end; return what is wrong with it then, if anything."""
+    """Complete `part`; return what is wrong with it, if anything."""
     failures = 0
     while True:
         have = part.stat().st_size if part.exists() else 0
@@ -176,7 +176,7 @@ def _fetch(remote: Remote, part: Path, tell: Callable[[int], object]) -> str | N
 
 
 def _transfer(url: str, part: Path, have: int, tell: Callable[[int], object]) -> int | None:
-    """Append what is missing of `part`; return the size of the whole, where the server says."""
+    """Append the missing bytes of `part`; return the total size, if the server gives it."""
     tag = _tag(part).read_text() if have and _tag(part).exists() else ""
     request = _request(url)
     if tag:
@@ -220,14 +220,14 @@ def _transfer(url: str, part: Path, have: int, tell: Callable[[int], object]) ->
 
 
 def _tag(part: Path) -> Path:
-    """Where the server's mark of the file's version is kept meanwhile."""
+    """File that stores the server's version of the file meanwhile."""
     return part.with_name(part.name + ".tag")
 
 
 def _request(url: str, method: str = "GET") -> urllib.request.Request:
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise InputError(f"{url}: not a web address. Give one that begins with https://.")
-    # Compressed on the way, a file would have another size than announced.
+    # With transfer compression, a file would have a different size than announced.
     headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
     return urllib.request.Request(url, headers=headers, method=method)
 
@@ -243,7 +243,7 @@ def _open(request: urllib.request.Request) -> Any:
 
 
 def _patiently(request: urllib.request.Request) -> Any:
-    """Open something small, with as many attempts as a large file has."""
+    """Open something small, with as many attempts as for a large file."""
     failures = 0
     while True:
         try:

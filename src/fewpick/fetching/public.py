@@ -94,7 +94,7 @@ class Wanted:
 
 
 def fetch(wanted: Wanted, *, dry_run: bool = False) -> Path | None:
-    """Fetch a data set, unless it is there, and write its configuration.
+    """Download a data set, unless it exists, and write its configuration.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def _gather_archive(wanted: Wanted, dry_run: bool) -> bool:
     archive = wanted.target / remote.name
     begun = archive.exists() or archive.with_name(f"{archive.name}.part").exists()
     for kind in KEPT.values():
-        # What an earlier run that was ended left half unpacked is made anew, and nothing else is.
+        # Files left half unpacked by an interrupted run are replaced, and nothing else is.
         if not begun and (wanted.target / kind).exists():
             raise InputError(
                 f"{wanted.target / kind}: already exists and was not downloaded by fewpick. "
@@ -300,14 +300,14 @@ def _digests(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _write_record(wanted: Wanted, files: Iterable[Remote]) -> None:
-    """Write down what has been fetched; its presence says that all is there."""
+    """Record what has been downloaded; the record marks the download as complete."""
     record = [{"url": f.url, "size": f.size, "checksum": f.checksum} for f in files]
     with atomic_path(wanted.target / RECORD) as path:
         path.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _write_config(wanted: Wanted) -> Path:
-    """Write a configuration with the data set and the arms that most begin with."""
+    """Write a configuration with the data set and the usual arms."""
     micrographs, coordinates = wanted.target / "micrographs", wanted.target / "coordinates"
     n_micrographs = len(list_micrographs(micrographs))
     radius, lines = None, [f"    micrographs: {json.dumps(micrographs.as_posix())}"]

@@ -1,4 +1,4 @@
-"""Points and lines of the page's plots, as the browser takes them."""
+"""Points and lines of the page's plots, as JSON for the browser."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def curves(table: pd.DataFrame, paths: Iterable[Path], radius: float) -> list[di
 
 
 def training(arm: str, history: pd.DataFrame) -> dict[str, Any]:
-    """Columns of a joined history that a training is watched by."""
+    """Columns of a joined history that show the course of a training."""
     watched = [c for columns in DIAGNOSTICS.values() for c in columns if c in history]
     columns = [c for c in watched if history[c].notna().any()]
     return {

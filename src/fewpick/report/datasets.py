@@ -1,4 +1,4 @@
-"""What each data set holds, in one row."""
+"""Describe each data set in one row."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ def describe(name: str, dataset: TruthFiles, masks: Iterable[Path], split: Path)
 
 
 def _range(values: np.ndarray[Any, np.dtype[np.float64]], unit: str) -> str:
-    """Say "70 px", or "68 to 72 px"."""
+    """Return "70 px", or "68 to 72 px"."""
     low, high = (f"{value:.3g}" for value in (np.nanmin(values), np.nanmax(values)))
     return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"

@@ -1,4 +1,4 @@
-"""The page about the picks of the last training: a verdict, numbers and pictures."""
+"""Write the page about the final picks: a verdict, numbers and pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fewpick.sampling.training_set import Micrograph
 HERE = Path(__file__).parent
 # Pictures of micrographs with labels, and of others.
 LABELLED, OTHERS = 4, 3
-# What a threshold rests on, in words.
+# What a threshold is based on, in words.
 SOURCES = {
     "areas": "best F1 on labelled areas left out of training",
     "expected": "expected number of particles per micrograph",
@@ -94,7 +94,7 @@ def choose_shown(
 
 
 def advice(outcome: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return what would make the picks, or what is known of them, better."""
+    """Return what would improve the picks, or what is known about them."""
     lines = [
         "Inspect the images below: are there circles on carbon, ice or gold, or particles "
         "without a circle?"

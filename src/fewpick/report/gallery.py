@@ -1,4 +1,4 @@
-"""Test micrographs with the picks of every arm, for a page whose score threshold can be moved.
+"""Test micrographs with the picks of every arm, for a page with an adjustable score threshold.
 
 Nothing is matched in the browser. Of each candidate the page knows whether it adds a pair to the
 best matching of the candidates above it, and of each true centre with which candidate it is first
@@ -28,7 +28,7 @@ from fewpick.geometry import Frame
 
 # Stops of the threshold, evenly over the scores; the threshold of the run itself is one more.
 STOPS = 200
-# WebP quality of the micrographs; their grain is what costs.
+# WebP quality of the micrographs; most of the size is their noise.
 QUALITY = 45
 
 
@@ -70,7 +70,7 @@ class Run:
         )
 
     def covers(self, truth: Truth) -> bool:
-        """Tell whether the run picked a micrograph."""
+        """Return whether the run picked a micrograph."""
         return self.dataset in (None, truth.dataset) and (
             self.covered is None or truth.micrograph in self.covered
         )
@@ -83,7 +83,7 @@ def build_gallery(
     stacks: Mapping[str, Sequence[Path]],
     radius: float,
 ) -> dict[str, Any]:
-    """All that the page needs to show picks and count them.
+    """Return all that the page needs to show and count picks.
 
     Parameters
     ----------

@@ -23,8 +23,8 @@ from fewpick.stacks import read_table
 from fewpick.training.history import join_phases
 
 HERE = Path(__file__).parent
-# Micrographs in the gallery, over all data sets; fewer where many runs have picked each, so that
-# the page stays small enough to be mailed.
+# Micrographs in the gallery, over all data sets; fewer if many runs have picked each, so that the
+# page stays small enough to mail.
 PICTURES, PICTURES_TIMES_RUNS = 6, 90
 
 
@@ -135,7 +135,7 @@ def build(comparison: Comparison, path: Path) -> None:
 
 
 def embedded(data: object) -> str:
-    """JSON that no name in it can end: `</script>` does not survive."""
+    """JSON in which no name can close the script: `</script>` is escaped."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
 
@@ -153,7 +153,7 @@ def _gallery(comparison: Comparison) -> dict[str, Any]:
 
 
 def _steps(best: Mapping[str, Any] | None, seed: int) -> str:
-    """List the commands and files that a reader goes on with."""
+    """List the commands and files for the next steps."""
     if best is None:
         return "<p>No arm has been scored yet.</p>"
     run = f"{best['arm']}/ratio-{float(best['ratio'])!r}/seed-{seed}"

@@ -1,4 +1,4 @@
-"""What a comparison says, in sentences: the answer first, then what speaks against trusting it."""
+"""Summarise a comparison in sentences: the answer first, then reasons for caution."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from fewpick.comparison.markdown import seeds_above, validation_use
 from fewpick.data.masks import HIGH_PREVALENCE
 from fewpick.evaluation.scores import FLIPPED_ARM
 
-# Differences in F1 that are called equal when the fewest sufficient labels are sought.
+# Differences in F1 that count as equal when looking for the fewest sufficient labels.
 EQUAL = 0.02
-# By how much an F1 has to fall with more labels to be worth a word.
+# Drop in F1 with more labels that is worth mentioning.
 FALL = 0.01
-# Arms above which being the best of them is partly luck.
+# Number of arms above which being the best is partly luck.
 MANY_ARMS = 3
-# Test micrographs below which the page warns.
+# Number of test micrographs below which the page warns.
 FEW_MICROGRAPHS = 5
-# A validation score that ends below this share of its best has drifted, below half collapsed.
+# A validation score that ends below this fraction of its best has drifted; below half, it has
+# collapsed.
 DRIFTED, COLLAPSED = 0.9, 0.5
 NO_LEARNING = "difference_of_gaussians"
 
 
 def share(ratio: float) -> str:
-    """Return a labelled ratio as people say it: "5 %"."""
+    """Return a labelled ratio as a percentage: "5 %"."""
     return f"{100 * ratio:.3g} %"
 
 
@@ -61,7 +62,7 @@ def best_run(table: pd.DataFrame, headline: str) -> dict[str, Any] | None:
 
 
 def interval_of(table: pd.DataFrame) -> str:
-    """Name the interval of an F1, which one seed leaves without its seeds."""
+    """Describe the interval of an F1, which with one seed covers test micrographs only."""
     if _n_seeds(table) == 1:
         return "its spread over the test micrographs of one training (one seed)"
     return "its 95 % interval over test micrographs and seeds"
@@ -142,7 +143,7 @@ def cautions(
 
 
 def health(run: Mapping[str, Any], history: pd.DataFrame) -> dict[str, Any]:
-    """How a training went, in numbers and one word.
+    """Summarise a training in numbers and one word.
 
     Parameters
     ----------
@@ -283,7 +284,7 @@ def _of_trainings(health: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _by_dataset(rows: pd.DataFrame, headline: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Parts by data set; with several, the pooled rows are passed over."""
+    """Split by data set; if there are several, pooled rows are skipped."""
     for name, part in rows.groupby("dataset", sort=False):
         if name != "all" and part[headline].notna().any():
             yield str(name), part

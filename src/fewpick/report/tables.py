@@ -1,4 +1,4 @@
-"""The page's tables, as HTML that is read without scripts and sorted with them."""
+"""The page's tables, as HTML that is readable without scripts and sortable with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fewpick.report.summary import share
 
 Row = Mapping[str, Any]
 
-# What is said of a data set: a row each, since columns would not fit on a phone.
+# Properties of a data set: one row each, because columns would not fit on a phone.
 FACTS: dict[str, Callable[[Row], str]] = {
     "micrographs": lambda d: f"{d['micrographs']} ({d['annotated']} annotated)",
     "labelled particles": lambda d: f"{d['particles']:,}",
@@ -91,7 +91,7 @@ def _titles(table: pd.DataFrame, reference: str, radii: Sequence[float]) -> dict
 
 
 def shown_as(names: str, table: pd.DataFrame, reference: str, radii: Sequence[float]) -> str:
-    """Name columns of the results file by the titles that the page shows, where it shows them.
+    """Replace columns of the results file by their titles on the page, if shown.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def shown_as(names: str, table: pd.DataFrame, reference: str, radii: Sequence[fl
 
 
 def comparison(table: pd.DataFrame, reference: str, radii: Sequence[float]) -> str:
-    """Means over seeds; the rows of single seeds are there, hidden until asked for."""
+    """Means over seeds; rows of single seeds are included but hidden."""
     columns = _titles(table, reference, radii)
     several = table["dataset"].nunique() > 1
     titles = ["data set"] * several + ["arm", "labelled particles (share)", *columns.values()]
@@ -178,7 +178,7 @@ def _table(
 
 
 def _cell(text: str, value: float | None = None, *, head: bool = False, below: str = "") -> str:
-    """Return a cell; `value` is what sorting goes by, `below` stands under the text, smaller."""
+    """Return a cell; `value` is the sorting key, `below` is smaller text below the main text."""
     tag, scope = ("th", ' scope="row"') if head else ("td", "")
     sort = "" if value is None or pd.isna(value) else f' data-value="{float(value)!r}"'
     more = f" <small>{escape(below)}</small>" if below else ""

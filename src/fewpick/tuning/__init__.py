@@ -1,1 +1,1 @@
-"""What validation labels choose: states of a network, and score thresholds."""
+"""Choose states of a network and score thresholds by validation labels."""

@@ -1,4 +1,4 @@
-"""The score from which on a candidate counts as a particle; chosen without any test label.
+"""Choose the score from which a candidate counts as a particle, without any test labels.
 
 The final picks of every arm and the pseudo-labels that a teacher draws follow the same rules.
 """
