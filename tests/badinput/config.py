@@ -218,7 +218,7 @@ CASES = [
         "no data set whose labels may be used",
         "set for each in turn and forgotten",
         lambda project: project.edit(labels="none"),
-        Refused(NAME, "no data set has labels: use", "set it for one"),
+        Refused(NAME, "no data set has labels: use", "set it for at least one"),
         run=stages.check,
     ),
     Case(

@@ -172,7 +172,9 @@ CASES = [
         "two exports put together",
         moved(doubled(0)),
         Right(
-            warnings=tuple((f"coordinates: {name}.mrc", "5 duplicate points", "used once") for name in NAMES)
+            warnings=tuple(
+                (f"coordinates: {name}.mrc", "5 duplicate points", "used once") for name in NAMES
+            )
         ),
     ),
     Case(

@@ -83,7 +83,7 @@ CASES = [
         "results on a disk that cannot be written to",
         "archives, and disks after an error",
         results,
-        Refused("results/data/mine", "Read-only file system", "snakemake --directory"),
+        Refused("results/inputs/datasets/mine", "Read-only file system", "snakemake --directory"),
         host=partial(read_only, "results"),
     ),
     Case(
