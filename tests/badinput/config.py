@@ -76,14 +76,14 @@ CASES = [
         run=stages.workflow,
     ),
     Case(
-        "a section that stands twice",
+        "a duplicate section",
         "a section pasted below; YAML lets the last one win",
         TWICE,
         Refused(NAME, "duplicate key 'model'", "Correct that line"),
         run=stages.check,
     ),
     Case(
-        "a section that stands twice, and Snakemake instead of `fewpick check`",
+        "a duplicate section, and Snakemake instead of `fewpick check`",
         "Snakemake lets the last one win",
         TWICE,
         Refused(NAME, "duplicate key 'model'", "Correct that line"),
