@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,13 @@ def test_a_checkout_around_an_installed_package_is_not_its_own(checkout: Path) -
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert re.match(r"fewpick (\d+\.\d+|\(commit|of unknown)", capsys.readouterr().out)
+
+
+def test_the_version_is_that_of_the_project_everywhere() -> None:
+    """Its home is pyproject.toml."""
+    root = Path(__file__).parents[2]
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text()
+    newest = re.search(r"^## (.*)$", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert re.fullmatch(rf"{re.escape(version)}, (\d{{4}}-\d\d-\d\d|unreleased)", newest[1])
