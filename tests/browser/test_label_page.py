@@ -127,7 +127,7 @@ def test_a_drag_finishes_an_area_and_its_cross_removes_it(page: Page, tmp_path: 
     page.wait(SAVED)
     ((x0, y0, x1, y1),) = areas(tmp_path)["a.mrc"]
     assert np.allclose([x0, y0, x1, y1], [50, 60, 251, 201], atol=1.6)
-    assert "1 particle inside; everything else in it counts as background" in said(page)
+    assert "1 particle inside; everything else inside counts as background" in said(page)
     # One that overlaps is refused, one around it takes it in, one beyond the edge is cut there.
     page.drag(place(page, 200, 150), place(page, 400, 300))
     page.wait(SAVED)
@@ -387,7 +387,7 @@ def test_labels_written_by_another_program_appear_and_stay(page: Page, tmp_path:
     theirs = np.array([*marks(tmp_path)["a.mrc"], [400.0, 400.0]])
     write_picks(tmp_path / "labels.star", {"a.mrc": Picks(theirs)})
     page.wait("page.state.labels.get(0).marks.length === 2")
-    assert "labels.star was changed by another program: 1 labels added, 0 fewer" in said(page)
+    assert "labels.star was changed by another program (labels added: 1, removed: 0)" in said(page)
     page.click_at(*place(page, 300, 200))
     page.wait(SAVED)
     assert near(marks(tmp_path)["a.mrc"], [(100, 100), (400, 400), (300, 200)])

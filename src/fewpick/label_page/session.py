@@ -301,8 +301,9 @@ class Session:
                     counts[False] += len(old - new)
         if any(counts.values()):
             self._tell(
-                f"{self.files.path.name} was changed by another program: {counts[True]} labels "
-                f"added, {counts[False]} removed. The page now shows the file's contents."
+                f"{self.files.path.name} was changed by another program (labels added: "
+                f"{counts[True]}, removed: {counts[False]}). The page now shows the file's "
+                "contents."
             )
 
     def _tell(self, text: str) -> None:

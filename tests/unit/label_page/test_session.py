@@ -166,7 +166,7 @@ def test_what_another_program_writes_is_read_before_the_next_change(tmp_path: Pa
     write_picks(tmp_path / "labels.star", theirs)
     session.change("w", add("a.mrc", marks=[(5.0, 5.0)]))
     assert on_disk(tmp_path)["a.mrc"].marks == [(1.0, 1.0), (9.0, 9.0), (8.0, 8.0), (5.0, 5.0)]
-    assert "2 labels added, 1 removed" in session.news(0)[2][0]
+    assert "(labels added: 2, removed: 1)" in session.news(0)[2][0]
 
 
 def test_a_file_that_cannot_be_read_now_is_not_overwritten(tmp_path: Path) -> None:
