@@ -24,16 +24,20 @@ def main() -> None:
     settings = json.loads(snakemake.params.settings)
     files, output, wildcards = snakemake.input, snakemake.output, snakemake.wildcards
     picks = settings["picks"] | {"path": original(settings["picks"]["path"])}
+    manifest = ManifestTable.read(files.manifest)
     candidates = read_external(
         picks["path"],
-        ManifestTable.read(files.manifest),
+        manifest,
         fmt=picks["format"],
         y_axis=picks["y_axis"],
         scale=picks["scale"],
+        may_be_empty=picks.get("made_here", False),
     )
     # One file per micrograph says which ones were picked; a single list cannot say so of those
     # without picks, and then all of them count.
     covered = set(candidates["micrograph"]) if Path(picks["path"]).is_dir() else None
+    if picks.get("made_here"):
+        covered = set(manifest["micrograph"])
     truth = TruthFiles(settings["spec"], Path(files.manifest), Path(files.coordinates))
     split = Path(files.split)
     ratio = Path(files.ratio) if files.ratio else None

@@ -24,7 +24,8 @@ Config = dict[str, Any]
 
 # The row of Topaz, and its key in `baselines`.
 TOPAZ = "topaz"
-RELION_LOG = "relion_log"
+# Baselines that learn from no label: a row each, or one per data set if there are several.
+RELION_LOG, GENERAL_ROW = "relion_log", "general"
 
 
 def complete(config: Mapping[str, Any], schema: Config, source: str = "config.yaml") -> Config:
@@ -292,8 +293,8 @@ def _check(config: Config, source: str) -> None:
     topaz = config["baselines"].get(TOPAZ)
     if topaz is not None:
         _check_topaz(topaz, config, f"{source}: baselines.{TOPAZ}")
-    for name in relion_log_rows(config):
-        _check_row_name(name, config, f"{source}: baselines.{RELION_LOG}")
+    for name, (baseline, _) in label_free_rows(config).items():
+        _check_row_name(name, config, f"{source}: baselines.{baseline}")
     reference = config["evaluation"]["reference_arm"]
     if reference not in config["arms"]:
         raise InputError(
@@ -302,14 +303,15 @@ def _check(config: Config, source: str) -> None:
         )
 
 
-def relion_log_rows(config: Config) -> dict[str, str]:
-    """Row of the table -> data set that RELION's Laplacian of Gaussian picks for it."""
-    if RELION_LOG not in config["baselines"]:
-        return {}
+def label_free_rows(config: Config) -> dict[str, tuple[str, str]]:
+    """Row of the table -> the baseline that picks for it without labels, and the data set."""
     datasets = sorted(config["datasets"])
-    if len(datasets) == 1:
-        return {RELION_LOG: datasets[0]}
-    return {f"{RELION_LOG}_{name}": name for name in datasets}
+    return {
+        baseline if len(datasets) == 1 else f"{baseline}_{name}": (baseline, name)
+        for baseline in (RELION_LOG, GENERAL_ROW)
+        if config["baselines"].get(baseline, False) is not False
+        for name in datasets
+    }
 
 
 def _check_annotation(spec: Config, where: str) -> None:

@@ -98,11 +98,11 @@ def _sections(config: Config, arm: str) -> dict[str, Config]:
     if training["start"] == SCRATCH:
         del training["start"]
     else:
-        training["start_digest"] = _digest(start_path(training["start"]))
+        training["start_digest"] = weights_digest(start_path(training["start"]))
     return sections | {"training": training}
 
 
-def _digest(path: Path) -> str:
+def weights_digest(path: Path) -> str:
     """Content of a file in 12 hexadecimal digits, so that other weights are another training."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

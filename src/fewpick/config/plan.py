@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fewpick.canonical import canonical
-from fewpick.config.complete import TOPAZ, relion_log_rows
+from fewpick.config.complete import RELION_LOG, TOPAZ, label_free_rows
 from fewpick.config.hyperparameters import (
     ratio_name,
     resolve_arm,
@@ -32,7 +32,7 @@ from fewpick.stacks import shard_names
 Run = tuple[str, str, str]  # model, ratio and seed, as they are spelled in paths
 
 SIMULATED = "results/simulated/{}"
-RELION_LOG_PICKS = "results/relion_log/{}/picks.csv"
+LABEL_FREE_PICKS = "results/{}/{}/picks.{}"
 
 
 @dataclass(frozen=True)
@@ -160,19 +160,21 @@ def make_plan(config: dict[str, Any]) -> Plan:
         name: _link(links, spec["path"], "external_picks", name, "path")
         for name, spec in config["external_picks"].items()
     }
-    log = {
+    label_free = {
         name: {
             "dataset": dataset,
-            "path": RELION_LOG_PICKS.format(dataset),
-            "format": "csv",
+            "path": LABEL_FREE_PICKS.format(baseline, dataset, suffix),
+            "format": suffix,
             "y_axis": "down",
             "scale": 1.0,
+            "made_here": True,
         }
-        for name, dataset in relion_log_rows(config).items()
+        for name, (baseline, dataset) in label_free_rows(config).items()
+        for suffix in ["csv" if baseline == RELION_LOG else "json"]
     }
     external = {
         name: spec | {"path": picks[name][0]} for name, spec in config["external_picks"].items()
-    } | log
+    } | label_free
     ratios = sorted(config["splits"]["labeled_ratios"])
     seeds = sorted(config["splits"]["seeds"])
     trainings = {
@@ -191,7 +193,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         split_files,
         external,
         {name: found[1] for name, found in picks.items()}
-        | {name: [str(spec["path"])] for name, spec in log.items()},
+        | {name: [str(spec["path"])] for name, spec in label_free.items()},
         relion_inputs,
         links,
         sorted(config["arms"]),

@@ -328,7 +328,8 @@ def score_external(
     radii : sequence of float
         As in `score_run`.
     covered : iterable of str, optional
-        Micrographs the program was run on, if not all; others are left out of its rows.
+        Micrographs the program was run on, if not all; others are left out of its rows. With
+        these known, it may also have found nothing at all.
 
     Raises
     ------
@@ -336,7 +337,8 @@ def score_external(
         If no pick lies on a micrograph of the data set or no test micrograph is covered.
     """
     known = set(ManifestTable.read(files.manifest)["micrograph"])
-    if not known & set(candidates["micrograph"]):
+    nothing = not len(candidates) and covered is not None and bool(known & set(covered))
+    if not known & set(candidates["micrograph"]) and not nothing:
         example = candidates["micrograph"].iloc[0] if len(candidates) else "none at all"
         raise InputError(
             f"{source}: no pick lies on a micrograph of data set {dataset!r} (the first is on "

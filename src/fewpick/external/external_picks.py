@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fewpick.coordinates import match_names, read_picks
+from fewpick.coordinates.picks import NoParticles
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ def read_external(
     fmt: str | None = None,
     y_axis: str = "down",
     scale: float = 1.0,
+    may_be_empty: bool = False,
 ) -> pd.DataFrame:
     """Return picks as a table of micrograph, x, y, score in pixels of the original micrographs.
 
@@ -30,6 +32,7 @@ def read_external(
     fmt : name of the format; None detects it from the files
     y_axis : `down` or `up`, see `fewpick.data.manifest`
     scale : original pixels per unit of the picks
+    may_be_empty : a list without a pick says that the program found nothing
 
     Returns
     -------
@@ -41,7 +44,12 @@ def read_external(
     """
     sizes = {row["micrograph"]: (row["ny"], row["nx"]) for row in manifest.to_dict("records")}
     micrographs = dict(zip(manifest["micrograph"], manifest["path"], strict=True))
-    picks = read_picks(source, fmt=fmt, shapes=sizes, micrographs=micrographs, scale=scale)
+    try:
+        picks = read_picks(source, fmt=fmt, shapes=sizes, micrographs=micrographs, scale=scale)
+    except NoParticles:
+        if not may_be_empty:
+            raise
+        picks = {}
     match = match_names(micrographs, picks)
     if match.unmatched_keys:
         logger.warning("%s: %s", source, match.summary())

@@ -204,9 +204,20 @@ class Picker:
         Raises
         ------
         InputError
-            If it cannot be read, or its particle size is not known or makes no sense.
+            If it cannot be read, and for what `prepare` raises.
         """
-        pixels, header = read_micrograph(path)
+        return self.prepare(path, *read_micrograph(path))
+
+    def prepare(
+        self, path: Path, pixels: NDArray[np.float32], header: float | None
+    ) -> PreparedMicrograph:
+        """Preprocess the pixels of one micrograph, with the pixel size that its header gives.
+
+        Raises
+        ------
+        InputError
+            If its particle size is not known or makes no sense.
+        """
         pixel_size = self._pixel_size or header
         ny, nx = pixels.shape
         particle = self.particle and self.particle.as_in(max(ny, nx), pixel_size)

@@ -126,18 +126,23 @@ def test_topaz_is_trained_where_it_is_asked_for(raw: dict[str, Any]) -> None:
     assert some["topaz", "0.5", "1"] == found["topaz", "0.5", "1"]
 
 
-def test_the_filter_of_relion_is_a_picker_from_elsewhere(raw: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("baseline", "asked", "suffix"), [("relion_log", {}, "csv"), ("general", True, "json")]
+)
+def test_a_picker_without_labels_is_a_picker_from_elsewhere(
+    raw: dict[str, Any], baseline: str, asked: Any, suffix: str
+) -> None:
     assert plan(raw).external == {}
-    raw["baselines"] = {"relion_log": {}}
+    raw["baselines"] = {baseline: asked}
     several = plan(raw).external
     assert {name: row["dataset"] for name, row in several.items()} == {
-        "relion_log_made": "made",
-        "relion_log_mine": "mine",
+        f"{baseline}_made": "made",
+        f"{baseline}_mine": "mine",
     }
     del raw["datasets"]["made"]
-    assert plan(raw).external_picks == {"relion_log": ["results/relion_log/mine/picks.csv"]}
-    raw["external_picks"] = {"relion_log": {"dataset": "mine", "path": "points"}}
-    with pytest.raises(InputError, match=r"baselines\.relion_log: .* rename external_picks"):
+    assert plan(raw).external_picks == {baseline: [f"results/{baseline}/mine/picks.{suffix}"]}
+    raw["external_picks"] = {baseline: {"dataset": "mine", "path": "points"}}
+    with pytest.raises(InputError, match=rf"baselines\.{baseline}: .* rename external_picks"):
         plan(raw)
 
 

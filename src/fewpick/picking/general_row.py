@@ -1,0 +1,73 @@
+"""The general network as a row of the comparison: picks that no label had a part in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fewpick.coordinates import Picks
+from fewpick.geometry import Frame
+from fewpick.network.weights import GENERAL
+from fewpick.picking.picker import Picker, PreparedMicrograph
+from fewpick.picking.without_labels import pick_micrographs
+from fewpick.stacks import Stack
+
+logger = logging.getLogger(__name__)
+
+
+class StackPicker(Picker):
+    """The general network on preprocessed micrographs, the images that the arms see.
+
+    Parameters
+    ----------
+    stacks : `results/preprocessed/{dataset}/{shard}.mrcs`
+    radii : micrograph -> particle radius, px of the original micrograph
+    """
+
+    def __init__(self, stacks: Sequence[Path], radii: Mapping[str, float]) -> None:
+        super().__init__(GENERAL, torch.device("cpu"), radius=1.0)  # each has its own, below
+        self.frames: dict[str, Frame] = {}
+        self._radii = radii
+        self._images = {}
+        for path in stacks:
+            stack = Stack(path)
+            for i, row in enumerate(stack.table.to_dict("records")):
+                self.frames[row["micrograph"]] = Frame.from_row(row)
+                self._images[row["micrograph"]] = stack.images[i]
+
+    def see(self, path: Path) -> PreparedMicrograph:
+        """Preprocess the micrograph of this name, without its padding."""
+        frame = self.frames[str(path)]
+        left, top = round(frame.pad_x), round(frame.pad_y)
+        image = self._images[str(path)][top : top + frame.height, left : left + frame.width]
+        return self.prepare(path, np.asarray(image, np.float32), None)
+
+    def _radius(self, path: Path, ny: int, nx: int, header: float | None) -> float:
+        return self._radii[str(path)] * self.frames[str(path)].scale
+
+
+def pick_stacks(stacks: Sequence[Path], radii: Mapping[str, float]) -> dict[str, Picks]:
+    """Pick the micrographs of a data set.
+
+    Parameters
+    ----------
+    stacks, radii : as for `StackPicker`
+
+    Returns
+    -------
+    micrograph -> picks in px of the original, for those without any as well. Without scores, so
+    that no label chooses a threshold among them.
+    """
+    picker = StackPicker(stacks, radii)
+    verdict, found = pick_micrographs([Path(name) for name in picker.frames], picker)
+    logger.info("%s", verdict)
+    told = {}
+    for path, _, picks in found:
+        frame = picker.frames[str(path)]
+        xy = frame.to_original(picks.xy + np.array([round(frame.pad_x), round(frame.pad_y)]))
+        told[str(path)] = Picks(xy)
+    return told
