@@ -11,6 +11,7 @@ import pandas as pd
 from fewpick.coordinates import match_names, read_picks
 from fewpick.coordinates.picks import NoParticles
 
+COLUMNS = ["micrograph", "x", "y", "score"]
 logger = logging.getLogger(__name__)
 
 
@@ -49,11 +50,11 @@ def read_external(
     except NoParticles:
         if not may_be_empty:
             raise
-        picks = {}
+        return pd.DataFrame(columns=COLUMNS)
     match = match_names(micrographs, picks)
     if match.unmatched_keys:
         logger.warning("%s: %s", source, match.summary())
-    parts = [pd.DataFrame(columns=["micrograph", "x", "y", "score"])]
+    parts = [pd.DataFrame(columns=COLUMNS)]
     for key, name in match.matched.items():
         held = picks[key]
         x, y = held.xy.T
