@@ -25,7 +25,7 @@ from fewpick.coordinates import Picks
 from fewpick.evaluation.matching import adds_a_match
 from fewpick.geometry import frame_for
 from fewpick.picking.picker import Picker, PreparedMicrograph, kept
-from fewpick.picking.without_labels import finder_of, give_verdict, network_verdict, turned
+from fewpick.picking.without_labels import finder_of, give_verdict, inverted, network_verdict
 from fewpick.simulation.shapes import library
 from fewpick.simulation.variety import PARTICLE_PX, Crop, draw_crop
 
@@ -85,7 +85,7 @@ def judged(picker: Picker, crop: Crop) -> dict[str, object] | None:
     area, frame = (0, 0, SIZE, SIZE), frame_for(SIZE, SIZE, SIZE)
     seen = PreparedMicrograph(crop.image.astype(np.float16), frame, PARTICLE_PX / 2, area, None)
     verdict = give_verdict(picker, [seen])
-    image = turned([seen])[0] if verdict.bright else seen
+    image = inverted([seen])[0] if verdict.bright else seen
     picks = kept(finder_of(picker, verdict).find(image), verdict.threshold)
     alone = [picks] if verdict.template is None else network_verdict(picker, [seen])[1]
     return {

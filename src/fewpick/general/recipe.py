@@ -344,7 +344,7 @@ def sheets(
         for name, image in images.items():
             sheet, frame = _scaled(image, PARTICLE_PX / spec["diameter"], name)
             ring = templates.correlations(sheet, PARTICLE_PX / 2, [RING])[RING]
-            xy, score = templates.peaks(ring, PARTICLE_PX / 2, (0, 0, *sheet.shape))
+            xy, score = templates.template_peaks(ring, PARTICLE_PX / 2, (0, 0, *sheet.shape))
             found[name] = (frame.to_original(xy), score)
         least = float(threshold_otsu(np.concatenate([score for _, score in found.values()])))
         for name, (xy, score) in found.items():

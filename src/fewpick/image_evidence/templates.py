@@ -87,7 +87,7 @@ def correlations(
     }
 
 
-def peaks(
+def template_peaks(
     correlation: NDArray[np.floating], radius: float, area: tuple[int, int, int, int]
 ) -> tuple[FloatArray, FloatArray]:
     """Where a template fits, best first: x, y (n, 2), and scores (n,).

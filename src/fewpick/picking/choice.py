@@ -64,12 +64,12 @@ class TemplatePicker:
 
     def find(self, seen: PreparedMicrograph) -> Picks:
         """All candidates, best first, in pixels of the micrograph."""
-        found = templates.correlations(shown(seen), seen.radius, [self.template])
-        xy, score = templates.peaks(found[self.template], seen.radius, seen.area)
+        found = templates.correlations(unpadded(seen), seen.radius, [self.template])
+        xy, score = templates.template_peaks(found[self.template], seen.radius, seen.area)
         return Picks(seen.frame.to_original(xy), score, 2 * seen.radius / seen.frame.scale)
 
 
-def shown(prepared: PreparedMicrograph) -> NDArray[np.float32]:
+def unpadded(prepared: PreparedMicrograph) -> NDArray[np.float32]:
     """Return the image without the padding that makes a square."""
     return prepared.image[: prepared.frame.height, : prepared.frame.width].astype(np.float32)
 
@@ -78,7 +78,7 @@ def evidence(sample: Sequence[PreparedMicrograph]) -> dict[str, float]:
     """How lopsided each template's correlations are, away from dirt: the mean over micrographs."""
     told = []
     for prepared in sample:
-        image, (y0, x0, y1, x1) = shown(prepared), prepared.area
+        image, (y0, x0, y1, x1) = unpadded(prepared), prepared.area
         counted = np.zeros(image.shape, bool)
         counted[y0:y1, x0:x1] = True
         dirt = templates.conspicuous(image, prepared.radius)
@@ -98,7 +98,7 @@ def contrast_tail(sample: Sequence[PreparedMicrograph], picks: Sequence[Picks]) 
     contrasts = []
     for prepared, found in zip(sample, picks, strict=True):
         inner = CONTRAST_WIDTH * prepared.radius
-        image = shown(prepared)
+        image = unpadded(prepared)
         darker = gaussian_filter(image, WIDTH_RATIO * inner) - gaussian_filter(image, inner)
         x, y = prepared.frame.to_target(found.xy).T
         at_picks = map_coordinates(darker, [y, x], order=1, mode="nearest")

@@ -34,7 +34,7 @@ from fewpick.picking.choice import (
     TemplatePicker,
     contrast_tail,
     evidence,
-    shown,
+    unpadded,
 )
 from fewpick.picking.picker import Picker, PreparedMicrograph, kept
 from fewpick.prefetch import in_order
@@ -144,7 +144,7 @@ def give_verdict(
         quality = float(np.interp(abs(ring), *RING_F1))
         return _by_template(picker, sample, RING, quality, reason, expected, bright=ring < 0)
     verdict, picks = network_verdict(picker, sample, expected=expected, seed=seed)
-    sign, upright = (-1, turned(sample)) if verdict.bright else (1, sample)
+    sign, upright = (-1, inverted(sample)) if verdict.bright else (1, sample)
     blob = max(BLOBS, key=lambda name: sign * seen[name])
     on_blobs = _on_blobs(upright[:COMPARED], picks[:COMPARED], blob)
     verdict = replace(verdict, on_blobs=on_blobs)
@@ -179,7 +179,7 @@ def network_verdict(
     bright = other > quality + TURNED_ADVANTAGE
     described, found = read[0]
     if bright:  # the few that were looked at do not speak for all
-        sample = turned(sample)
+        sample = inverted(sample)
         described, found = _describe(picker, sample, 1, rng)
     threshold, quality = calibration(described)
     if quality < HOPELESS:
@@ -215,7 +215,7 @@ def _by_template(
 ) -> Verdict:
     """Return the verdict on what a template picks, of which F1 `quality` is expected."""
     finder = TemplatePicker(picker, template)
-    found = [finder.find(prepared) for prepared in (turned(sample) if bright else sample)]
+    found = [finder.find(prepared) for prepared in (inverted(sample) if bright else sample)]
     threshold = BLOB_THRESHOLD
     if template == RING:
         threshold = float(threshold_otsu(_scores(found)))
@@ -236,7 +236,7 @@ def _leaving(n: int, found: Sequence[Picks]) -> float | None:
     return float(scores[min(max(n, 1), len(scores)) - 1]) if len(scores) else None
 
 
-def turned(sample: Sequence[PreparedMicrograph]) -> list[PreparedMicrograph]:
+def inverted(sample: Sequence[PreparedMicrograph]) -> list[PreparedMicrograph]:
     """Turn grey values round."""
     return [replace(prepared, image=-prepared.image) for prepared in sample]
 
@@ -344,7 +344,7 @@ def adapted(
     the same picker with the student's network, and the verdict with its threshold
     """
     if verdict.bright:
-        sample = turned(sample)
+        sample = inverted(sample)
     teacher = finder_of(picker, verdict)
     doubt = templates.DOUBT if verdict.template else DOUBT
     sheets = [
@@ -424,7 +424,7 @@ def pick_each(
                 failures.append(str(prepared))
             continue
         if bright:
-            (prepared,) = turned([prepared])
+            (prepared,) = inverted([prepared])
         yield path, prepared, kept(picker.find(prepared), threshold)
 
 
@@ -433,7 +433,7 @@ def _describe(
 ) -> tuple[FloatArray, list[Picks]]:
     """Features of the scores, and all candidates, in pixels of the micrographs."""
     if sign < 0:
-        sample = turned(sample[:TURNED])
+        sample = inverted(sample[:TURNED])
     found = [picker.find(prepared) for prepared in sample]
     compared = sample[:COMPARED]
     noise = [picker.find(_noise(prepared, rng)).score for prepared in compared]
@@ -466,8 +466,8 @@ def _on_blobs(sample: Sequence[PreparedMicrograph], picks: Sequence[Picks], blob
     """Share of picks on the strongest blobs, less what chance explains; NaN without picks."""
     met = chance = total = 0.0
     for prepared, found in zip(sample, picks, strict=True):
-        response = templates.correlations(shown(prepared), prepared.radius, [blob])[blob]
-        blobs, _ = templates.peaks(response, prepared.radius, prepared.area)
+        response = templates.correlations(unpadded(prepared), prepared.radius, [blob])[blob]
+        blobs, _ = templates.template_peaks(response, prepared.radius, prepared.area)
         blobs = blobs[: len(found)]
         if len(blobs) == 0:
             continue

@@ -36,7 +36,7 @@ def with_particles(kind: str) -> np.ndarray:
 
 def best(image: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     correlation = templates.correlations(image, RADIUS, [name])[name]
-    return templates.peaks(correlation, RADIUS, (0, 0, N, N))
+    return templates.template_peaks(correlation, RADIUS, (0, 0, N, N))
 
 
 @pytest.mark.parametrize("kind", [RING, "narrow blob", "blob", "wide blob"])
