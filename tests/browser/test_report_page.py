@@ -205,7 +205,7 @@ def test_targets_are_large_enough_for_a_finger(opened: Page) -> None:
         ".map(([text, box]) => `${text}: ${box.width} x ${box.height}`)"
     )
     assert small == []
-    assert opened.run("document.querySelectorAll('.wide.scrolls').length") > 0
+    opened.wait("document.querySelectorAll('.wide.scrolls').length > 0")
     opened.resize(1366, 800, phone=False)
 
 
