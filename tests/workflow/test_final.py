@@ -108,6 +108,13 @@ def test_nothing_runs_twice(workspace: Workspace) -> None:
     assert workspace.jobs("picks") == set()
 
 
+def test_data_elsewhere_trains_nothing_again(workspace: Workspace) -> None:
+    """The tables of picks name micrographs by their paths."""
+    (workspace.directory / "micrographs").rename(workspace.directory / "moved")
+    workspace.edit("datasets.mine.micrographs", "moved")
+    assert workspace.jobs("picks") == CONCLUDED
+
+
 def test_a_click_trains_again_and_reads_no_micrograph_again(workspace: Workspace) -> None:
     click(workspace, 6)
     assert workspace.jobs("picks") == LABELLED
