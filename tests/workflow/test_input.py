@@ -76,7 +76,7 @@ def test_coordinates_outside_the_image(fresh: Workspace) -> None:
         (
             "fixmatch.confidense_threshold",
             0.7,
-            "fixmatch.confidense_threshold is not a known key;  did you mean confidence_threshold?",
+            "fixmatch.confidense_threshold is not a known key; did you mean confidence_threshold?",
         ),
         (
             "splits.labeled_ratios",
