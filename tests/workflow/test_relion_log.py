@@ -37,7 +37,7 @@ def test_the_filter_is_a_row_without_labels(workspace: Workspace, program: Path)
     assert row["pick_f1_0.3"] > 0.5
     assert row["flipped_pick_f1_0.3"] < row["pick_f1_0.3"]
     assert np.isnan(row["labeled_ratio"])
-    workspace.edit("baselines.relion_log.diameters", [0.8, 1.0])
+    workspace.edit("baselines.relion_log.diameters", [0.7, 0.9])
     assert workspace.jobs() == SCORED
 
 
