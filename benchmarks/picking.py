@@ -19,6 +19,7 @@ from benchmarks.data import (
     write_micrograph,
 )
 from benchmarks.measure import Figure, clock, interleave, marginal, milliseconds, ratio
+from fewpick.network.device import inference_dtype
 from fewpick.network.model_file import save_model
 from fewpick.network.unet import UNet
 from fewpick.picking.candidates import find
@@ -38,11 +39,15 @@ def figures(device: torch.device, rounds: int) -> list[Figure]:
         image = torch.from_numpy(np.asarray(sheet.image, np.float32)).to(device)[None, None]
         turned = [torch.rot90(image, k, (-2, -1)).contiguous() for k in range(VIEWS)]
 
+        dtype = inference_dtype("auto", device)  # as `find` applies it
+
         @torch.no_grad()
         def bare() -> None:
             mean = torch.zeros_like(image)
             for k, view in enumerate(turned):
-                mean += torch.rot90(torch.sigmoid(network(view)), -k, (-2, -1))
+                with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                    logits = network(view)
+                mean += torch.rot90(torch.sigmoid(logits.float()), -k, (-2, -1))
             mean /= VIEWS
 
         def ours() -> None:
