@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from fewpick.errors import InputError
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 # The network halves its input several times, so sides of squares and views are multiples of this.
 GRAIN = 32
@@ -62,6 +64,15 @@ class Frame:
     def to_original(self, xy: ArrayLike) -> NDArray[np.float64]:
         """Map points (n, 2) from the target frame to the original frame."""
         return (_points(xy) - (self.pad_x, self.pad_y)) / self.scale
+
+    def without_padding(self, square: NDArray[Scalar]) -> NDArray[Scalar]:
+        """Return the part of a preprocessed square that the image covers, (height, width)."""
+        left, top = round(self.pad_x), round(self.pad_y)
+        return square[top : top + self.height, left : left + self.width]
+
+    def with_padding(self, xy: ArrayLike) -> NDArray[np.float64]:
+        """Map points (n, 2) from what `without_padding` returns to the target frame."""
+        return _points(xy) + np.array([round(self.pad_x), round(self.pad_y)])
 
     def to_row(self) -> dict[str, float | int]:
         """Return the fields as columns of a geometry table."""

@@ -167,3 +167,13 @@ def test_a_particle_misses_its_width_by_half_a_grain_in_the_edge(
 def test_a_scale_out_of_bounds_is_refused(diameter: float, cure: str) -> None:
     with pytest.raises(InputError, match=cure):
         input_size(4000, 3000, diameter, 20)
+
+
+def test_padding_is_cut_off_and_counted_again() -> None:
+    """Whatever comes before the first column and row of the image."""
+    frame = Frame(1.0, 3.0, 2.0, ny=4, nx=5, height=4, width=5)
+    square = np.arange(100).reshape(10, 10)
+    image = frame.without_padding(square)
+    assert image.shape == (4, 5)
+    ((x, y),) = frame.with_padding([(4, 1)]).astype(int)
+    assert square[y, x] == image[1, 4]

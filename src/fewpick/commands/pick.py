@@ -152,7 +152,7 @@ def _pick(arguments: argparse.Namespace) -> int:
             for path, seen, chosen in found:
                 if arguments.overlay is not None:
                     draw_circles(
-                        seen.image[: seen.frame.height, : seen.frame.width],
+                        seen.frame.without_padding(seen.image),
                         [(seen.frame.to_target(chosen.xy), FOUND)],
                         seen.radius,
                         arguments.overlay / f"{stem(path.name)}.png",

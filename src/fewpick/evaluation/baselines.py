@@ -158,7 +158,7 @@ def difference_of_gaussians(
         px of the original; scores are the filter's response.
     """
     radius = truth.diameter / 2 * frame.scale
-    valid = np.asarray(image[: frame.height, : frame.width], dtype=np.float32)
+    valid = np.asarray(frame.without_padding(image), dtype=np.float32)
     inner, outer = width * radius, WIDTH_RATIO * width * radius
     response = polarity * filters.difference_of_gaussians(valid, inner, outer)
     rows, columns = _peaks(response, PEAK_DISTANCE * radius)

@@ -77,8 +77,7 @@ def pick_log(
 
 def _write(stack: Stack, index: int, frame: Frame, path: Path) -> None:
     """Write an image without its padding."""
-    left, top = round(frame.pad_x), round(frame.pad_y)
-    image = stack.images[index][top : top + frame.height, left : left + frame.width]
+    image = frame.without_padding(stack.images[index])
     mrcfile.write(path, np.asarray(image, np.float32), voxel_size=1.0)
 
 
@@ -120,6 +119,6 @@ def _found(path: Path, frame: Frame) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"relion_autopick: did not write {path.name}. See the log.")
     picks = next(iter(read_picks(path, fmt="star").values()))
-    xy = frame.to_original(picks.xy + np.array([round(frame.pad_x), round(frame.pad_y)]))
+    xy = frame.to_original(frame.with_padding(picks.xy))
     table = pd.DataFrame(xy, columns=["x", "y"])
     return table.assign(score=np.nan if picks.score is None else picks.score)

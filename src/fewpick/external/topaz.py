@@ -156,8 +156,7 @@ def write_images(program: Topaz, stack: Path, folder: Path) -> None:
         for image, row in zip(shard.images, shard.table.to_dict("records"), strict=True):
             frame = Frame.from_row(row)
             name = _image_name(stack.parent.name, row["micrograph"])
-            left, top = round(frame.pad_x), round(frame.pad_y)
-            picture = image[top : top + frame.height, left : left + frame.width]
+            picture = frame.without_padding(image)
             mrcfile.write(Path(temporary, f"{name}.mrc"), np.asarray(picture, np.float32))
             about = {"image": name, "dataset": stack.parent.name, "micrograph": row["micrograph"]}
             rows.append(about | frame.to_row())
@@ -290,7 +289,7 @@ def extract(
     for row in images.to_dict("records"):
         picks = found.get(row["image"], Picks(np.empty((0, 2)), np.empty(0)))
         frame = Frame.from_row(row)
-        xy = picks.xy + np.array([frame.pad_x, frame.pad_y])
+        xy = frame.with_padding(picks.xy)
         score = np.zeros(len(picks)) if picks.score is None else picks.score
         y0, x0, y1, x1 = row["area"]
         inside = ((xy >= (x0, y0)) & (xy < (x1, y1))).all(axis=1)

@@ -267,7 +267,7 @@ def _draw_micrograph(
     radius: float,
 ) -> None:
     disc = truth.diameter / 2 * frame.scale
-    smooth, black, white = smooth_levels(image[: frame.height, : frame.width], disc)
+    smooth, black, white = smooth_levels(frame.without_padding(image), disc)
     axis.imshow(smooth, cmap="gray", vmin=black, vmax=white, interpolation="bilinear")
     hit, explained, _ = match(xy, truth.xy, radius * truth.diameter)
     false, missed = np.delete(xy, hit, axis=0), np.delete(truth.xy, explained, axis=0)

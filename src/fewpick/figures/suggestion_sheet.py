@@ -72,7 +72,7 @@ def _picture(area: Area, pickers: Sequence[Picker]) -> Image.Image:
     xy, _ = find_peaks(mean, seen.radius, seen.area)
     height, width = y1 - y0, x1 - x0
     scale = CELL / max(height, width)
-    whole = Image.fromarray(grey(seen.image[: seen.frame.height, : seen.frame.width], seen.radius))
+    whole = Image.fromarray(grey(seen.frame.without_padding(seen.image), seen.radius))
     part = whole.crop((x0, y0, x1, y1)).resize(
         (round(width * scale), round(height * scale)), Image.Resampling.BICUBIC
     )

@@ -369,7 +369,7 @@ def _scaled(
 ) -> tuple[NDArray[np.float16], Frame]:
     prepared = preprocess_micrograph(image, round(max(image.shape) * scale), name)
     frame = prepared.frame
-    return prepared.image[: frame.height, : frame.width], frame
+    return frame.without_padding(prepared.image), frame
 
 
 def blended(networks: Sequence[UNet], shares: Sequence[float]) -> UNet:

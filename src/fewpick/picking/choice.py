@@ -71,7 +71,7 @@ class TemplatePicker:
 
 def unpadded(prepared: PreparedMicrograph) -> NDArray[np.float32]:
     """Return the image without the padding that makes a square."""
-    return prepared.image[: prepared.frame.height, : prepared.frame.width].astype(np.float32)
+    return prepared.frame.without_padding(prepared.image).astype(np.float32)
 
 
 def evidence(sample: Sequence[PreparedMicrograph]) -> dict[str, float]:

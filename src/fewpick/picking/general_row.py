@@ -42,8 +42,7 @@ class StackPicker(Picker):
     def see(self, path: Path) -> PreparedMicrograph:
         """Preprocess the micrograph of this name, without its padding."""
         frame = self.frames[str(path)]
-        left, top = round(frame.pad_x), round(frame.pad_y)
-        image = self._images[str(path)][top : top + frame.height, left : left + frame.width]
+        image = frame.without_padding(self._images[str(path)])
         return self.prepare(path, np.asarray(image, np.float32), None)
 
     def _radius(self, path: Path, ny: int, nx: int, header: float | None) -> float:
@@ -68,6 +67,5 @@ def pick_stacks(stacks: Sequence[Path], radii: Mapping[str, float]) -> dict[str,
     told = {}
     for path, _, picks in found:
         frame = picker.frames[str(path)]
-        xy = frame.to_original(picks.xy + np.array([round(frame.pad_x), round(frame.pad_y)]))
-        told[str(path)] = Picks(xy)
+        told[str(path)] = Picks(frame.to_original(frame.with_padding(picks.xy)))
     return told

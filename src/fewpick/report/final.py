@@ -161,7 +161,7 @@ def _share(share: Sequence[float] | None) -> str:
 
 def _figure(micrograph: Micrograph, picks: NDArray[np.float64]) -> str:
     frame, radius = micrograph.frame, micrograph.radius
-    image = micrograph.image[: frame.height, : frame.width]
+    image = frame.without_padding(micrograph.image)
     shapes = [_circle("pick", xy, radius) for xy in frame.to_target(picks)]
     shapes += [_circle("mark", xy, 0.6 * radius) for xy in micrograph.points]
     shapes += [_cross(xy, radius / 2) for xy in micrograph.negatives]

@@ -197,7 +197,7 @@ def _picture(truth: Truth, image: NDArray[np.generic], frame: Frame) -> dict[str
         "disc": round(disc, 2),
         "area": _flat(frame.to_target(corners)) if truth.border else None,
         "truth": _flat(frame.to_target(truth.xy)),
-        "image": data_uri(grey(image[: frame.height, : frame.width], disc)),
+        "image": data_uri(grey(frame.without_padding(image), disc)),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -62,6 +62,10 @@ class LabelledCrops:
         self.n_particles = sum(self.n_particles_of.values())
         # Some are kept for the next draw, and not all, so that memory does not grow with them.
         self._labels = lru_cache(maxsize=16)(lambda i: self.micrographs[i].labels())
+
+    def median_particles(self, datasets: Iterable[str]) -> float:
+        """Labelled particles of the median data set; one without labels counts as well."""
+        return float(np.median([self.n_particles_of.get(name, 0) for name in datasets]))
 
     def draw(
         self, n: int, rng: np.random.Generator, device: torch.device = CPU

@@ -401,11 +401,9 @@ def _rounds(pool: Pool) -> int:
     """Give proteins without labels a second teacher, better than one that saw another protein.
 
     Where each has labels, a second round adds nothing, and on crowded micrographs it loses
-    (docs/experiments.md, entries 8 and 30).
+    (docs/experiments.md, entries 8 and 31).
     """
-    names = grouped_by_dataset(pool.micrographs)
-    labelled = np.median([pool.labelled.n_particles_of.get(name, 0) for name in names])
-    return 1 if labelled else 2
+    return 1 if pool.labelled.median_particles(grouped_by_dataset(pool.micrographs)) else 2
 
 
 def _trusted(f1: float) -> float:

@@ -328,8 +328,8 @@ class Trainer:
         if self.fixmatch is None or self.consistency is None or not self.consistency.draws:
             return False
         wanted = self.fixmatch["student"]
-        held = [self.labelled.n_particles_of.get(name, 0) for name in self.datasets]
-        return bool(np.median(held) < FEW_PARTICLES) if wanted == "auto" else wanted == "new"
+        few = self.labelled.median_particles(self.datasets) < FEW_PARTICLES
+        return few if wanted == "auto" else wanted == "new"
 
     def _labelled_batch(self) -> tuple[Tensor, Tensor]:
         """Draw labelled views, and make some of them strong."""
