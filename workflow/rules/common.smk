@@ -143,7 +143,8 @@ onstart:
     if any(path.startswith("results/") for path in outputs):
         try:
             refuse_other_study(
-                Path("results"), {name: files.micrographs for name, files in PLAN.datasets.items()}
+                Path("results"),
+                {name: files.micrographs for name, files in PLAN.datasets.items()},
             )
         except InputError as error:
             raise WorkflowError(str(error)) from None
