@@ -23,13 +23,10 @@ from fewpick.data.mixture import mixture_location_and_scale
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, frame_for, input_size, padded_length, particle_radius
 from fewpick.micrographs import read_header, read_micrograph
+from fewpick.micrographs.grey_values import SIGMA_PER_MAD, location_and_mad
 from fewpick.prefetch import in_order
 from fewpick.stacks import table_path, write_stack, write_table
 
-# Standard deviations per median absolute deviation, and per mean absolute deviation, of a
-# Gaussian.
-SIGMA_PER_MAD = 1.4826
-SIGMA_PER_MEAN_DEVIATION = 1.2533
 # Pixels further from the median than this many MAD (6.7 standard deviations) are defects: a
 # Gaussian 4096 x 4096 image is expected to hold less than one.
 HOT_PIXEL_MAD = 10.0
@@ -287,22 +284,6 @@ def in_pixels(angstrom: float | None, pixel_size: float | None, name: str) -> fl
             "the data set's pixel_size (angstrom per pixel), or remove lowpass_angstrom."
         )
     return angstrom / float(pixel_size)
-
-
-def location_and_mad(values: NDArray[np.generic], rounding: float = 0.0) -> tuple[float, float]:
-    """Median of the values, and their median absolute deviation (MAD) from it.
-
-    Where more than half of the values are equal (blank areas, few grey levels), the MAD is 0, or
-    no more than an error of `rounding`, and says nothing. The mean absolute deviation, brought to
-    the same scale, then stands in.
-    """
-    values = values.astype(np.float32).ravel()
-    median = np.median(values)
-    deviation = np.abs(values - median)
-    mad = float(np.median(deviation))
-    if mad <= rounding:
-        mad = float(deviation.mean(dtype=np.float64)) * SIGMA_PER_MEAN_DEVIATION / SIGMA_PER_MAD
-    return float(median), mad
 
 
 def _subsample(image: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -8,10 +8,6 @@ of 1 angstrom, which makes angstrom the pixels of the target frame.
 from __future__ import annotations
 
 import logging
-import os
-import shlex
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +19,7 @@ import pandas as pd
 
 from fewpick.coordinates import read_picks
 from fewpick.errors import InputError
+from fewpick.external.program import run_program
 from fewpick.geometry import Frame
 from fewpick.stacks import Stack
 
@@ -82,36 +79,20 @@ def _write(stack: Stack, index: int, frame: Frame, path: Path) -> None:
 
 
 def _run(executable: str, diameter: float, settings: Mapping[str, Any], folder: Path) -> None:
-    program = shutil.which(executable)
-    if program is None:
-        raise InputError(
+    least, most = (f"{diameter * factor:.2f}" for factor in settings["diameters"])
+    arguments = ["--i", "m*.mrc", "--odir", "picks/", "--pickname", SUFFIX]
+    arguments += ["--LoG", "--angpix", "1", "--LoG_diam_min", least, "--LoG_diam_max", most]
+    arguments += ["--LoG_adjust_threshold", f"{settings['adjust_threshold']:g}"]
+    run_program(
+        executable,
+        arguments,
+        folder,
+        name="relion_autopick",
+        missing=(
             f"baselines.relion_log.executable: {executable!r} was not found on this machine. "
             "Install RELION, give the path of relion_autopick, or remove baselines.relion_log."
-        )
-    least, most = (f"{diameter * factor:.2f}" for factor in settings["diameters"])
-    command = [os.path.abspath(program), "--i", "m*.mrc", "--odir", "picks/", "--pickname", SUFFIX]
-    command += ["--LoG", "--angpix", "1", "--LoG_diam_min", least, "--LoG_diam_max", most]
-    command += ["--LoG_adjust_threshold", f"{settings['adjust_threshold']:g}"]
-    logger.info("%s", shlex.join(command))
-    # A path to this package is not for a program of another environment.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    result = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
+        ),
     )
-    logger.info("%s", result.stdout.strip())
-    if result.returncode != 0:
-        lines = result.stdout.strip().splitlines() or ["no output"]
-        raise InputError(
-            f"relion_autopick exited with status {result.returncode}: {lines[-1]}. See the log for "
-            "its full output."
-        )
 
 
 def _found(path: Path, frame: Frame) -> pd.DataFrame:

@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
-import shlex
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
@@ -36,6 +33,7 @@ from fewpick.atomic import atomic_path
 from fewpick.coordinates import Picks, read_picks, write_picks
 from fewpick.errors import InputError
 from fewpick.evaluation.threshold_policy import datasets_with_enough
+from fewpick.external.program import run_program
 from fewpick.geometry import Frame
 from fewpick.progress import Progress
 from fewpick.stacks import Stack, read_table, write_table
@@ -93,46 +91,18 @@ class Topaz:
         return PLANES.get(found[0], 1) if found else 1
 
     def _run(self, arguments: Sequence[str], cwd: Path, stdin: str = "") -> str:
-        program = shutil.which(self.executable)
-        if program is None:
-            raise InputError(
-                f"baselines.topaz.executable: {self.executable!r} is not a program on this "
-                "machine. Install Topaz, give its path, or remove baselines.topaz."
-            )
-        # The path to this package must not reach a program of another environment.
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        environment["OMP_NUM_THREADS"] = str(self.threads)
-        logger.info("%s", shlex.join([program, *arguments]))
-        lines: list[str] = []
-        # A file, because a pipe could fill up before the program reads it.
-        with tempfile.TemporaryFile("w+") as given:
-            given.write(stdin)
-            given.seek(0)
-            with subprocess.Popen(
-                [os.path.abspath(program), *arguments],
-                cwd=cwd,
-                env=environment,
-                stdin=given,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            ) as process:
-                assert process.stdout is not None
-                try:
-                    for line in process.stdout:
-                        if line.strip():
-                            lines.append(line.rstrip())
-                            logger.info("topaz: %s", lines[-1])
-                except BaseException:
-                    process.kill()
-                    raise
-        if process.returncode != 0:
-            raise InputError(
-                f"topaz {arguments[0]} exited with status {process.returncode}: "
-                f"{lines[-1] if lines else 'no output'}. See the log for its full output."
-            )
-        return "\n".join(lines)
+        return run_program(
+            self.executable,
+            arguments,
+            cwd,
+            name=f"topaz {arguments[0]}",
+            missing=(
+                f"baselines.topaz.executable: {self.executable!r} was not found on this machine. "
+                "Install Topaz, give its path, or remove baselines.topaz."
+            ),
+            threads=self.threads,
+            stdin=stdin,
+        )
 
 
 def write_images(program: Topaz, stack: Path, folder: Path) -> None:

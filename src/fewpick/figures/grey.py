@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from fewpick.evaluation.scores import FLIPPED_ARM
+from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 from fewpick.stacks import read_table
 
 # Grey levels of a picture reach this many standard deviations from the median.
@@ -38,7 +39,7 @@ def smooth_levels(
     side = max(3, round(BACKGROUND * radius))
     smooth -= uniform_filter(uniform_filter(smooth, side), side)
     middle = float(np.median(smooth))
-    reach = GREY_REACH * 1.4826 * float(np.median(np.abs(smooth - middle))) or 1.0
+    reach = GREY_REACH * SIGMA_PER_MAD * float(np.median(np.abs(smooth - middle))) or 1.0
     return smooth, middle - reach, middle + reach
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from fewpick.coordinates.picks import Points
+from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 
 OK, UNCLEAR, SCALE, SHIFT = "ok", "unclear", "scale", "shift"
 INVERTED, NOTHING = "opposite contrast", "no particle"
@@ -110,7 +111,7 @@ def judge_micrograph(
     filtered = signal.fftconvolve(image, kernel.astype(np.float32), mode="same")
     filtered -= np.median(filtered)
     # Hot columns and edges of carbon must not drown the particles.
-    spread = 1.4826 * float(np.median(np.abs(filtered))) or float(filtered.std()) or 1.0
+    spread = SIGMA_PER_MAD * float(np.median(np.abs(filtered))) or float(filtered.std()) or 1.0
     filtered = np.clip(filtered / spread, -CAPPED, CAPPED)
     filtered /= float(filtered.std()) or 1.0
     ny, nx = image.shape

@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 
 from fewpick.coordinates.picks import Points
 from fewpick.micrographs import Image32, read_micrograph
+from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 
 SAMPLED = 6  # micrographs looked at
 PER_MICROGRAPH = 150  # particles looked at
@@ -98,6 +99,6 @@ def _binned(image: Image32, binning: int) -> NDArray[np.float64]:
     blocks = image[:ny, :nx].reshape(ny // binning, binning, nx // binning, binning)
     small = blocks.mean((1, 3), dtype=np.float64)
     middle = np.median(small)
-    spread = 1.4826 * np.median(np.abs(small - middle)) or 1.0
+    spread = SIGMA_PER_MAD * np.median(np.abs(small - middle)) or 1.0
     capped: NDArray[np.float64] = np.clip((small - middle) / spread, -4, 4)
     return capped

@@ -17,6 +17,7 @@ from scipy import fft
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from fewpick.evaluation.baselines import WIDTH_RATIO
+from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 from fewpick.network.inference import find_peaks
 
 RING = "ring"
@@ -40,7 +41,7 @@ FloatArray = NDArray[np.float64]
 
 def spread(values: NDArray[np.floating]) -> float:
     """Return the standard deviation of values, by their median deviation: outliers do not count."""
-    return 1.4826 * float(np.median(np.abs(values - np.median(values)))) + 1e-9
+    return SIGMA_PER_MAD * float(np.median(np.abs(values - np.median(values)))) + 1e-9
 
 
 def correlations(

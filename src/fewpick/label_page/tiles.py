@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from fewpick.data.preprocess import HOT_PIXEL_MAD, SIGMA_PER_MAD, location_and_mad
+from fewpick.data.preprocess import HOT_PIXEL_MAD
 from fewpick.micrographs import read_micrograph
+from fewpick.micrographs.grey_values import SIGMA_PER_MAD, location_and_mad
 
 TILE = 512  # px
 MEMORY = 700_000_000  # bytes of pyramids that are kept

@@ -24,6 +24,7 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter, map_coordinates
 from torch.nn import functional
 
+from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 from fewpick.simulation.shapes import BOX, DIAMETER, Views
 
 PARTICLE_PX = 20.0  # diameter that a user would state, px of a crop
@@ -373,6 +374,6 @@ def _finish(image: Image, rng: np.random.Generator) -> Image:
         image = np.asarray(np.round(image / step) * step, np.float32)
     sample = image[::2, ::2]
     median = np.median(sample)
-    spread = 1.4826 * np.median(np.abs(sample - median)) + 0.05
+    spread = SIGMA_PER_MAD * np.median(np.abs(sample - median)) + 0.05
     image = (image - median) / spread * math.exp(rng.normal(0, 0.12)) + rng.normal(0, 0.12)
     return np.asarray(np.clip(image, -6, 6), np.float32)

@@ -291,7 +291,7 @@ def test_no_pick_at_all(files: dict[str, Any], program: Path, tmp_path: Path) ->
 
 def test_what_goes_wrong_is_said(files: dict[str, Any], program: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = files | {"settings": SETTINGS, "model": tmp_path / "m"}
-    with pytest.raises(InputError, match=r"executable: 'no such' is not a program on this machine"):
+    with pytest.raises(InputError, match=r"executable: 'no such' was not found on this machine"):
         train_topaz(Topaz("no such"), **options)
     (program.parent / "fail").touch()
     with pytest.raises(InputError, match="topaz train exited with status 3: RuntimeError: no mem"):
