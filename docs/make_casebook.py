@@ -1,4 +1,4 @@
-"""Write docs/casebook.md: what becomes of each case in tests/badinput/.
+"""Write docs/casebook.md: what fewpick does with each case in tests/badinput/.
 
 python docs/make_casebook.py
 """
@@ -15,13 +15,15 @@ sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT / "tests")]
 
 def main() -> None:
     from badinput import book
-    from badinput.cases import CASES
+    from badinput.cases import SECTIONS
 
-    rows = []
-    for case in CASES:
-        with tempfile.TemporaryDirectory() as folder:
-            rows.append(book.row(case, book.play(case, Path(folder))))
-    (ROOT / "docs/casebook.md").write_text(book.page(rows), encoding="utf-8")
+    sections: dict[str, list[str]] = {}
+    for title, family in SECTIONS.items():
+        sections[title] = []
+        for case in family.CASES:
+            with tempfile.TemporaryDirectory() as folder:
+                sections[title].append(book.row(case, book.play(case, Path(folder))))
+    (ROOT / "docs/casebook.md").write_text(book.page(sections), encoding="utf-8")
 
 
 if __name__ == "__main__":

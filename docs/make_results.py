@@ -61,8 +61,8 @@ In short:
   exclude a gain of 0.
 - **A hundred labels or more:** FixMatch adds nothing or loses a little. Use the supervised arm.
 - **Easy particles** (EMPIAR-10146): there is nothing left to gain.
-- **Several proteins, only one of them labelled:** this is where FixMatch gains most, and it gains on
-  every protein without labels.
+- **Several proteins, only one of them labelled:** this is where FixMatch gains most, on every
+  protein without labels.
 - **Collapse** is caused by misaligned views, not by the choice of threshold.
 
 How to read the tables:
@@ -84,8 +84,8 @@ thresholds. These are development sets all the same: the method was chosen by it
 another.
 """
 SEEDS_NOTE = (
-    "Intervals: t over the three seeds only, because no counts per micrograph were kept for this run. "
-    "Including the spread over test micrographs could only widen them."
+    "Intervals: t over the three seeds only, because no counts per micrograph were kept for this "
+    "run. Including the spread over test micrographs could only widen them."
 )
 
 

@@ -57,14 +57,14 @@ WHOLE = f"0 0 {NX} {NY}"
 
 CASES = [
     Case(
-        "areas that hold all marks",
-        "micrographs that someone went through",
+        "areas that contain all marks",
+        "micrographs annotated completely",
         areas(*(f"m{i} {WHOLE}" for i in range(6))),
         Right({"training micrographs": 6, "labelled particles": 90}),
     ),
     Case(
         "marks outside the areas",
-        "some clicks first, then one micrograph in full",
+        "a few clicks first, then one complete micrograph",
         areas(f"m0 {WHOLE}"),
         Right({"training micrographs": 6, "labelled particles": 90}, (outside(75, 5),)),
     ),
@@ -75,7 +75,7 @@ CASES = [
         Refused("areas.tsv: line 3", "extends beyond m1.mrc", "on a scaled one?"),
     ),
     Case(
-        "an area without width",
+        "an area with zero width",
         "a click where a drag was meant",
         areas("m0 10 10 10 50"),
         Refused("areas.tsv: line 2", "x0=10", "Give x0 < x1"),
@@ -90,8 +90,8 @@ CASES = [
         ),
     ),
     Case(
-        "an area under the name of another micrograph",
-        "names exchanged in a table",
+        "an area assigned to the wrong micrograph",
+        "names swapped in a table",
         on_the_wrong_one,
         Right(
             {"particles": 15, "annotated": 2, "changed annotations": 5},
@@ -103,7 +103,7 @@ CASES = [
     ),
     Case(
         "areas of other micrographs",
-        "the table of another session",
+        "a table from another session",
         areas(f"session2_1 {WHOLE}"),
         Refused(
             "areas.tsv",
@@ -112,7 +112,7 @@ CASES = [
         ),
     ),
     Case(
-        "an area of a micrograph that is not there",
+        "an area of a missing micrograph",
         "micrographs removed after labelling",
         areas(*(f"m{i} {WHOLE}" for i in range(6)), f"m17 {WHOLE}"),
         Right(
@@ -127,20 +127,20 @@ CASES = [
         Refused(NAME, "column 'micrograph' is missing", "The columns must be"),
     ),
     Case(
-        "no area yet",
-        "the page keeps its table when the last area is taken back",
+        "an empty table of areas",
+        "the labelling page keeps the table when the last area is removed",
         areas(),
         Right({"training micrographs": 6, "labelled particles": 90}),
     ),
     Case(
         "two clicks",
-        "a first try",
+        "a first attempt",
         clicks(2),
         Refused("mine.coordinates", "2 marked particles", "Mark about ten"),
     ),
     Case(
-        "a place that is marked as a particle and as none",
-        "a click taken back in one list only",
+        "a place marked both as a particle and as a non-particle",
+        "a click removed from only one list",
         negatives(points("m3")[:2] + np.array([[1.0, 0.0], [9.0, 0.0]])),
         Right(
             {"training micrographs": 6, "labelled particles": 90},
@@ -149,12 +149,12 @@ CASES = [
     ),
     Case(
         "a table of areas, and `annotation: clicks`",
-        "the key was left as it was when the first area was marked",
+        "the key was not changed when the first area was marked",
         both(areas(f"m0 {WHOLE}"), lambda project: project.edit(annotation="clicks")),
         Refused("mine.areas is", "annotation is clicks", "set annotation: areas"),
     ),
     Case(
-        "negatives, and every particle marked",
+        "negatives, although every particle is marked",
         "negatives add nothing there",
         both(
             negatives(np.array([[90.0, 90.0]])),

@@ -62,7 +62,7 @@ class Right:
     warnings: tuple[tuple[str, ...], ...] = ()
 
     def __str__(self) -> str:
-        said = "accepted" + (": " if self.differs else ", the numbers unchanged")
+        said = "accepted" + (": " if self.differs else ", same numbers")
         said += _counted(self.differs)
         return said + "".join(f"; a warning with {_quoted(parts)}" for parts in self.warnings)
 
@@ -145,9 +145,11 @@ def play(case: Case, folder: Path) -> Outcome:
     )
 
 
-def page(rows: Iterable[str]) -> str:
-    """The case book as Markdown."""
-    return HEAD + "\n".join(rows) + "\n"
+def page(sections: Mapping[str, Iterable[str]]) -> str:
+    """The case book as Markdown: a heading and its rows, for each section."""
+    return HEAD + "".join(
+        f"\n## {title}\n\n{TABLE}\n" + "\n".join(rows) + "\n" for title, rows in sections.items()
+    )
 
 
 def row(case: Case, outcome: Outcome) -> str:
@@ -159,14 +161,20 @@ def row(case: Case, outcome: Outcome) -> str:
 HEAD = """\
 # Case book of bad input
 
-Written by `make casebook` from the cases in tests/badinput/, each of which is a test. A case breaks
-a sound data set of six annotated micrographs with 90 particles in one way that happens in labs, and
-runs all stages before training on it. It has to be refused in one line that names file, value and
-cure, or to give the right numbers, with a warning where there is something to doubt.
+What fewpick does with damaged files, wrong coordinates and mistakes in the configuration. Look up a
+problem here to see the message it causes; [Troubleshooting](troubleshooting.md) explains the
+messages.
 
-| what is handed in | how it comes about | expected | got |
-|---|---|---|---|
+Each case changes an intact data set of six annotated micrographs with 90 particles in one way that
+happens in practice, and runs all stages before training. The input must either be refused with one
+line that names the file, the value and the remedy, or give the correct numbers, with a warning if
+something looks wrong. In the column *expected*, the texts in `code` must be part of the message.
+
+Every case is a test in tests/badinput/; `make casebook` generates this page.
 """
+TABLE = """\
+| input | typical cause | expected | result |
+|---|---|---|---|"""
 
 
 def _counts(folder: Path) -> dict[str, Any]:

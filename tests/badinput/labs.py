@@ -108,38 +108,38 @@ UPSIDE_DOWN = ("m0", "m1", "m2")
 
 CASES = [
     Case(
-        "an MRC file with the stamp 44 00 00 00",
+        "an MRC file with machine stamp 44 00 00 00",
         "SerialEM",
         header_bytes(at_212=b"\x44\0\0\0"),
         Right(),
     ),
     Case(
-        "an MRC file without map id and machine stamp",
+        "an MRC file without MAP id and machine stamp",
         "programs from before the year 2000",
         header_bytes(at_208=bytes(8)),
         Right(),
     ),
     Case(
         "an MRC file of mode 0 with unsigned bytes",
-        "cisTEM and scripts; its header holds the greatest value",
+        "cisTEM and scripts; the header contains the largest value",
         unsigned_bytes,
         Right(),
     ),
     Case(
-        "a TIFF file of signed integers with LZW",
-        "scripts; another decoder took them for unsigned",
+        "a TIFF file of signed integers with LZW compression",
+        "scripts; some decoders read these as unsigned",
         signed_lzw,
         Right(),
     ),
     Case(
         "`_noDW` and `_PS` files beside the micrographs",
-        "the folder of RELION's motion correction",
+        "a folder of RELION's motion correction",
         companions,
         Right({}, (("micrographs", "12 files", "left out"),)),
     ),
     Case(
-        "the coordinates of three of six micrographs upside down",
-        "two people picked, each with a program of their own",
+        "coordinates of three of six micrographs with y flipped",
+        "two people picked, with different programs",
         some(UPSIDE_DOWN, lambda xy: np.column_stack([xy[:, 0], NY - 1 - xy[:, 1]])),
         Right(
             {"changed annotations": 3},
@@ -147,26 +147,26 @@ CASES = [
         ),
     ),
     Case(
-        "the coordinates of one micrograph in half the pixels",
-        "one was picked on a binned copy",
+        "coordinates of one micrograph at half the scale",
+        "one micrograph was picked on a binned copy",
         some(("m3",), lambda xy: xy / 2),
         Right({"changed annotations": 1}, (("micrographs/m3.mrc", "scale by", "1 of the 6"),)),
     ),
     Case(
-        "corners in place of centres on one micrograph",
-        "one was picked again with another program",
+        "box corners instead of centres on one micrograph",
+        "one micrograph was picked again with another program",
         some(("m3",), lambda xy: xy - 9),
         Right({"changed annotations": 1}, (("micrographs/m3.mrc", "shift by", "1 of the 6"),)),
     ),
     Case(
         "a point without a score",
-        "added by hand to automatic picks",
+        "added manually to automatic picks",
         text(scores),
         Right(),
     ),
     Case(
-        "a STAR file with the rows of another folder's micrographs too",
-        "two sessions in one table; the images have the same names",
+        "a STAR file that also lists micrographs of another folder",
+        "two sessions in one table, with the same image names",
         star(two_folders),
         Right({}, (("particles.star", "90 of 180 coordinates", "in a different folder"),)),
     ),
@@ -183,8 +183,8 @@ CASES = [
         Right({}, (("particles.star", "refined origins", "3.0 px"),)),
     ),
     Case(
-        "a STAR file with z",
-        "picks of a tomogram",
+        "a STAR file with z coordinates",
+        "picks from a tomogram",
         star(with_columns("rlnCoordinateZ", lambda words: [*words, words[0]])),
         Refused(
             "particles.star", "come from several slices of a tomogram", "Give picks of micrographs"
@@ -192,7 +192,7 @@ CASES = [
     ),
     Case(
         "headers in metres, and a diameter in angstrom",
-        "microscopes that count in metres",
+        "microscope software that uses metres",
         both(
             in_metres,
             lambda project: project.edit(particle_radius=None, particle_diameter_angstrom=24.0),
@@ -200,13 +200,13 @@ CASES = [
         Refused("micrographs/m0.mrc", "2e-10 angstrom per pixel", "Set the pixel size"),
     ),
     Case(
-        "the folder of a RELION job with its notes",
+        "the folder of a RELION job, including its notes",
         "as RELION leaves it",
         both(relion_job, notes),
         Right(),
     ),
     Case(
-        "coordinate files named as Gautomatch does",
+        "coordinate files named by Gautomatch",
         "`_automatch`",
         lambda project: [
             project.points(name).rename(project.path(f"coordinates/{name}_automatch.csv"))
