@@ -23,7 +23,8 @@ NO_SCORE = "-3"  # EMAN1's own mark
 def sniff(head: str) -> bool:
     """Return whether a file with this beginning is an EMAN box file."""
     first = next((line.split() for line in head.splitlines() if line.strip()), [])
-    return len(first) in (4, 5) and all(NUMBER.fullmatch(word) for word in first[:4])
+    numbers = len(first) in (4, 5) and all(NUMBER.fullmatch(word) for word in first[:4])
+    return numbers and float(first[2]) == float(first[3]) > 0  # other tables have no squares
 
 
 def read(path: Path) -> dict[str, Picks]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from fewpick.micrographs.names import Micrographs, match_names
 
 NAME, SHAPE = "location/micrograph_path", "location/micrograph_shape"
 X, Y = "location/center_x_frac", "location/center_y_frac"
+PIXEL_SIZE = "location/micrograph_psize_A"
 SCORE = "pick_stats/ncc_score"
 SHIFTS = ("alignments2D/shift", "alignments3D/shift")
 COMPRESSED = b"\x95CSDAT"  # first bytes of cryoSPARC's own compressed format
@@ -49,6 +51,7 @@ def read(
     try:
         x, y = (table[field].astype(np.float64, casting="same_kind") for field in (X, Y))
         score = table[SCORE].astype(np.float64) if SCORE in fields else None
+        sizes = table[PIXEL_SIZE].astype(np.float64) if PIXEL_SIZE in fields else np.zeros(len(x))
         text = table[NAME]
         names = (
             np.char.decode(text, "utf-8") if text.dtype.kind == "S" else text.astype(str)
@@ -69,6 +72,11 @@ def read(
             f"{path}: a particle without a micrograph, or no particles at all. "
             "Export the file again."
         )
+    if len(x) > 1 and not (x.any() or y.any()):
+        raise InputError(
+            f"{path}: {X} and {Y} are 0 for all {len(x)} particles, so their locations are not in "
+            "this file. Give the passthrough file of the job, or the picks."
+        )
     rows_of = rows_by_name(names)
     at_hand = match_names(micrographs or list(shapes), rows_of).matched if shapes else {}
     for field in sorted(set(SHIFTS) & set(fields)):
@@ -81,14 +89,18 @@ def read(
             break
     picks = {}
     for key, rows in rows_of.items():
-        if key in at_hand and shapes:
-            ny, nx = shapes[at_hand[key]]
-        elif SHAPE in fields and table[SHAPE].shape == (len(table), 2):
-            ny, nx = (int(side) for side in table[SHAPE][rows[0]])
-        else:
+        recorded = None
+        if SHAPE in fields and table[SHAPE].shape == (len(table), 2):
+            recorded = tuple(int(side) for side in table[SHAPE][rows[0]])
+        shape = shapes[at_hand[key]] if key in at_hand and shapes else recorded
+        if shape is None:
             raise InputError(f"{path}: {key} has no {SHAPE}. Pass the micrographs as well.")
+        ny, nx = shape
         held_score = None if score is None else score[rows]
-        picks[key] = make_picks(path, x[rows] * nx, (1 - y[rows]) * ny, held_score)
+        held = make_picks(path, x[rows] * nx, (1 - y[rows]) * ny, held_score)
+        # Of the pixels at hand, which may be binned; 32 bits give 1.0599999 for 1.06.
+        size = float(f"{sizes[rows[0]] * (recorded or shape)[1] / nx:.6g}")
+        picks[key] = replace(held, pixel_size=size if 0 < size < np.inf else None)
     return picks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,13 @@ from fewpick.coordinates.picks import (
 )
 from fewpick.coordinates.text import number, optional_number, read_text
 from fewpick.errors import InputError
+from fewpick.micrographs import image_suffix
 
 # Names of a third coordinate, which micrographs do not have.
 SLICES = ("z", "z_coord", "Z-Coordinate", "slice")
+# Columns that only tables of boxes have, and one by which ImageJ's corners are known.
+SIDES, IMAGEJ_CORNER = ("width", "height", "w", "h", "box_width", "box_height"), "bx"
+NAMING = re.compile(r"micrograph|image|file|path|name|\bmic\b|\bimg\b")  # in lower-case headers
 
 
 def read_columns(
@@ -47,9 +52,13 @@ def read_columns(
     Raises
     ------
     InputError
-        When a column is missing or a value is not a number.
+        When a column is missing, a value is not a number, or it is unclear whether x and y are
+        corners of boxes or which column names the micrographs.
     """
     table = parse_table(path, read_text(path))
+    _refuse_corners(table)
+    if not table.held(name):
+        _refuse_other_names(table, name[-1] if len(name) == 1 else "micrograph")
     everything = make_picks(path, table.numbers(table.find(x)), table.numbers(table.find(y)))
     scores = table.optional_numbers(score)
     sizes = table.optional_numbers(diameter) if diameter is not None else None
@@ -135,6 +144,28 @@ class Table:
         if column.lower() not in self.columns:
             return None
         return np.array(self.numbers(column, blank=True))
+
+
+def _refuse_corners(table: Table) -> None:
+    sides = table.held(SIDES)
+    if len(sides) >= 2 and IMAGEJ_CORNER not in table.columns:
+        raise InputError(
+            f"{table.path}: has the columns {sides[0]!r} and {sides[1]!r}, so x and y may be "
+            "corners of boxes instead of centres. If they are corners, add half of the size to "
+            "them; then remove these two columns."
+        )
+
+
+def _refuse_other_names(table: Table, wanted: str) -> None:
+    """Reject a table of several micrographs whose names are in a column of another name."""
+    for column in filter(None, table.columns):
+        values = set(table.strings(column))
+        named = NAMING.search(column) or all(image_suffix(value) for value in values)
+        if len(values) > 1 and named:
+            raise InputError(
+                f"{table.path}: column {column!r} seems to name the micrographs. Rename it to "
+                f"{wanted!r}, or remove it if all points are of one micrograph."
+            )
 
 
 def parse_table(path: Path, text: str) -> Table:

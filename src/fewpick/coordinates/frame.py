@@ -7,13 +7,13 @@ other end, and y becomes `ny - y`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fewpick.coordinates import read_picks
-from fewpick.coordinates.picks import Picks
+from fewpick.coordinates.picks import Picks, Points
 from fewpick.errors import InputError
 from fewpick.micrographs.names import Micrographs, match_names
 
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 1.0  # px beyond the edge that rounding and the flip can explain
 Y_AXES = ("down", "up")
+FEW = 2  # points that may lie in the first pixel of an image by chance
 
 
 def read_in_frame(
@@ -79,6 +80,7 @@ def read_in_frame(
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     matched = {key: name for key, name in match.matched.items() if name in shapes}
+    _refuse_fractions(path, [picks[key].xy for key in matched])
     lost = sum(len(picks[key]) for key in match.unmatched_keys)
     total = sum(map(len, picks.values()))
     used = sum(len(picks[key]) for key in matched)
@@ -97,6 +99,17 @@ def read_in_frame(
         name: _in_image(f"{path}: {name}", picks[key], shapes[name], flip=y_axis == "up")
         for key, name in matched.items()
     }
+
+
+def _refuse_fractions(path: str | Path, points: Sequence[Points]) -> None:
+    """Reject points between 0 and 1: fractions of the image, which would all be in its corner."""
+    xy = np.concatenate([np.empty((0, 2)), *points])
+    if len(np.unique(xy, axis=0)) > FEW and (xy >= 0).all() and (xy <= 1).all():
+        raise InputError(
+            f"{path}: all {len(xy)} points lie between 0 and 1, the first at x={xy[0, 0]:g}, "
+            f"y={xy[0, 1]:g}; they seem to be fractions of the image size. Multiply x by the "
+            "width and y by the height of the micrograph, px."
+        )
 
 
 def _in_image(where: str, picks: Picks, shape: tuple[int, int], *, flip: bool) -> Picks:

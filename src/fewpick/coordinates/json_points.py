@@ -14,6 +14,10 @@ from fewpick.atomic import atomic_path
 from fewpick.coordinates.picks import Picks, make_picks
 from fewpick.coordinates.text import read_text
 from fewpick.errors import InputError
+from fewpick.micrographs import image_suffix
+
+# Keys of the files in EMAN2's folder `info`.
+EMAN2 = {"boxes", "boxes_rct", "boxes_3d", "ctf_frame", "ddd_alignment_trans"}
 
 
 def sniff(head: str) -> bool:
@@ -70,7 +74,13 @@ def real(where: str, value: Any) -> float:
 def read(path: Path) -> dict[str, Picks]:
     """Read the file; an empty list is a micrograph without particles."""
     picks = {}
-    for name, points in load_json(path).items():
+    content = load_json(path)
+    if EMAN2 & content.keys() and not any(image_suffix(name) for name in content):
+        raise InputError(
+            f"{path}: is an info file of EMAN2 ({', '.join(sorted(EMAN2 & content.keys()))}). "
+            "Write the boxes as .box files in e2boxer (Write output) and give these."
+        )
+    for name, points in content.items():
         where = f"{path}: {name}"
         if not isinstance(points, list):
             raise InputError(f"{where}: contains {points!r:.40}. Write a list of [x, y].")

@@ -46,13 +46,15 @@ ORIGINS_ANGSTROM = ("rlnOriginXAngst", "rlnOriginYAngst")
 ORIGINS_PX = ("rlnOriginX", "rlnOriginY")  # up to RELION 3.0
 SLICE, TOMOGRAM = "rlnCoordinateZ", "rlnTomoName"
 NAME, FILE = "rlnMicrographName", "rlnMicrographCoordinates"
+IMAGE = "rlnImageName"
 COLUMNS = (
-    *(X, Y, SCORE, NAME, FILE, GROUP, PIXEL_SIZE, IMAGE_PIXEL_SIZE, SLICE),
+    *(X, Y, SCORE, NAME, FILE, GROUP, PIXEL_SIZE, IMAGE_PIXEL_SIZE, SLICE, IMAGE),
     *(*ORIGINS_ANGSTROM, *ORIGINS_PX),
 )
 # Of the files in a folder, of their list, and what stands for the list up to RELION 3.1.
 ENDING, LIST, SUFFIX = "_autopick.star", "autopick.star", "coords_suffix_autopick.star"
 NO_SCORE = -999.0  # RELION's own mark, as manual picks carry it
+NO_SCORES = (NO_SCORE, -9999.0)  # and that of crYOLO
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
     score = None
     if SCORE in block:
         score = optional_floats(path, block, SCORE)
-        score[score == NO_SCORE] = np.nan
+        score[np.isin(score, NO_SCORES)] = np.nan
     # Check the numbers of the file, not the converted ones.
     make_picks(path, x, y)
     everything = make_picks(path, x - origins[:, 0], y - origins[:, 1], score)
@@ -120,6 +122,11 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
     if "" in names:
         row = names.index("") + 1
         raise InputError(f"{path}: row {row} has no _{NAME}. Export the file again.")
+    elif IMAGE in block and block[IMAGE].astype(str).str.split("@").str[-1].nunique() > 1:
+        raise InputError(
+            f"{path}: has particles of several stacks (_{IMAGE}) but no _{NAME}. Add the column "
+            "with the micrograph of each particle, or give the picks that they came from."
+        )
     if SLICE in block:
         refuse_slices(path, names, optional_floats(path, block, SLICE))
     if NAME not in block and not names:

@@ -16,6 +16,8 @@ from fewpick.coordinates.text import number, optional_number, read_text
 from fewpick.errors import InputError
 
 AGAIN = "__again"  # in the name of a duplicate column
+# What pandas says where rows and header differ.
+LENGTHS = re.compile(r"Expected axis has (\d+) elements, new values have (\d+)")
 Loop = Mapping[str, Sequence[str]]
 
 
@@ -49,6 +51,8 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
         except Exception as error:
             # starfile passes on whatever its parts raise.
             reason = " ".join(str(error).split())
+            if found := LENGTHS.search(reason):
+                reason = f"a table has {found[2]} columns in its header, but {found[1]} in its rows"
             raise InputError(
                 f"{path}: not a readable STAR file ({reason}). Export the file again."
             ) from error

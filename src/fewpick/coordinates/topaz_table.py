@@ -33,13 +33,17 @@ def read(path: Path) -> dict[str, Picks]:
 
 def write(path: Path, picks: Mapping[str, Picks]) -> None:
     """Write one table; scores only if every micrograph has them, blank for points without one."""
-    scored = all(held.score is not None for held in picks.values())
+    scored = all(held.score is not None for held in picks.values() if len(held))
+    names = {key: stem(key) for key in picks}
+    # Topaz knows images by the name of the file alone.
+    bare = {key: name.replace("\\", "/").split("/")[-1] for key, name in names.items()}
+    names = bare if len(set(bare.values())) == len(bare) else names
     lines = ["\t".join([NAME, X, Y] + [SCORE] * scored) + "\n"]
     for key, held in picks.items():
         if "\t" in key or '"' in key:
             raise InputError(f"{path}: {key!r} contains a tab or quote. Rename the micrograph.")
         for row, (x, y) in enumerate(held.xy):
-            words = [stem(key), f"{x:.4f}", f"{y:.4f}"]
+            words = [names[key], f"{x:.4f}", f"{y:.4f}"]
             if scored and held.score is not None:
                 value = held.score[row]
                 words.append("" if np.isnan(value) else f"{value:.6f}")

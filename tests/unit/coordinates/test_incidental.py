@@ -77,6 +77,7 @@ def test_cryosparc_scores(tmp_path: Path) -> None:
     )
     table["location/micrograph_path"] = b"a.mrc"
     table["location/micrograph_shape"] = 100
+    table["location/center_x_frac"] = 0.5
     table["pick_stats/ncc_score"] = [0.5, np.nan]
     np.save(tmp_path / "a.npy", table)
     (tmp_path / "a.npy").rename(tmp_path / "a.cs")
