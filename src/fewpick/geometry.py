@@ -26,6 +26,8 @@ GRAIN = 32
 SMALLEST_INPUT, LARGEST_INPUT = 64, 4096
 
 PIXEL_SIZES = (0.25, 100.0)  # angstrom, from the finest super-resolution to maps of a grid square
+PIXEL_SIZE_TOLERANCE = 0.05  # relative; calibrations differ by less
+UNSET = 1.0  # angstrom; written by programs that do not know the pixel size
 SAME_PIXEL_SIZE = 1e-4  # relative; rounding is less, and other magnifications are far more
 
 
@@ -191,6 +193,11 @@ def particle_radius(spec: Mapping[str, Any], pixel_size: float | None) -> float:
 def believable(pixel_size: float) -> bool:
     """Whether a pixel size in angstrom is plausible; one in metres or nm is not."""
     return PIXEL_SIZES[0] <= pixel_size <= PIXEL_SIZES[1]
+
+
+def alike(one: float, other: float) -> bool:
+    """Whether two pixel sizes may be calibrations of the same magnification."""
+    return abs(one - other) <= PIXEL_SIZE_TOLERANCE * min(one, other)
 
 
 def one_pixel_size(sizes: Iterable[float | None]) -> float | None:

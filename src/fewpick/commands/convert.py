@@ -8,13 +8,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fewpick.commands.shared import add_force, add_relion
-from fewpick.coordinates import FORMATS, Picks, read_picks, write_picks
+from fewpick.commands.shared import add_force, add_relion, positive
+from fewpick.coordinates import FORMATS, Picks, read_picks, writable_format, write_picks
 from fewpick.coordinates.frame import read_in_frame
 from fewpick.errors import InputError
 from fewpick.external.relion_list import named_as_in, read_relion_list
-from fewpick.geometry import one_pixel_size
+from fewpick.geometry import UNSET, alike, one_pixel_size
 from fewpick.micrographs import Header, list_micrographs, read_headers, shapes_of
+
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         picks, pixel_size = _read(arguments)
         optics = None
+        _tell_losses(arguments, picks)
         if arguments.relion is not None:
             optics = read_relion_list(arguments.relion)
             picks = named_as_in(optics, picks)
@@ -74,9 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         default=1.0,
         help="multiply coordinates by this, for example by Topaz's downsampling factor",
     )
-    parser.add_argument("--box-size", type=float, metavar="PX", help="box size to write")
+    parser.add_argument("--box-size", type=positive, metavar="PX", help="box size to write")
     parser.add_argument(
-        "--pixel-size", type=float, metavar="ANGSTROM", help="for the optics table of STAR"
+        "--pixel-size", type=positive, metavar="ANGSTROM", help="for the optics table of STAR"
     )
     add_relion(parser)
     add_force(parser)
@@ -111,7 +114,47 @@ def _read(arguments: argparse.Namespace) -> tuple[Mapping[str, Picks], float | N
                 )
             origin[name] = path
         together |= held
-    return together, one_pixel_size(header.pixel_size for header in headers.values())
+    pixel_size = one_pixel_size(header.pixel_size for header in headers.values())
+    if arguments.pixel_size is None:
+        pixel_size = _agreed(arguments.input[0], together, pixel_size)
+    return together, pixel_size
+
+
+def _agreed(path: Path, picks: Mapping[str, Picks], header: float | None) -> float | None:
+    """Return the pixel size of the headers, or None to keep that of the picks."""
+    said = {held.pixel_size for held in picks.values() if held.pixel_size}
+    if header is None or not said:
+        return header
+    if header == UNSET:  # written by programs that do not know it
+        return None
+    other = max(said, key=lambda size: abs(size - header))
+    if not alike(other, header):
+        raise InputError(
+            f"{path}: gives {other:.4g} angstrom per pixel, but the headers of the micrographs "
+            f"{header:.4g}. Pass --pixel-size to choose one, and --scale if the points were "
+            "picked on images of another size."
+        )
+    return header
+
+
+def _tell_losses(arguments: argparse.Namespace, picks: Mapping[str, Picks]) -> None:
+    """Warn of what the format of the output does not hold."""
+    output: Path = arguments.output
+    fmt = writable_format(output, arguments.to)
+    table = fmt == "topaz" or (fmt in ("csv", "star") and output.suffix == f".{fmt}")
+    empty = [name for name, held in picks.items() if not len(held)]
+    if table and empty:
+        logger.warning(
+            "%s: %d of %d micrographs have no particles, first %s; this table cannot name them, "
+            "so they will count as not annotated. To record them, write json or a folder.",
+            *(output, len(empty), len(picks), empty[0]),
+        )
+    scored = [held.score is not None for held in picks.values() if len(held)]
+    if any(scored) and (fmt == "json" or (fmt == "topaz" and not all(scored))):
+        logger.warning(
+            "%s: the scores are not written, because %s.",
+            *(output, "json holds none" if fmt == "json" else "some micrographs have none"),
+        )
 
 
 if __name__ == "__main__":

@@ -190,9 +190,16 @@ def writable_format(path: Path, fmt: str | None = None) -> str:
         named = [name for name, form in FORMATS.items() if path.suffix.lower() in form.suffixes]
         fmt = named[-1] if named else None
     if fmt not in FORMATS or FORMATS[fmt].write is None:
-        able = ", ".join(name for name, form in FORMATS.items() if form.write)
+        able = [name for name, form in FORMATS.items() if form.write]
+        if fmt is None:
+            suffixes = ", ".join(FORMATS[name].suffixes[0] for name in able)
+            raise InputError(
+                f"{path}: {f'the suffix {path.suffix}' if path.suffix else 'a name without suffix'}"
+                f" does not tell the format. Use one of {suffixes}, or pass --to FORMAT."
+            )
         raise InputError(
-            f"{path}: cannot write the format {fmt!r}. Use one of {able}; cryoSPARC imports star."
+            f"{path}: cannot write the format {fmt!r}. Use one of {', '.join(able)}; cryoSPARC "
+            "imports star."
         )
     return fmt
 

@@ -68,9 +68,10 @@ def read(path: Path) -> dict[str, Picks]:
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
     """Write one file per micrograph; corners are whole pixels, as in EMAN."""
-    for key, file in one_or_each(path, ".box", picks).items():
-        held = picks[key]
-        size = even_size(file, held, box_size)
+    files = one_or_each(path, ".box", picks)
+    sizes = {key: even_size(file, picks[key], box_size) for key, file in files.items()}
+    for key, file in files.items():
+        held, size = picks[key], sizes[key]
         lines = []
         for row, (x, y) in enumerate(held.xy - size / 2):
             words = [f"{np.rint(x):.0f}", f"{np.rint(y):.0f}", f"{size}", f"{size}"]

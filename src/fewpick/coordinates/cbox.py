@@ -46,9 +46,10 @@ def read(path: Path) -> dict[str, Picks]:
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
     """Write one file per micrograph with the columns of crYOLO 1.8 and later."""
-    for key, file in one_or_each(path, ".cbox", picks).items():
-        held = picks[key]
-        size = even_size(file, held, box_size)
+    files = one_or_each(path, ".cbox", picks)
+    sizes = {key: even_size(file, picks[key], box_size) for key, file in files.items()}
+    for key, file in files.items():
+        held, size = picks[key], sizes[key]
         missing, side = ["<NA>"] * len(held), [f"{size}"] * len(held)
         score = np.full(len(held), np.nan) if held.score is None else held.score
         confidence = ["<NA>" if np.isnan(value) else f"{value:.6f}" for value in score]

@@ -33,9 +33,12 @@ def places(folder: Path, keys: Iterable[str], ending: str) -> dict[str, Path]:
     Raises
     ------
     InputError
-        When two micrographs would share a file, or a link leads out of the folder.
+        When two micrographs would share a file, a link leads out of the folder, or the folder is
+        a file.
     """
     keys = list(keys)
+    if (other := next((at for at in (folder, *folder.parents) if at.exists()), folder)).is_file():
+        raise InputError(f"{other}: is a file, but a folder is needed here. Choose another name.")
     inner = {key: _inner(key) for key in keys}
     # Of absolute paths, only the parts that differ are kept.
     elsewhere = [inner[key][:-1] for key in keys if _begins_elsewhere(key)]

@@ -16,7 +16,7 @@ from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import NoParticles, Picks, Points
 from fewpick.coordinates.star import check_names
 from fewpick.errors import InputError
-from fewpick.geometry import believable, fitting_radius
+from fewpick.geometry import UNSET, alike, believable, fitting_radius
 from fewpick.image_evidence.each_orientation import UNCLEAR
 from fewpick.image_evidence.orientation import Orientation, measure_orientation
 from fewpick.micrographs import Header, shapes_of
@@ -25,8 +25,6 @@ from fewpick.micrographs.listing import shown
 logger = logging.getLogger(__name__)
 
 SAME_PARTICLE = 0.5  # particle radii; no two particles are that close
-PIXEL_SIZE_TOLERANCE = 0.05  # calibrations differ by less
-UNSET = 1.0  # angstrom; written by programs that do not know the pixel size
 FEW_MARKS = 100  # number of clicks below which invisible particles are not reported
 NAMED = 8  # micrographs named in a message
 REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
@@ -211,7 +209,7 @@ def _doubt_pixel_sizes(
     others = {}
     for name, held in picks.items():
         size, said = declared or known.get(name), held.pixel_size
-        if size and said and not _alike(size, said):
+        if size and said and not alike(size, said):
             others[name] = said, size
     if others:
         name, (said, size) = next(iter(others.items()))
@@ -230,7 +228,7 @@ def _doubt_pixel_sizes(
             *(paths[absurd[0]], known[absurd[0]], len(absurd)),
         )
     usual = float(np.median(list(known.values())))
-    odd = [name for name, size in known.items() if not _alike(size, usual)]
+    odd = [name for name, size in known.items() if not alike(size, usual)]
     if spec.get("particle_radius") and odd and not absurd:
         logger.warning(
             "%s: pixel sizes range from %.4g to %.4g angstrom, but particle_radius is the same "
@@ -247,10 +245,6 @@ def _doubt_pixel_sizes(
             "even if it is 1.",
             *(paths[unset[0]], len(unset)),
         )
-
-
-def _alike(one: float, other: float) -> bool:
-    return abs(one - other) <= PIXEL_SIZE_TOLERANCE * min(one, other)
 
 
 def _check_orientation(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 from PIL import Image
 
 from fewpick.commands.convert import main
-from fewpick.coordinates import read_picks
+from fewpick.coordinates import Picks, read_picks, write_picks
 
 NY, NX = 50, 80
 
@@ -86,7 +87,7 @@ def test_scale_and_names_of_the_micrographs(
     ("arguments", "message"),
     [
         (["absent.json", "out.star"], "absent.json: no such file"),
-        (["in.json", "out.png"], "cannot write the format"),
+        (["in.json", "out.png"], "does not tell the format"),
         (["in.json", "out.cs"], "cryoSPARC imports star"),
         (["in.json", "boxes", "--to", "box"], "boxes need a size"),
         (["in.json", "out.star", "--scale", "nan"], "scale is nan"),
@@ -94,6 +95,7 @@ def test_scale_and_names_of_the_micrographs(
         (["in.json", "out.star", "--micrographs", "nowhere"], "nowhere: does not exist"),
         (["in.json", "out.star", "--from", "csv"], "column 'X-Coordinate' is missing"),
         (["in.json", "in.json/out.star"], "in.json"),
+        (["in.json", "in.json", "--to", "box"], "in.json: is a file, but a folder is needed"),
     ],
 )
 def test_errors_are_one_line(
@@ -111,11 +113,90 @@ def test_errors_are_one_line(
     assert message in err
 
 
-def test_bad_options_exit_with_2(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--to", "cs", "invalid choice: 'cs'"),
+        ("--box-size", "nan", "nan is not greater than 0"),
+        ("--pixel-size", "-5", "-5 is not greater than 0"),
+    ],
+)
+def test_bad_options_exit_with_2(
+    source: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, message: str
+) -> None:
     with pytest.raises(SystemExit) as raised:
-        main([str(source), "out", "--to", "cs"])
+        main([str(source), "out", option, value])
     assert raised.value.code == 2
-    assert "invalid choice: 'cs'" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "warned"),
+    [
+        ("out.star", [], ["1 of 2 micrographs have no particles, first b.png"]),
+        ("out.csv", [], ["1 of 2 micrographs have no particles, first b.png"]),
+        ("out.txt", [], ["1 of 2 micrographs have no particles, first b.png"]),
+        ("out.json", [], ["the scores are not written, because json holds none"]),
+        ("out", ["--to", "star"], []),
+        ("out", ["--to", "cbox", "--box-size", 8], []),
+    ],
+)
+def test_what_the_output_does_not_hold_is_said(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    output: str,
+    options: list[object],
+    warned: list[str],
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name, row in (("a.png", "1,2,0.5\n"), ("b.png", "")):
+        (source / f"{name}.csv").write_text(f"x,y,score\n{row}")
+    assert run(capsys, source, tmp_path / output, *options)[0] == 0
+    assert len(caplog.messages) == len(warned)
+    assert all(part in line for part, line in zip(warned, caplog.messages, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "written"),
+    [
+        (2.0, [], None),
+        (2.0, ["--pixel-size", 2.0], 2.0),
+        (1.0, [], 1.06),  # what programs write that do not know it
+        (1.07, [], 1.07),
+    ],
+)
+def test_pixel_sizes_that_contradict_each_other(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    header: float,
+    options: list[object],
+    written: float | None,
+) -> None:
+    image = np.arange(NY * NX, dtype=np.float32).reshape(NY, NX)
+    with mrcfile.new(tmp_path / "a.mrc") as mrc:
+        mrc.set_data(image)
+        mrc.voxel_size = header
+    picks = {"a.mrc": Picks(np.array([[1.0, 2.0]]))}
+    write_picks(tmp_path / "in.star", picks, pixel_size=1.06)
+    output = tmp_path / "out.star"
+    arguments = [tmp_path / "in.star", output, *options, "--micrographs", tmp_path / "a.mrc"]
+    code, _, err = run(capsys, *arguments)
+    if written is None:
+        assert code == 2
+        assert "gives 1.06 angstrom per pixel, but the headers of the micrographs 2. Pass" in err
+    else:
+        assert read_picks(output)["a.mrc"].pixel_size == pytest.approx(written)
+
+
+def test_nothing_is_written_if_one_micrograph_has_no_box_size(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source.write_text(json.dumps({"a.png": [], "b.png": [[1, 2]]}))
+    for fmt in ("box", "cbox"):
+        assert run(capsys, source, source.parent / "out", "--to", fmt)[0] == 2
+        assert not list(source.parent.rglob("*box"))
 
 
 def test_several_inputs(
