@@ -171,6 +171,11 @@ def _files(folder: Path, fmt: str | None) -> tuple[list[Path], str]:
         # The list beside the files of a RELION job would duplicate every micrograph.
         files = [file for file in files if not star.is_index(file)] or files
     if fmt is None or not files:
+        if others := job_folder.passed_over(folder, suffixes):
+            raise InputError(
+                f"{folder}: contains no coordinate files, but {others[0].name}, a name that RELION "
+                "gives to other files. If it has coordinates, give the file instead of the folder."
+            )
         raise InputError(
             f"{folder}: contains no coordinate files ({', '.join(sorted(suffixes))}). Check the "
             "path."

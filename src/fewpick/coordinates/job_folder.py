@@ -6,11 +6,14 @@ micrographs next to the picks, which are there or one level below, in the folder
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from fewpick.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # Names of RELION files without coordinates.
 OTHERS = re.compile(
@@ -25,22 +28,46 @@ ITERATION = re.compile(r"run_(ct\d+_)?it(\d+)_data\.star")
 
 
 def coordinate_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List the files that may contain coordinates: in the folder itself, else anywhere below it."""
+    """List the files that may contain coordinates: in the folder itself, else anywhere below it.
+
+    Files below several others are passed over with a warning. A single file may be the table or
+    list of all that are below.
+    """
 
     def chosen(found: Collection[Path]) -> list[Path]:
-        files = sorted(
-            file
-            for file in found
-            if file.suffix.lower() in suffixes
-            and not OTHERS.fullmatch(file.name)
-            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-            and file.is_file()
-        )
+        files = [file for file in _visible(folder, found, suffixes) if not _is_other(file)]
         iterations = [file for file in files if ITERATION.fullmatch(file.name)]
         last = max(iterations, key=_iteration, default=None)  # the others are earlier states
         return [file for file in files if file not in iterations or file == last]
 
-    return chosen(list(folder.iterdir())) or chosen(list(folder.rglob("*")))
+    here = chosen(list(folder.iterdir()))
+    below = chosen([file for file in folder.rglob("*") if file.parent != folder])
+    if len(here) > 1 and below:
+        logger.warning(
+            "%s: %d coordinate files in its subfolders are not read, first %s, because the folder "
+            "itself contains some. Move all of them into one folder, or pass the other folder.",
+            *(folder, len(below), below[0].relative_to(folder)),
+        )
+    return here or below
+
+
+def passed_over(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """List the files of a folder that are not read because RELION uses their names otherwise."""
+    return [file for file in _visible(folder, folder.iterdir(), suffixes) if _is_other(file)]
+
+
+def _visible(folder: Path, found: Iterable[Path], suffixes: Collection[str]) -> list[Path]:
+    return sorted(
+        file
+        for file in found
+        if file.suffix.lower() in suffixes
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and file.is_file()
+    )
+
+
+def _is_other(file: Path) -> bool:
+    return OTHERS.fullmatch(file.name) is not None
 
 
 def _iteration(file: Path) -> int:

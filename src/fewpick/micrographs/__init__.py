@@ -141,8 +141,8 @@ def _check_values(path: Path, image: Image32, low: float, high: float) -> None:
         bad = ~np.isfinite(image)
         row, column = np.argwhere(bad)[0]
         raise InputError(
-            f"{path}: {int(bad.sum())} pixels are NaN or infinite, the first "
-            f"({image[row, column]}) at row {row}, column {column}. "
+            f"{path}: {'1 pixel is' if (n := int(bad.sum())) == 1 else f'{n} pixels are'} NaN or "
+            f"infinite, the first ({image[row, column]}) at row {row}, column {column}. "
             "Process the micrograph again or remove it."
         )
     if low == high:

@@ -36,6 +36,12 @@ COMPANIONS = (
 NAMED = "|".join(f"(?P<rank{i}>{names})" for i, names in enumerate(COMPANIONS) if names)
 COMPANION = re.compile(f"[_-]({NAMED})$", re.IGNORECASE)
 ALIGNED = re.compile("_((patch|local)|rigid)_aligned$", re.IGNORECASE)  # cryoSPARC, the best first
+# Files of a camera that are no micrographs, and packed files that no reader opens.
+REFERENCE = re.compile(
+    r"(^|[_-])(gain|(gain|super|count|dark)[_-]?ref(erence)?|defects?([_-]?map)?)([_-]|$)",
+    re.IGNORECASE,
+)
+PACKED = re.compile(r"\.(mrc|map|tiff?)\.(xz|zst|z|lz4|lzma|zip|7z|rar)$|\.tiff?\.(gz|bz2)$", re.I)
 SHOWN = 3  # names listed in a message
 
 
@@ -66,7 +72,9 @@ def list_micrographs(*sources: str | Path) -> list[Path]:
     paths = [path for source in sources for path in _images(source)]
     paths.sort(key=lambda path: (path.name, len(path.parts), path))
     seen: dict[str, Path] = {}
-    for path in _without_companions(paths):
+    paths = _without_companions(paths)
+    _doubt_references(paths)
+    for path in paths:
         if set(path.name) & set("\t\r\n"):
             raise InputError(
                 f"{path.parent}: the name {path.name!r} contains a tab or newline. Rename the file."
@@ -78,11 +86,12 @@ def list_micrographs(*sources: str | Path) -> list[Path]:
                 f"{str(path).encode(errors='backslashreplace').decode()}: the name is not valid "
                 "UTF-8. Rename the file (convmv -f latin1 -t utf8 renames many at once)."
             ) from None
-        other = seen.setdefault(stem(path.name), path)
+        name = stem(stem(path.name))  # a.mrc.png is a picture of a.mrc
+        other = seen.setdefault(name, path)
         # With links between folders, `**` finds a file several times.
         if other is not path and not (other.name == path.name and other.samefile(path)):
             raise InputError(
-                f"{path}: {other} has the same name, {stem(path.name)!r}. Rename one of them, or "
+                f"{path}: {other} has the same name, {name!r}. Rename one of them, or "
                 "narrow the glob."
             )
     return list(seen.values())
@@ -117,6 +126,12 @@ def _images(source: str | Path) -> list[Path]:
     paths = [
         p for p in found if image_suffix(p.name) and not p.name.startswith(".") and p.is_file()
     ]
+    if paths and (packed := sorted(p.name for p in found if PACKED.search(p.name))):
+        logger.warning(
+            "%s: %d packed %s left out: %s. Unpack them first; of packed files, only .mrc.gz and "
+            ".mrc.bz2 are read.",
+            *(source, len(packed), "file is" if len(packed) == 1 else "files are", shown(packed)),
+        )
     if not paths:
         what = "does not exist" if not found and not folder.is_dir() else "contains no micrographs"
         what += _others(found)
@@ -156,6 +171,24 @@ def _without_companions(paths: Sequence[Path]) -> list[Path]:
             shown(path.name for path in left_out),
         )
     return [path for path in paths if path in best]
+
+
+def _doubt_references(paths: Sequence[Path]) -> None:
+    """Warn about a few files whose names say that they are no micrographs."""
+    named = [path for path in paths if REFERENCE.search(stem(path.name))]
+    if named and 2 * len(named) < len(paths):
+        logger.warning(
+            "%s: %s to be %s, by %s: %s. If so, move %s to another folder, or pass a glob of the "
+            "micrographs.",
+            named[0].parent,
+            *(
+                ("1 file seems", "a gain reference or defect map", "its name")
+                if len(named) == 1
+                else (f"{len(named)} files seem", "gain references or defect maps", "their names")
+            ),
+            shown(path.name for path in named),
+            "it" if len(named) == 1 else "them",
+        )
 
 
 def shown(names: Iterable[str], most: int = SHOWN) -> str:

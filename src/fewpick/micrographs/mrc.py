@@ -168,6 +168,14 @@ def _summary(path: Path, header: np.void) -> Header:
         length = float(header["cella"][axis])
         sizes.append(length / samples if samples > 0 else 0.0)
     x, y = sizes
+    axes = tuple(int(header[key]) for key in ("mapc", "mapr", "maps"))
+    if sorted(axes) == [1, 2, 3] and axes != (1, 2, 3):
+        logger.warning(
+            "%s: its header permutes the axes (MAPC, MAPR, MAPS are %d, %d, %d); columns and rows "
+            "are used as stored. If the coordinates refer to the permuted axes, write the file "
+            "again with the order 1, 2, 3.",
+            *(path, *axes),
+        )
     pixel_size = x if np.isfinite(x) and x > 0 else None
     if pixel_size is not None and abs(x - y) > 0.01 * x:
         logger.warning("%s: pixels of %g x %g angstrom; %g is used for both axes.", path, x, y, x)

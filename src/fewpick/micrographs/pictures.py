@@ -18,12 +18,13 @@ from PIL import Image
 from tifffile import PHOTOMETRIC
 
 from fewpick.errors import InputError
-from fewpick.micrographs.decoding import TIFF, Header, check_sides, other_format
+from fewpick.micrographs.decoding import JPEG, PNG, TIFF, Header, check_sides, other_format
 
 logger = logging.getLogger(__name__)
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow treats images as large as micrographs as attacks
 
+PNG_DEPTH = 24  # byte of a PNG file with the number of bits per channel
 ORIENTATION, UPRIGHT = 274, 1  # a tag of TIFF and EXIF, and its value for rows from the top
 GREY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
 
@@ -62,7 +63,13 @@ def read_picture(path: Path) -> Array:
 def _is_tiff(path: Path) -> bool:
     """Decide by the first bytes, so that a TIFF file called .png is decoded correctly."""
     with path.open("rb") as file:
-        return other_format(file.read(8)) == TIFF
+        content = other_format(file.read(8))
+    if content not in (None, TIFF, PNG, JPEG):
+        raise InputError(
+            f"{path}: is {content}, not an image of the kind that its suffix says. Give the "
+            "micrograph as MRC or TIFF."
+        )
+    return content == TIFF
 
 
 def _doubt_orientation(path: Path, value: object) -> None:
@@ -83,7 +90,8 @@ def _page(page: tifffile.TiffPage | tifffile.TiffFrame) -> tifffile.TiffPage:
 
 
 def _only_page(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
-    pages = [page for page in map(_page, tiff.pages) if not page.is_reduced]  # no thumbnails
+    every = [_page(page) for page in tiff.pages]
+    pages = [page for page in every if not page.is_reduced] or every  # no thumbnails
     held = (tiff.imagej_metadata or {}).get("images", 1) if tiff.is_imagej else 1
     if len(pages) != 1 or held != 1:
         raise InputError(
@@ -155,6 +163,8 @@ def _read_png_or_jpg(path: Path) -> Array:
     with Image.open(path) as picture:
         _sides(path, picture)
         _doubt_orientation(path, picture.getexif().get(ORIENTATION, UPRIGHT))
+        if picture.format == "PNG" and picture.mode in ("RGB", "RGBA", "LA"):
+            _doubt_depth(path)
         if picture.mode == "1":
             return np.asarray(picture.convert("L"))
         if picture.mode in ("LA", "La"):
@@ -162,6 +172,18 @@ def _read_png_or_jpg(path: Path) -> Array:
         if picture.mode in ("L", "F", "I") or picture.mode.startswith("I;16"):
             return np.asarray(picture)
         return _to_grey(path, np.asarray(picture.convert("RGB")))
+
+
+def _doubt_depth(path: Path) -> None:
+    """Warn about a PNG with 16 bits per channel, of which the decoder keeps eight."""
+    with path.open("rb") as file:
+        file.seek(PNG_DEPTH)
+        if file.read(1) == bytes([16]):
+            logger.warning(
+                "%s: only the upper 8 of 16 bits of its colours are used. Save the image in "
+                "greyscale, without colour or transparency.",
+                path,
+            )
 
 
 def _to_grey(path: Path, colour: Array) -> Array:

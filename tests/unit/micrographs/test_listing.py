@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fewpick.errors import InputError
 from fewpick.micrographs import list_micrographs
 from fewpick.micrographs.listing import shown
 
@@ -77,3 +78,33 @@ def test_the_halves_stand_for_each_other(tmp_path: Path) -> None:
 def test_shown() -> None:
     assert shown(["a", "b"]) == "a, b"
     assert shown("abcde") == "a, b, c and 2 more"
+
+
+@pytest.mark.parametrize("file", ["gain.mrc", "a_gainref.mrc", "SuperRef_1.mrc", "defect_map.tif"])
+def test_references_of_the_camera_are_doubted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str
+) -> None:
+    assert file in names(tmp_path, "m1.mrc", "m2.mrc", file)
+    assert f"1 file seems to be a gain reference or defect map, by its name: {file}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "files", [["again.mrc", "nogain_1.mrc", "x.mrc"], ["a_gain_corrected.mrc", "b_gain_x.mrc"]]
+)
+def test_other_names_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, files: list[str]
+) -> None:
+    assert names(tmp_path, *files) == files
+    assert not caplog.records
+
+
+def test_packed_files_are_not_passed_over_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert names(tmp_path, "a.mrc", "b.mrc.zst", "c.tif.gz", "notes.zip") == ["a.mrc"]
+    assert "2 packed files are left out: b.mrc.zst, c.tif.gz. Unpack them" in caplog.text
+
+
+def test_a_picture_beside_its_micrograph_is_not_a_second_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.mrc\.jpg: .*a\.mrc has the same name, 'a'"):
+        names(tmp_path, "a.mrc", "a.mrc.jpg")

@@ -125,7 +125,7 @@ def test_values_that_are_no_numbers(tmp_path: Path, value: float, named: str) ->
     data = ramp("float32")
     data[5, 7] = value
     tifffile.imwrite(tmp_path / "a.tif", data)
-    with pytest.raises(InputError, match=rf"a\.tif: 1 pixels .*\({named}\) at row 5, column 7"):
+    with pytest.raises(InputError, match=rf"a\.tif: 1 pixel is .*\({named}\) at row 5, column 7"):
         read_micrograph(tmp_path / "a.tif")
 
 

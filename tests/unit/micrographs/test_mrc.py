@@ -114,6 +114,8 @@ def test_a_height_that_makes_sense_in_both_byte_orders(tmp_path: Path) -> None:
         (b"\x89HDF\r\n", "an HDF5 file"),
         (b"\0\0\0\x04", "a DM4 file"),
         (b"<!DOCTYPE html>", "a web page"),
+        (b"\xfd7zXZ\0", "a file packed by xz"),
+        (b"\x28\xb5\x2f\xfd", "a file packed by zstd"),
         (b"words and words", "no MRC header"),
         (b"", "only zeros"),
     ],
@@ -195,3 +197,16 @@ def test_a_packed_file_of_another_length_is_refused(tmp_path: Path) -> None:
             InputError, match=rf"b\.mrc\.gz: contains {word} pixels than the 56 x 40"
         ):
             read_micrograph(tmp_path / "b.mrc.gz")
+
+
+@pytest.mark.parametrize("axes", [(1, 2, 3), (0, 0, 0), (2, 1, 3)])
+def test_permuted_axes_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, axes: tuple[int, int, int]
+) -> None:
+    image = smooth(-100, 100, "float32")
+    write(tmp_path / "a.mrc", image)
+    content = bytearray((tmp_path / "a.mrc").read_bytes())
+    content[64:76] = np.array(axes, "<i4").tobytes()
+    (tmp_path / "a.mrc").write_bytes(content)
+    np.testing.assert_array_equal(read_micrograph(tmp_path / "a.mrc")[0], image)
+    assert ("MAPC, MAPR, MAPS are 2, 1, 3" in caplog.text) == (axes == (2, 1, 3))

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -135,6 +136,8 @@ def test_grey_with_a_mask_and_thumbnails(tmp_path: Path) -> None:
         tiff.write(grey)
         tiff.write(grey[::4, ::4], subfiletype=1)
     check(tmp_path / "thumbnail.tif", grey)
+    tifffile.imwrite(tmp_path / "alone.tif", grey, subfiletype=1)
+    check(tmp_path / "alone.tif", grey)
 
 
 def test_a_stack_of_imagej_with_one_page_is_refused(tmp_path: Path) -> None:
@@ -166,3 +169,20 @@ def test_the_content_tells_the_decoder(tmp_path: Path) -> None:
     for name in ("really_png.tif", "really_png.jpg"):
         (tmp_path / name).write_bytes((tmp_path / "a.png").read_bytes())
         check(tmp_path / name, values("uint8"))
+    for name in ("a_volume.png", "a_volume.tif"):
+        (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n".ljust(3000, b"\0"))
+        with pytest.raises(InputError, match=f"{name}: is an HDF5 file"):
+            read_header(tmp_path / name)
+
+
+def test_colours_of_16_bits_lose_half_of_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    grey = values("uint16")
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    check(tmp_path / "grey.png", grey)
+    assert not caplog.records
+    content = imagecodecs.png_encode(np.stack([grey] * 3, -1))
+    (tmp_path / "colour.png").write_bytes(content)
+    check(tmp_path / "colour.png", grey >> 8)
+    assert "colour.png: only the upper 8 of 16 bits of its colours are used" in caplog.text
