@@ -37,8 +37,9 @@ def places(folder: Path, keys: Iterable[str], ending: str) -> dict[str, Path]:
         a file.
     """
     keys = list(keys)
-    if (other := next((at for at in (folder, *folder.parents) if at.exists()), folder)).is_file():
-        raise InputError(f"{other}: is a file, but a folder is needed here. Choose another name.")
+    there = next((at for at in (folder, *folder.parents) if at.exists()), None)
+    if there is not None and not there.is_dir():
+        raise InputError(f"{there}: is a file, but a folder is needed here. Choose another name.")
     inner = {key: _inner(key) for key in keys}
     # Of absolute paths, only the parts that differ are kept.
     elsewhere = [inner[key][:-1] for key in keys if _begins_elsewhere(key)]

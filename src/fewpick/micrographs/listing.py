@@ -178,8 +178,8 @@ def _doubt_references(paths: Sequence[Path]) -> None:
     named = [path for path in paths if REFERENCE.search(stem(path.name))]
     if named and 2 * len(named) < len(paths):
         logger.warning(
-            "%s: %s to be %s, by %s: %s. If so, move %s to another folder, or pass a glob of the "
-            "micrographs.",
+            "%s: %s to be %s, judging by %s: %s. If so, move %s to another folder, or "
+            "pass a glob of the micrographs.",
             named[0].parent,
             *(
                 ("1 file seems", "a gain reference or defect map", "its name")

@@ -17,16 +17,15 @@ from fewpick.data import preprocess
 from fewpick.data.mixture import mixture_location_and_scale
 from fewpick.data.preprocess import (
     CLIP,
-    SIGMA_PER_MAD,
     fourier_resample,
     in_pixels,
     input_sizes,
-    location_and_mad,
     low_pass,
     preprocess_micrograph,
     preprocess_shard,
 )
 from fewpick.errors import InputError
+from fewpick.micrographs.grey_values import SIGMA_PER_MAD, location_and_mad
 from fewpick.stacks import Stack, read_table
 
 Array = NDArray[np.float64]

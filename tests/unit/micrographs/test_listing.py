@@ -85,7 +85,10 @@ def test_references_of_the_camera_are_doubted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str
 ) -> None:
     assert file in names(tmp_path, "m1.mrc", "m2.mrc", file)
-    assert f"1 file seems to be a gain reference or defect map, by its name: {file}" in caplog.text
+    assert (
+        f"1 file seems to be a gain reference or defect map, judging by its name: {file}"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
