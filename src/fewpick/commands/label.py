@@ -22,12 +22,12 @@ examples:
 Prints an address to open in a browser on this machine. From another machine, tunnel the port:
   ssh -L 8017:localhost:8017 THIS_MACHINE
 
-Click adds or removes a particle, a right click says "not a particle", a drag marks an area in which
-every particle is marked; press ? on the page for the rest. Every change is saved at once to
-labels.star, labels.negatives.star and labels.areas.tsv. Existing labels are loaded.
+Click to add or remove a particle, right-click to mark something as not a particle, and drag around
+an area in which you have marked every particle; press ? on the page for more. Every change is saved
+at once to labels.star, labels.negatives.star and labels.areas.tsv. Existing labels are loaded.
 """
 
-NONE = "none"  # a word instead of a model
+NONE = "none"  # value of --model for no model
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,17 +59,21 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("general"),
         metavar="MODEL",
-        help="model, or its folder, to propose picks and to rank tiles by its doubt; none: a "
-        "blob filter (default: general)",
+        help="model (or its folder) that proposes picks and ranks tiles by its uncertainty; none "
+        "uses a blob filter (default: general)",
     )
     parser.add_argument(
-        "--picks", type=Path, metavar="FILE", help="propose these picks of any program instead"
+        "--picks",
+        type=Path,
+        metavar="FILE",
+        help="propose the picks in this file, from any program, instead",
     )
     parser.add_argument(
         "--y-axis",
         choices=("down", "up"),
         default="down",
-        help="whether y in --picks counts rows from the first or from the last (default: down)",
+        help="whether y in --picks counts rows down from the top or up from the bottom (default: "
+        "down)",
     )
     parser.add_argument(
         "--dataset",
@@ -83,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         help=("port (default: the first free one, starting at 8017)"),
     )
     parser.add_argument(
-        "--no-browser", action="store_true", help="print the address only, open no browser"
+        "--no-browser", action="store_true", help="only print the address, do not open a browser"
     )
     add_device(parser)
     return parser
@@ -92,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 def _port(text: str) -> int:
     value = int(text)
     if not 0 <= value < 65536:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
     return value
 
 
@@ -114,12 +118,12 @@ def _label(arguments: argparse.Namespace) -> int:
             header = read_header(path)
             shapes[path.name] = header.ny, header.nx
         except InputError as error:
-            # One broken file does not prevent labelling the others.
+            # One broken file must not prevent labelling the others.
             broken[path] = str(error)
             print(f"fewpick label: {error}", file=sys.stderr)
     if not shapes:
         raise InputError(
-            f"{paths[0].parent}: none of the {len(paths)} micrographs can be read, see above. "
+            f"{paths[0].parent}: none of the {len(paths)} micrographs can be read (see above). "
             "Copy them again."
         )
     star = arguments.output.suffix.lower() == ".star"
@@ -134,7 +138,7 @@ def _label(arguments: argparse.Namespace) -> int:
         sound, shapes, model=model, dataset=arguments.dataset, device=arguments.device,
         picks=arguments.picks, y_axis=arguments.y_axis,
     )  # fmt: skip
-    # The port first: if it is taken, nothing has been written.
+    # Listen before writing anything: the port may be taken.
     with contextlib.closing(listen(arguments.port)) as taken:
         session = Session(files, arguments.diameter)
         if session.labels.diameter is None and (diameter := helpers.own_diameter(sound)):
@@ -159,7 +163,7 @@ def _label(arguments: argparse.Namespace) -> int:
 
 
 def _commands(arguments: argparse.Namespace) -> list[str]:
-    """Return the commands to run once there are labels."""
+    """Return the commands to run after labelling."""
     micrographs, labels = shlex.join(arguments.micrographs), shlex.quote(str(arguments.output))
     return [
         f"fewpick init {micrographs} {labels} -o mine.yaml",
@@ -179,7 +183,7 @@ def _summary(counts: Mapping[str, tuple[int, int, int]]) -> str:
 
 
 def _open(address: str) -> bool:
-    """Open a browser with a window; one that runs in the terminal would take it over."""
+    """Open a graphical browser; a text browser would take over the terminal."""
     windows = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )

@@ -1,1 +1,1 @@
-"""The network that comes with the package: weights, recipe, and what its scores are worth."""
+"""The network that comes with the package: weights, training recipe and score calibration."""

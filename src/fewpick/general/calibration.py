@@ -1,9 +1,9 @@
-"""How far scores on new micrographs can be trusted, from the scores alone.
+"""Estimate threshold and F1 on new micrographs from the network's scores alone.
 
 A network's score is a probability only on micrographs like those it was trained on. How the scores
-of a micrograph fall off with their rank says how crowded and how clear it is, above all beside
-the scores that noise of the same spectrum gets. What threshold that calls for, and what F1 it
-then reaches, is learned from simulated micrographs, whose particles are known.
+of a micrograph fall off with rank shows how crowded and how clear it is, especially compared with
+the scores on noise of the same spectrum. The mapping from this to a threshold, and to the F1
+reached there, is learned from micrographs with known particles, mostly simulated.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from torch import nn
 
 # Ranks at which scores are read, per area of one particle's bounding square.
 RANKS = (0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
-FLOOR = 0.002  # scores below are never candidates, see `inference`
+FLOOR = 0.002  # scores below this are never candidates, see `inference`
 HIDDEN = 16
-MEMBERS = 3  # networks whose mean answers
+MEMBERS = 3  # size of the ensemble
 STEPS = 400
-START = 0.23  # the threshold before anything is learned
-SOFTNESS = 0.25  # width of the step at the threshold, log-odds
-PICK_COST = 8.0  # of a pick where there is no particle, per place
+START = 0.23  # initial threshold of the fit
+SOFTNESS = 0.25  # width of the soft step at the threshold, log-odds
+PICK_COST = 8.0  # loss per pick and place on micrographs without particles
 
 FloatArray = NDArray[np.float64]
 
 
 def logit(p: FloatArray | float) -> FloatArray:
-    """Log-odds; 0 and 1 are held `FLOOR` away."""
+    """Return the log-odds of probabilities clipped to [FLOOR, 1 - FLOOR]."""
     held = np.clip(p, FLOOR, 1 - FLOOR)
     return np.asarray(np.log(held / (1 - held)))
 
@@ -43,7 +43,7 @@ def sigmoid(x: FloatArray | float) -> FloatArray:
 
 
 def noise_alike(image: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Noise with the power spectrum of an image: as coloured, and without a single particle."""
+    """Return noise with the power spectrum of an image, but without particles."""
     spectrum = np.abs(fft.rfft2(image.astype(np.float32)))
     phases = fft.rfft2(rng.standard_normal(image.shape, dtype=np.float32))
     phases /= np.maximum(np.abs(phases), 1e-12)
@@ -53,17 +53,17 @@ def noise_alike(image: NDArray[np.floating], rng: np.random.Generator) -> NDArra
 def features(
     scores: FloatArray, noise: FloatArray, places: float, noise_share: float = 1.0
 ) -> FloatArray:
-    """Describe the scores of micrographs of one kind.
+    """Describe the scores of similar micrographs.
 
     Parameters
     ----------
-    scores, noise : scores of all candidates, and of those in noise alike
-    places : how many particles side by side, each in its square, would fill the micrographs
-    noise_share : share of that area from which `noise` comes
+    scores, noise : scores of all candidates, and of those on `noise_alike` images
+    places : area of the micrographs in units of a particle's bounding square
+    noise_share : fraction of that area that `noise` comes from
 
     Returns
     -------
-    (2 * len(RANKS),) array
+    (2 * len(RANKS),) float64 array of log-odds
     """
     read = []
     for values, area in ((scores, places), (noise, places * noise_share)):
@@ -78,12 +78,12 @@ def features(
 
 @dataclass(frozen=True)
 class Calibration:
-    """Small networks from features to a threshold and the F1 expected there.
+    """An ensemble of small networks that map features to a threshold and the expected F1.
 
     Attributes
     ----------
-    mean, scale : (d,) arrays, of the features
-    layers : of each member, weights and biases of two layers, as nested lists
+    mean, scale : (d,) arrays that normalise the features
+    layers : for each member, weights and biases of its two layers as nested lists
     """
 
     mean: FloatArray
@@ -91,7 +91,7 @@ class Calibration:
     layers: list[list[Any]]
 
     def __call__(self, described: FloatArray) -> tuple[float, float]:
-        """Threshold and expected F1, each in 0 to 1."""
+        """Return the threshold and the expected F1, each between 0 and 1."""
         x = (described - self.mean) / self.scale
         answers = []
         for w1, b1, w2, b2 in self.layers:
@@ -101,7 +101,7 @@ class Calibration:
         return float(threshold), float(quality)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` reads."""
+        """Return a JSON-ready dictionary for `from_json`."""
         return {
             "mean": self.mean.tolist(),
             "scale": self.scale.tolist(),
@@ -110,21 +110,21 @@ class Calibration:
 
     @classmethod
     def from_json(cls, held: dict[str, Any]) -> Calibration:
-        """Make it from what `to_json` returned."""
+        """Restore a calibration from the output of `to_json`."""
         return cls(np.array(held["mean"]), np.array(held["scale"]), held["layers"])
 
 
 @dataclass(frozen=True)
 class KnownMicrograph:
-    """A micrograph whose particles are known.
+    """A micrograph with known particles, to fit a calibration.
 
     Attributes
     ----------
-    described : as `features` gives it
-    scores, true : (n,) arrays, of the candidates; whether each adds a particle to those found
-    particles : how many there are
+    described : output of `features`
+    scores, true : (n,) arrays: scores of the candidates, and whether each finds a further particle
+    particles : number of particles
     places : as for `features`
-    weight : in what is learned
+    weight : weight in the loss
     """
 
     described: FloatArray
@@ -136,16 +136,16 @@ class KnownMicrograph:
 
 
 def fit(cases: Sequence[KnownMicrograph], seed: int) -> Calibration:
-    """Learn the thresholds that pick best, and the F1 reached with them.
+    """Fit the thresholds that give the best F1, and the F1 reached with them.
 
-    A pick counts by how far its log-odds lie above the threshold (a soft step), which makes of F1
-    a smooth function of the threshold; without particles, each pick costs. So a threshold is only
-    as exact as it has to be.
+    Picks are weighted by a soft step at the threshold in log-odds, which makes F1 a differentiable
+    function of the threshold; on micrographs without particles, every pick costs. Thresholds are
+    therefore only fitted as precisely as F1 requires.
 
     Parameters
     ----------
-    cases : of as many kinds as possible
-    seed : of the initial weights
+    cases : micrographs of as many kinds as possible
+    seed : seed of the initial weights
     """
     described = np.stack([case.described for case in cases])
     mean, scale = described.mean(0), described.std(0) + 0.3

@@ -1,9 +1,9 @@
 """Train the network that comes with the package, from the recipe config/general.yaml.
 
-It is to pick proteins that it has never seen, so it learns from many: real data sets with equal
-weight, and simulated crops of every kind of micrograph (`simulation.variety`). Every micrograph is
-brought to the scale at which a particle is 20 px wide, so that one network serves all sizes. It
-first learns from simulation alone, then from both.
+To pick proteins that it has never seen, it is trained on many: real data sets with equal weight,
+and simulated crops of all kinds of micrographs (`simulation.variety`). Every micrograph is rescaled
+so that particles are 20 px wide, and one network serves all sizes. Training starts with simulation
+alone, then uses both.
 
     python -m fewpick.general.recipe config/general.yaml --data DATA
 """
@@ -54,23 +54,23 @@ from fewpick.simulation.variety import PARTICLE_PX, Crop, draw_crop
 from fewpick.training.ema import Ema
 from fewpick.training.schedule import learning_rate
 
-# px, edge of a crop.
+# Edge of a crop, px.
 SIZE = 128
-# Widths of a particle that real micrographs are brought to, px; views zoom by `ZOOM` on top.
+# Particle diameters that real micrographs are rescaled to, px; views zoom by `ZOOM` on top.
 SCALES = (16.5, 20.0, 24.0)
 ZOOM = 0.1
-CASE = 256  # px, edge of the micrographs on which thresholds are learned
-# Weight of a simulated micrograph: the first number, and the second times its particles per place.
-# The simulation is sparser than what people pick.
+CASE = 256  # px, edge of the simulated micrographs for calibration
+# Weight of a simulated micrograph in the calibration: the first number plus the second times its
+# particles per place. Crowded ones count more, because real data are more crowded than simulation.
 SPARSE_WEIGHT, CROWDED_WEIGHT = 0.3, 4.0
-# Weights beside them: of a real data set, and of a micrograph without particles.
+# Weights of a real data set, and of a micrograph without particles.
 REAL_WEIGHT = 40.0
 EMPTY_WEIGHT = 1.5
-MATCH = 0.3  # diameters within which a pick is a particle
+MATCH = 0.3  # match radius, particle diameters
 DISC = 5.0  # px, radius of a particle in the labels
-# Around an unclear place, px: neither particle nor background.
+# Radius, px, of the unlabelled disc around an uncertain particle.
 UNCLEAR = 9.0
-STRONG = 0.4  # share of the crops that are seen through a strong view
+STRONG = 0.4  # fraction of the crops with a strong view
 EMA_DECAY = 0.995
 GRADIENT_NORM = 1.0
 
@@ -82,14 +82,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelledSheet:
-    """A micrograph at one scale, and what is known of it.
+    """A micrograph at one scale, with its labels.
 
     Attributes
     ----------
     image : (h, w) float16 array, normalised
-    labels : (h, w) int8 array, 1 particle, 0 background, -1 not known
-    particles : (n, 2) array of x, y
-    border : px along the edges without labels
+    labels : (h, w) int8 array, 1 particle, 0 background, -1 unknown
+    particles : (n, 2) array of x (column), y (row), px of `image`
+    border : width of the unlabelled margin, px
     """
 
     image: NDArray[np.float16]
@@ -104,14 +104,19 @@ def draw_labels(
     unclear: NDArray[np.float64],
     border: int = 0,
 ) -> Labels:
-    """Discs of particles on background.
+    """Draw particles as discs on background.
 
     Parameters
     ----------
     shape : height, width, px
-    particles : (n, 2) array of x, y
-    unclear : (m, 3) array of x, y, radius; a particle at its edge stays one
-    border : px along each edge of which nothing is known
+    particles : (n, 2) array of x, y, px
+    unclear : (m, 3) array of x, y, radius of discs with unknown label, px; a particle near the edge
+        of such a disc is still drawn
+    border : width of the unlabelled margin, px
+
+    Returns
+    -------
+    (h, w) int8 array, 1 particle, 0 background, -1 unknown
     """
     labels = np.zeros(shape, np.int8)
     for discs, value in (
@@ -132,14 +137,14 @@ def draw_labels(
 
 
 class Feed:
-    """Batches of crops, simulated and real.
+    """Batches of simulated and real crops.
 
     Parameters
     ----------
-    simulated : crops, each of edge `SIZE`
+    simulated : crops of SIZE x SIZE px
     real : data sets, drawn with equal weight
     empty : micrographs without particles
-    empty_share : how many of the real crops are drawn from `empty`
+    empty_share : fraction of the real crops that are drawn from `empty`
     """
 
     def __init__(
@@ -157,7 +162,7 @@ class Feed:
         self.real, self.empty, self.empty_share = real, empty, empty_share
 
     def draw(self, simulated: int, real: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Images and labels, (n, 1, SIZE, SIZE) float32 each."""
+        """Draw a batch of images and labels, (n, 1, SIZE, SIZE) float32 each."""
         images, labels = [], []
         if simulated:
             drawn = [self._turned(rng) for _ in range(simulated)]
@@ -188,7 +193,7 @@ class Feed:
 
 
 def _centre(n: int, rng: np.random.Generator) -> float:
-    """Where along an axis of `n` pixels a crop lies; it may reach a little beyond the edge."""
+    """Draw a crop's centre along an axis of `n` px; the crop may extend slightly past the edge."""
     reach = min(0.4 * SIZE, n / 2)
     return float(rng.uniform(reach, n - reach))
 
@@ -203,21 +208,21 @@ def learn(
     real: int,
     seed: int,
 ) -> UNet:
-    """Train a network; the exponential average of its weights is what comes back.
+    """Train a copy of a network, and return the exponential moving average of its weights.
 
-    Cross-entropy alone, no Dice term: scores are to be probabilities.
+    The loss is cross-entropy without a Dice term, so that scores are probabilities.
 
     Parameters
     ----------
-    network : is not changed
+    network : initial network; not modified
     feed : crops
-    steps, rate : optimiser steps, and their highest learning rate
+    steps, rate : number of optimiser steps, and highest learning rate
     simulated, real : crops of each kind per step
-    seed : of everything that is drawn
+    seed : random seed
     """
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     student = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    student.requires_grad_(True)  # an average, as an earlier phase returns it, asks for none
+    student.requires_grad_(True)  # a moving average from an earlier phase has gradients turned off
     average = Ema(student, EMA_DECAY)
     optimiser = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=1e-4, fused=True)
     losses: list[float] = []
@@ -249,7 +254,7 @@ def learn(
 def peaks(
     network: UNet, image: NDArray[np.floating], border: int = 0
 ) -> tuple[FloatArray, FloatArray]:
-    """Candidates on an image of the middle scale: x, y (n, 2), and scores (n,)."""
+    """Find candidates on an image with 20 px particles: (n, 2) x, y in px, and (n,) scores."""
     height, width = image.shape
     padding = [(0, -n % GRAIN) for n in image.shape]
     given = torch.from_numpy(np.pad(image.astype(np.float32), padding, mode="symmetric"))
@@ -266,15 +271,15 @@ def calibrate(
     empty: Sequence[LabelledSheet],
     seed: int,
 ) -> Calibration:
-    """Learn what threshold a network's scores call for, and what F1 they promise.
+    """Fit the mapping from a network's scores to a threshold and the expected F1.
 
     Parameters
     ----------
-    network : trained
-    kinds : of particle, for simulated micrographs; best those that it has not seen
-    n : simulated micrographs
-    real, empty : data sets, and micrographs without particles, at the middle scale
-    seed : of all that is drawn
+    network : trained network
+    kinds : particles for simulated micrographs, preferably ones that it has not seen
+    n : number of simulated micrographs
+    real, empty : data sets, and micrographs without particles, with 20 px particles
+    seed : random seed
     """
     rng = np.random.default_rng(seed)
     cases = []
@@ -313,7 +318,7 @@ def _case(
 
 
 def _clear(xy: FloatArray, unclear: FloatArray) -> NDArray[np.bool_]:
-    """Which points lie outside the unclear discs."""
+    """Return a mask of the points outside the unclear discs."""
     away = np.hypot(*(xy[:, None, :] - unclear[None, :, :2]).transpose(2, 0, 1))
     return np.asarray((away > 0.8 * unclear[:, 2]).all(axis=1))
 
@@ -325,11 +330,11 @@ def sheets(
 
     Parameters
     ----------
-    spec : micrographs (folder or glob), diameter (px of the original), and at will coordinates,
-        border (px of the original); without coordinates there are no particles, unless `labels`
-        is `rings`: then a template finds dark rings as wide as the particle
-    data : folder that these paths start from
-    scales : widths of a particle, px
+    spec : micrographs (folder or glob), diameter (px of the original), and optionally coordinates
+        and border (px of the original). Without coordinates there are no particles, unless
+        `labels` is `rings`: then a template finds dark rings as wide as the particle
+    data : folder that these paths are relative to
+    scales : particle diameters to rescale to, px
     """
     rings = spec.get("labels") == "rings"
     paths = list_micrographs(data / spec["micrographs"])
@@ -373,10 +378,10 @@ def _scaled(
 
 
 def blended(networks: Sequence[UNet], shares: Sequence[float]) -> UNet:
-    """Average the weights of networks of which each began where another had ended.
+    """Return the weighted mean of networks from consecutive training phases.
 
-    A network that goes on to learn a few data sets forgets some of what holds for others; the
-    average keeps both (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
+    A network fine-tuned on a few data sets forgets some of what holds for others; the average
+    keeps both (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
     """
     mean = copy.deepcopy(networks[0])
     states = [network.state_dict() for network in networks]
@@ -394,19 +399,19 @@ def blended(networks: Sequence[UNet], shares: Sequence[float]) -> UNet:
 def make(
     recipe: Mapping[str, Any], data: Path, network: UNet | None = None
 ) -> tuple[UNet, Calibration]:
-    """Train the general network as the recipe says, and calibrate it.
+    """Train and calibrate the general network from a recipe.
 
     Parameters
     ----------
-    recipe : as config/general.yaml
-    data : folder that its paths start from
-    network : a trained one, which is only calibrated anew
+    recipe : contents of config/general.yaml
+    data : folder that its paths are relative to
+    network : trained network, to only redo the calibration
     """
     seed, simulated = int(recipe["seed"]), recipe["simulated"]
     maps = sorted(data.glob(simulated["maps"]))
     if not maps:
         raise InputError(
-            f"simulated.maps: {simulated['maps']} matches no files. Download the maps."
+            f"simulated.maps: {simulated['maps']} does not match any files. Download the maps."
         )
     empty = [
         sheet
@@ -417,7 +422,7 @@ def make(
     if network is None:
         network = _trained(recipe, data, maps, empty)
     middle = [sheets(spec, data, (PARTICLE_PX,)) for spec in recipe["sets"].values()]
-    # Thresholds are learned on kinds of particle that the network has hardly met.
+    # Calibrate on kinds of particles that the network has hardly seen.
     rng = np.random.default_rng([seed, 1])
     fresh = library(maps, simulated["fresh_kinds"], simulated["views"], rng)
     return network, calibrate(network, fresh, simulated["cases"], middle, empty, seed)
@@ -426,11 +431,11 @@ def make(
 def _trained(
     recipe: Mapping[str, Any], data: Path, maps: Sequence[Path], empty: Sequence[LabelledSheet]
 ) -> UNet:
-    """Go through the phases of the recipe."""
+    """Train the network in the phases of the recipe."""
     seed, simulated = int(recipe["seed"]), recipe["simulated"]
     rng = np.random.default_rng(seed)
     drawn = library(maps, simulated["drawn_kinds"], simulated["views"], rng)
-    # A map and a drawn kind in equal shares.
+    # Balance kinds from maps and random ones.
     repeats = max(1, simulated["drawn_kinds"] // len(maps))
     kinds = drawn[: len(maps)] * repeats + drawn[len(maps) :]
     crops = [draw_crop(kinds, SIZE, rng) for _ in range(simulated["crops"])]
@@ -456,7 +461,7 @@ def _trained(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the file of the general network."""
+    """Train the general network and write its file."""
     parser = argparse.ArgumentParser(
         description=("Train the general network shipped with the package.")
     )
@@ -465,7 +470,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--data", type=Path, default=Path("data"), help=("folder that its paths are relative to")
     )
     parser.add_argument("-o", "--output", type=Path, default=general_path())
-    told = "calibrate this model anew instead of training one"
+    told = "recalibrate this model instead of training one"
     parser.add_argument("--network", type=Path, metavar="MODEL", help=told)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -1,1 +1,1 @@
-"""`fewpick label`: a page in the browser on which particles are marked, and its server."""
+"""The browser page of `fewpick label`, on which particles are marked, and its server."""

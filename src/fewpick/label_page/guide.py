@@ -1,4 +1,4 @@
-"""What the page shows of its own accord: proposals, and the tile worth labelling next."""
+"""Choose what the page suggests: proposals, and the tile to label next."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fewpick.coordinates import Picks
 from fewpick.label_page.label_files import Area
 from fewpick.label_page.proposals import Proposer, shown_from
 
-# Edge of a tile, in particle diameters: a handful of particles where they lie close.
+# Edge of a tile, in particle diameters: holds a handful of densely packed particles.
 TILE_DIAMETERS = 5.0
-# A tile is done when finished areas cover this share of it.
+# A tile counts as done when finished areas cover this fraction of it.
 DONE = 0.5
 
 
@@ -26,9 +26,9 @@ class Tile:
     Attributes
     ----------
     micrograph : name
-    area : px of the original
-    doubt : particles in dispute; None where there is no model to ask
-    particles : particles that the model sees there
+    area : x0, y0, x1, y1 in px of the original micrograph
+    doubt : number of disputed particles; None without a model
+    particles : number of particles that the model detects there
     """
 
     micrograph: str
@@ -38,20 +38,20 @@ class Tile:
 
 
 class Ranker(Protocol):
-    """Something that knows which tile helps most; see `ranking.Ranking`."""
+    """Something that knows which tile would help most; see `ranking.Ranking`."""
 
     def best(self, finished: Mapping[str, Sequence[Area]], shown: Sequence[Tile]) -> Tile | None:
-        """Return the tile to label next; None when there is none left."""
+        """Return the tile to label next, or None if no tile is left."""
 
     def progress(self) -> tuple[int, int]:
-        """Micrographs that were looked at, and all."""
+        """Return the number of micrographs examined so far, and of all."""
 
     def stop(self) -> None:
-        """Look at no more micrographs."""
+        """Stop examining micrographs."""
 
 
 def covered(area: Area, finished: Sequence[Area]) -> float:
-    """Share of an area that finished ones, which do not overlap, cover."""
+    """Return the fraction of an area covered by finished areas (which must not overlap)."""
     x0, y0, x1, y1 = area
     shared = sum(
         max(0, min(x1, b[2]) - max(x0, b[0])) * max(0, min(y1, b[3]) - max(y0, b[1]))
@@ -68,15 +68,15 @@ def spread_out(
     diameter: float | None,
     seed: int = 0,
 ) -> Tile | None:
-    """Return a tile on the micrograph with the fewest labels, where no model can be asked.
+    """Return a tile on the micrograph with the fewest labels; used without a model.
 
     Parameters
     ----------
     shapes : micrograph name -> (ny, nx), px
     labelled : micrograph name -> number of labels
     finished, shown : as in `Ranking.best`
-    diameter : of particles, px
-    seed : of the choice between equals
+    diameter : particle diameter, px
+    seed : seed for breaking ties
     """
     rng = random.Random(f"{seed} {len(shown)}")
     visits = {name: sum(tile.micrograph == name for tile in shown) for name in shapes}
@@ -98,15 +98,15 @@ def spread_out(
 
 
 class Guide:
-    """Proposals and the next tile, made again when the particle diameter changes.
+    """Proposals and the next tile, recomputed when the particle diameter changes.
 
     Parameters
     ----------
-    paths : micrographs that can be read
+    paths : readable micrographs
     shapes : micrograph name -> (ny, nx), px
     propose : diameter (px or None) -> proposer
-    rank : diameter -> what ranks tiles by a model, or None when it needs a diameter; None without
-        a model
+    rank : diameter (px or None) -> ranker that uses a model, or None if the model needs a
+        diameter; None without a model
     """
 
     def __init__(
@@ -131,12 +131,12 @@ class Guide:
         return self._rank is not None
 
     def proposals(self, path: Path, diameter: float | None) -> tuple[str, Picks, float]:
-        """Who proposes, the candidates with scores, best first, and the score to show them from.
+        """Return the proposer's name, its candidates (best first) and the initial minimum score.
 
         Raises
         ------
         InputError
-            When the micrograph cannot be read, or the model does not fit it.
+            If the micrograph cannot be read, or the model does not fit it.
         """
         with self._lock:
             proposer = self._current(diameter)
@@ -151,11 +151,11 @@ class Guide:
         labelled: Mapping[str, int],
         finished: Mapping[str, Sequence[Area]],
     ) -> Tile | None:
-        """Return the tile to label next, which counts as shown then; None when there is none left.
+        """Return the tile to label next and record it as shown; None if no tile is left.
 
         Parameters
         ----------
-        diameter : of particles, px
+        diameter : particle diameter, px
         labelled : micrograph name -> number of labels
         finished : micrograph name -> finished areas
         """
@@ -173,11 +173,11 @@ class Guide:
         return tile
 
     def progress(self) -> tuple[int, int]:
-        """Micrographs that the ranking has looked at, and those it will."""
+        """Return how many micrographs have been ranked, and how many will be in total."""
         return self._ranking.progress() if self._ranking is not None else (0, 0)
 
     def stop(self) -> None:
-        """Stop looking at micrographs."""
+        """Stop ranking micrographs."""
         if self._ranking is not None:
             self._ranking.stop()
 

@@ -1,4 +1,4 @@
-"""Who proposes particles and who ranks tiles: a model, a file of picks or a blob filter."""
+"""Choose what proposes particles and ranks tiles: a model, a file of picks or a blob filter."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Helpers:
-    """What a labelling page is helped by.
+    """What proposes particles and ranks tiles on a labelling page.
 
     Attributes
     ----------
     propose : diameter (px or None) -> proposer
-    rank : diameter -> what ranks tiles, or None while it needs a diameter; None without a model
-    model : a model that knows the size of its particles
+    rank : diameter (px or None) -> ranker, or None as long as the model needs a diameter; None
+        without a model
+    model : a model that knows its particle size; None otherwise
     """
 
     propose: Callable[[float | None], Proposer]
@@ -39,7 +40,7 @@ class Helpers:
     model: Picker | None = None
 
     def own_diameter(self, paths: Sequence[Path]) -> float | None:
-        """Particle diameter of the model, px, on the first micrograph that can be read."""
+        """Return the model's particle diameter in px of the first readable micrograph."""
         if self.model is None:
             return None
         for path in paths:
@@ -59,23 +60,25 @@ def choose_helpers(
     picks: Path | None = None,
     y_axis: str = "down",
 ) -> Helpers:
-    """Load what is asked for.
+    """Load the model or the picks.
 
     Parameters
     ----------
-    paths, shapes : micrographs that can be read, and name -> (ny, nx), px
-    model, dataset : model file or folder, and its data set that the micrographs are like
+    paths, shapes : readable micrographs, and name -> (ny, nx), px
+    model, dataset : model file or folder, and the data set of the model that the micrographs
+        resemble
     device : auto, cpu or cuda
-    picks, y_axis : picks to propose instead, and whether y counts from the first row or the last
+    picks, y_axis : picks to propose instead, and whether their y counts rows from the first
+        ("down") or from the last ("up")
 
     Raises
     ------
     InputError
-        When a file cannot be used.
+        If a file cannot be used.
     """
     helpers = Helpers(BlobProposer)
     if model is not None:
-        # PyTorch takes seconds that a page without a model need not wait for.
+        # Importing PyTorch takes seconds; a page without a model does not need it.
         from fewpick.label_page.ranking import Ranking
         from fewpick.network.device import select_device
         from fewpick.picking.picker import Picker
@@ -87,18 +90,18 @@ def choose_helpers(
             radius = None if diameter is None else diameter / 2
             return Picker(model, where, dataset=dataset, radius=radius)
 
-        @lru_cache(maxsize=1)  # it takes seconds, and is asked for by proposals and ranking
+        @lru_cache(maxsize=1)  # takes seconds, and both proposals and ranking need it
         def threshold(diameter: float) -> float:
             return network_threshold(load(diameter), paths)
 
-        # Proposals and ranking look at micrographs at the same time, each with a network.
+        # Proposals and ranking run in parallel, so each loads its own network.
         def picker(diameter: float | None) -> Picker:
             loaded = load(diameter)
             if diameter is not None and loaded.calibrated:
                 loaded.threshold = threshold(diameter)
             return loaded
 
-        # The general network has no size of its own, and is refused without one.
+        # The general network has no particle size of its own and cannot be loaded without one.
         sized = load(1.0).particle is not None
 
         def propose(diameter: float | None) -> Proposer:

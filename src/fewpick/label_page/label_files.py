@@ -1,8 +1,8 @@
-"""The files that hold a person's labels, each written whole and at once.
+"""Read and write the label files of one labelling session; each write is atomic.
 
-Beside `labels.star` (marked particles) lie `labels.areas.tsv` (areas in which every particle is
-marked), `labels.negatives.star` (places that are no particle) and `labels.settings.yaml` (the
-particle diameter). Those beside it are made when they first have something to hold.
+Next to `labels.star` (marked particles) are `labels.areas.tsv` (areas in which every particle is
+marked), `labels.negatives.star` (marked non-particles) and `labels.settings.yaml` (the particle
+diameter). Each of these is created once there is something to put in it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from fewpick.coordinates.text import read_text
 from fewpick.errors import InputError
 
 Point = tuple[float, float]
-Area = tuple[int, int, int, int]  # x0, y0, x1, y1; x1 and y1 are outside
+Area = tuple[int, int, int, int]  # x0, y0, x1, y1; x1 and y1 are exclusive
 
-DIGITS = 4  # of a coordinate, as the files have them; equal to these digits is the same point
-# Formats of one file for all micrographs.
+DIGITS = 4  # decimals of a coordinate in the files; points equal to these decimals are the same
+# Formats that hold all micrographs in one file.
 ONE_FILE = ("star", "csv", "json", "topaz")
-# Size that a micrograph without a readable header is taken to have, so that its labels are kept.
+# Stands in for the size of a micrograph with an unreadable header, to keep its labels.
 ANY_SIZE = (10**9, 10**9)
 MARKS, NEGATIVES, AREAS = "marks", "negatives", "areas"
 KINDS = (MARKS, NEGATIVES, AREAS)
@@ -39,27 +39,28 @@ KINDS = (MARKS, NEGATIVES, AREAS)
 
 @dataclass
 class OfMicrograph:
-    """Labels of one micrograph, in the order in which they were set."""
+    """Labels of one micrograph, in the order they were made (px, x = column, y = row)."""
 
     marks: list[Point] = field(default_factory=list)
     negatives: list[Point] = field(default_factory=list)
     areas: list[Area] = field(default_factory=list)
 
     def copy(self) -> OfMicrograph:
-        """Return a copy that can be changed."""
+        """Return a copy that can be modified independently."""
         return OfMicrograph(list(self.marks), list(self.negatives), list(self.areas))
 
 
 @dataclass
 class Labels:
-    """Everything that the files hold.
+    """The contents of all label files.
 
     Attributes
     ----------
     of : micrograph name -> its labels
-    names : kind -> micrograph name -> the name that the file gives it
-    strangers : kind -> name -> points (n, 2) or areas (n, 4) of micrographs that are not at hand
-    diameter : of the particles, px; None when it is not known
+    names : kind -> micrograph name -> its name in the file
+    strangers : kind -> name -> points (n, 2) or areas (n, 4) of micrographs that were not given;
+        they are written back unchanged
+    diameter : particle diameter, px; None if unknown
     """
 
     of: dict[str, OfMicrograph]
@@ -69,18 +70,18 @@ class Labels:
 
 
 class LabelFiles:
-    """Reads and writes one set of label files.
+    """Read and write one set of label files.
 
     Parameters
     ----------
-    path : of the marked particles; its suffix says the format
+    path : file of the marked particles; its suffix determines the format
     shapes : micrograph name -> (ny, nx), px, or `ANY_SIZE`
     written : micrograph name -> the name to write for it
 
     Raises
     ------
     InputError
-        When the format holds one micrograph a file, or cannot be written.
+        If the format needs one file per micrograph, or cannot be written.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class LabelFiles:
         self.settings = path.with_name(f"{path.stem}.settings.yaml")
 
     def signature(self) -> dict[Path, tuple[int, int, int] | None]:
-        """Return inode, size and time, which change with a file; None for a missing one."""
+        """Return inode, size and modification time (ns) of each file; None if it is missing."""
         found: dict[Path, tuple[int, int, int] | None] = {}
         for path in (*self.paths.values(), self.settings):
             try:
@@ -117,20 +118,20 @@ class LabelFiles:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other labelling servers from writing the same files meanwhile."""
+        """Lock the files against other labelling servers."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with (self.path.parent / f".{self.path.name}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def read(self) -> Labels:
-        """Read all of them; missing files hold nothing.
+        """Read all files; a missing file counts as empty.
 
         Raises
         ------
         InputError
-            When a file cannot be read, names other micrographs only, holds a point or an area
-            outside its image, or areas that overlap.
+            If a file cannot be read, if it names none of the micrographs, if a point or an area is
+            outside its image, or if areas overlap.
         """
         labels = Labels({name: OfMicrograph() for name in self.shapes}, {}, {})
         for kind in (MARKS, NEGATIVES):
@@ -139,14 +140,14 @@ class LabelFiles:
                 setattr(labels.of[name], kind, held)
         self._read_areas(labels)
         for of in labels.of.values():
-            # A mark becomes a negative in two steps; a kill between them leaves it as both.
+            # A mark becomes a negative in two writes; if killed in between, the files hold both.
             negatives = set(of.negatives)
             of.marks = [point for point in of.marks if point not in negatives]
         labels.diameter = self._read_diameter()
         return labels
 
     def write(self, labels: Labels, kinds: Collection[str]) -> None:
-        """Write the files of some kinds, in the order given."""
+        """Write the files of the given kinds, in that order."""
         for kind in kinds:
             names = labels.names[kind]
             held = {
@@ -162,7 +163,7 @@ class LabelFiles:
             write_picks(self.paths[kind], picks, fmt=self.format)
 
     def write_diameter(self, diameter: float) -> None:
-        """Write the particle diameter beside the labels."""
+        """Write the particle diameter (px) to the settings file next to the labels."""
         text = f"# Particle diameter, px of the micrographs.\ndiameter: {diameter:g}\n"
         with atomic_path(self.settings) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -173,7 +174,7 @@ class LabelFiles:
     def _read_points(
         self, kind: str
     ) -> tuple[dict[str, list[Point]], dict[str, str], dict[str, np.ndarray]]:
-        """Points by micrograph, the names in the file, and points of other micrographs."""
+        """Return points by micrograph, the names in the file, and points of other micrographs."""
         path = self.paths[kind]
         if not path.exists():
             return {}, {}, {}
@@ -227,6 +228,6 @@ class LabelFiles:
 
 
 def _unique(points: Iterable[Iterable[float]]) -> list[Point]:
-    """Points to the digits of the files, each once."""
+    """Round points to `DIGITS` decimals and drop duplicates."""
     rounded = ((round(float(x), DIGITS), round(float(y), DIGITS)) for x, y in points)
     return list(dict.fromkeys(rounded))

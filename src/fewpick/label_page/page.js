@@ -1,13 +1,13 @@
-// The labelling page. Changes are shown at once, queued, and saved by the server one by one; what it
-// answers is what the files hold.
+// The labelling page. Changes are shown at once, queued, and saved by the server one by one; its
+// responses hold the contents of the files.
 
 import {View} from "./view.js";
 
 const $ = (selector) => document.querySelector(selector);
 const COLOURS = {marks: "#56B4E9", negatives: "#D55E00", proposal: "#F0E442", areas: "#009E73", tile: "#FFFFFF"};
 const LOWPASS = [0, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4];  // of a diameter
-const NEAR = 9;  // CSS px within which a click means a mark, whatever the diameter
-const DRAGGED = 6;  // CSS px from which a press is a drag
+const NEAR = 9;  // CSS px within which a click always hits a mark, however small the diameter
+const DRAGGED = 6;  // a press that moves this many CSS px is a drag
 const POLL = 1500;  // ms
 
 const random = () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (v) => v.toString(36)).join("");
@@ -24,7 +24,7 @@ const image = $("#image"), marks = $("#marks"), stage = $("#stage");
 let asked = false;
 const redraw = () => { if (!asked) { asked = true; requestAnimationFrame(() => { asked = false; draw(); }); } };
 const view = new View(image, redraw);
-window.page = {state, view};  // for the tests, and for the curious
+window.page = {state, view};  // for the tests and the console
 
 // ---------------------------------------------------------------------------------- the server
 
@@ -38,10 +38,10 @@ async function ask(path, message) {
       method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(message),
     });
   } catch {
-    throw new Gone("The server does not respond. Check that fewpick label is still running, and the tunnel is open.");
+    throw new Gone("The server does not respond. Check that fewpick label is still running and that the tunnel is open.");
   }
   if (answer.status === 403) {
-    throw new Gone("fewpick label was restarted: open the address that it prints now.");
+    throw new Gone("fewpick label was restarted: open the new address it printed.");
   }
   const held = await answer.json().catch(() => ({error: `The server failed (${answer.status}); see its terminal.`, retry: true}));
   if (answer.ok) return held;
@@ -56,10 +56,10 @@ function store() {
   try {
     if (changes.length) localStorage.setItem(storeKey(), JSON.stringify({time: Date.now(), changes}));
     else localStorage.removeItem(storeKey());
-  } catch { /* Storage may be full or forbidden; the queue is kept in this window all the same. */ }
+  } catch { /* Storage may be full or disabled; the queue is still kept in this window. */ }
 }
 
-// Changes of a window that was closed before they could be saved.
+// Take over changes from a window that was closed before they could be saved.
 function adopt() {
   const prefix = `fewpick-label ${state.session.file} `;
   let found = 0;
@@ -77,7 +77,7 @@ function adopt() {
     localStorage.removeItem(key);
   }
   if (found) {
-    say(`${found} ${found === 1 ? "change" : "changes"} from an earlier window had not been saved; saved now.`);
+    say(`${found} ${found === 1 ? "change" : "changes"} from an earlier window had not been saved; saving now.`);
     store();
     flush();
   }
@@ -194,7 +194,7 @@ function clipped(x, y) {
   return [round(Math.min(Math.max(x, 0), nx - 1)), round(Math.min(Math.max(y, 0), ny - 1))];
 }
 
-// What lies nearest to a place: {kind, thing}; null when nothing is near.
+// The nearest mark, negative or proposal, as {kind, thing}; null if nothing is near.
 function at(x, y) {
   const reach = Math.max(radius(), NEAR / view.zoom);
   let best = null, least = reach;
@@ -254,7 +254,7 @@ function addArea(area) {
   const inner = current().areas.filter((held) => within(held, area));
   const crossed = current().areas.find((held) => overlap(held, area) && !within(held, area));
   if (crossed) {
-    say(within(area, crossed) ? "This area is already finished." : "This area overlaps a finished one. Draw beside it, or remove it first (its ×).");
+    say(within(area, crossed) ? "This area is already finished." : "This area overlaps a finished one. Draw next to it, or remove it first (click its ×).");
     return false;
   }
   change({areas: [area]}, {areas: inner});
@@ -270,7 +270,7 @@ function threshold() {
   return state.threshold ?? (held ? held.threshold : 0);
 }
 
-// Proposals that are neither labelled nor in a finished area, above the threshold.
+// Proposals above the threshold that are neither labelled nor in a finished area.
 function visible() {
   const held = state.proposals.get(state.current);
   if (!held || !$("#show").checked) return [];
@@ -337,7 +337,7 @@ function decideAll(kind) {
   say(`${points.length} ${points.length === 1 ? "proposal" : "proposals"} ${kind === "marks" ? "accepted" : "rejected"}. Undo reverts this.`);
 }
 
-// Go to the next proposal, in rows from the top, or the one before.
+// Go to the next or previous proposal, in rows from the top.
 function stepProposal(direction) {
   const rows = Math.max(2 * radius(), 20 / view.zoom);
   const order = visible().map((p) => ({p, row: Math.floor(p[1] / rows)})).sort((a, b) => a.row - b.row || a.p[0] - b.p[0]).map(({p}) => p);
@@ -360,13 +360,13 @@ async function nextTile() {
     state.visited = state.tiles.length - 1;
     await goToTile(tile);
     const many = tile.total ? ` Chosen from ${tile.ready} of ${tile.total} micrographs.` : "";
-    say(tile.doubt === null ? "No model: showing a tile of the micrograph with the fewest labels." : `About ${tile.doubt.toFixed(0)} disputed particles here, ${tile.particles} detected.${many}`);
+    say(tile.doubt === null ? "No model: showing a tile from the micrograph with the fewest labels." : `About ${tile.doubt.toFixed(0)} disputed particles here, ${tile.particles} detected.${many}`);
   } catch (error) {
     say(error.message);
   } finally { $("#next").disabled = false; }
 }
 
-// Whether a tile is shown that is not finished.
+// Whether an unfinished tile is shown.
 const tileOpen = () => state.tile && state.tile.micrograph === state.current && !current().areas.some((area) => within(state.tile.area, area));
 
 async function goToTile(tile) {
@@ -428,7 +428,7 @@ async function open(index) {
   hint();
   redraw();
   propose(index);
-  // The neighbour's pixels are read meanwhile.
+  // Have the server read the next micrograph in advance.
   const following = state.session.micrographs[index + 1];
   if (following && !following.error) setTimeout(() => fetch(`tiles/${index + 1}/0/${following.levels - 1}/0/0`).catch(() => {}), 700);
 }
@@ -453,7 +453,7 @@ function setCounts(index) {
 }
 
 function showTotals({totals, diameter, version}) {
-  if (version < state.counted) return;  // an answer that others have overtaken
+  if (version < state.counted) return;  // a late response, older than what is shown
   state.counted = version;
   const plural = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
   $("#counts").textContent = `${plural(totals.marks, "particle", "particles")} on ${plural(totals.micrographs, "micrograph", "micrographs")}, ${plural(totals.negatives, "non-particle", "non-particles")}, ${plural(totals.areas, "finished area", "finished areas")}`;
@@ -491,7 +491,7 @@ function hint() {
   let text = "";
   if (state.tool === "diameter") text = "Drag from one edge of a particle to the other.";
   else if (state.corner) text = "Move to the opposite corner and press a again; Esc cancels.";
-  else if (state.diameter === null) text = "How large is a particle? Press d, and drag across one.";
+  else if (state.diameter === null) text = "How large is a particle? Press d and drag across one.";
   else if (tileOpen()) text = "Mark every particle inside the dashed frame, then press f.";
   $("#hint").textContent = text;
   $("#hint").hidden = !text;
@@ -658,7 +658,7 @@ function moveCross(dx, dy, fine) {
 }
 
 async function setDiameter(value) {
-  if (!(value > 0)) return say("The diameter must be a number of px greater than 0.");
+  if (!(value > 0)) return say("The diameter must be greater than 0 px.");
   try {
     showTotals(await ask("api/diameter", {diameter: Math.round(value * 10) / 10}));
     $("#diameter").value = state.diameter;
@@ -729,11 +729,11 @@ marks.addEventListener("pointerup", (event) => {
     if (!moved) deny(...from);
   } else if (kind === "area") {
     if (moved) return void finish(...from, ...to);
-    const cut = current().areas.find((area) => {
+    const closed = current().areas.find((area) => {  // the area whose × was clicked
       const [x, y, width] = rectangle(null, area);
       return !state.hidden && screen[0] >= x + width - 16 && screen[0] <= x + width && screen[1] >= y && screen[1] <= y + 16;
     });
-    if (cut) change({}, {areas: [cut]});
+    if (closed) change({}, {areas: [closed]});
     else click(...from);
   }
 });
@@ -776,7 +776,7 @@ const ALWAYS = new Set(["PageDown", "PageUp", "?", "n", "b", "f", "z", "y", "Esc
 
 function atCross(action) {
   if (!view.image) return;
-  if (!state.cross) return say("Press an arrow key first to show the cross.");
+  if (!state.cross) return say("Press an arrow key first to show the crosshair.");
   action(...state.cross);
 }
 

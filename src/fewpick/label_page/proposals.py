@@ -1,6 +1,6 @@
-"""Where particles may be: proposals to accept or reject.
+"""Propose particles for a person to accept or reject.
 
-They come from a trained model, from a file of picks, or, without either, from a band-pass
+Proposals come from a trained model, from a file of picks or, without either, from a band-pass
 filter for blobs of the particle's size.
 """
 
@@ -21,7 +21,7 @@ from fewpick.evaluation.truth import Truth
 from fewpick.micrographs import read_micrograph
 
 if TYPE_CHECKING:
-    from fewpick.picking.picker import Picker  # PyTorch takes seconds that other proposers need not
+    from fewpick.picking.picker import Picker  # imports PyTorch, which takes seconds
 
 # Target size and width of the blob filter, in particle radii, as in `evaluation.baselines`.
 BLOB_SIZE, BLOB_WIDTH, DARK = 768, 0.5, -1.0
@@ -32,36 +32,36 @@ class Proposer(Protocol):
 
     Attributes
     ----------
-    name : shown on the page
-    threshold : score from which proposals are shown at first; None when `propose` has to say
+    name : name shown on the page
+    threshold : initial minimum score; None if it depends on the candidates (see `shown_from`)
     """
 
     @property
     def name(self) -> str:
-        """Return what the proposals are called on the page."""
+        """Return the name shown on the page."""
 
     @property
     def threshold(self) -> float | None:
-        """Return the score from which on candidates are shown."""
+        """Return the initial minimum score, or None."""
 
     def propose(self, path: Path) -> Picks:
-        """Candidates of a micrograph with scores, px of the original."""
+        """Return scored candidates of a micrograph, best first, in px of the original."""
 
 
 class ModelProposer:
-    """Candidates of a trained model."""
+    """Propose the candidates of a trained model."""
 
     def __init__(self, picker: Picker, name: str) -> None:
         self.picker, self.name = picker, name
         self.threshold: float | None = picker.threshold
 
     def propose(self, path: Path) -> Picks:
-        """Propose candidates of a micrograph."""
+        """Return scored candidates of a micrograph."""
         return self.picker.find(self.picker.see(path))
 
 
 class Unsized:
-    """Proposes nothing while the model has not been told how large particles are."""
+    """Propose nothing, as long as the model lacks a particle diameter."""
 
     threshold: float | None = 0.0
 
@@ -69,12 +69,12 @@ class Unsized:
         self.name = name
 
     def propose(self, path: Path) -> Picks:
-        """Propose candidates of a micrograph."""
+        """Return scored candidates of a micrograph."""
         return Picks(np.empty((0, 2)), np.empty(0))
 
 
 class FileProposer:
-    """Picks of any program; those without scores have the score 1."""
+    """Propose the picks in a file; picks without a score get score 1."""
 
     def __init__(self, path: Path, shapes: Mapping[str, tuple[int, int]], y_axis: str) -> None:
         self.name = path.name
@@ -83,7 +83,7 @@ class FileProposer:
         self.threshold: float | None = float(min(map(np.min, scores))) if scores else 1.0
 
     def propose(self, path: Path) -> Picks:
-        """Propose candidates of a micrograph."""
+        """Return scored candidates of a micrograph."""
         picks = self._picks.get(path.name)
         if picks is None:
             return Picks(np.empty((0, 2)), np.empty(0))
@@ -93,11 +93,11 @@ class FileProposer:
 
 
 class BlobProposer:
-    """Dark blobs of the particle's size, by a difference of Gaussians; nothing is learnt.
+    """Propose dark blobs of the particle's size, found by a difference of Gaussians.
 
     Parameters
     ----------
-    diameter : of particles, px, or None while nobody has said it: nothing is proposed then
+    diameter : particle diameter, px; as long as it is None, nothing is proposed
     """
 
     name = "blob filter"
@@ -107,7 +107,7 @@ class BlobProposer:
         self._diameter = diameter
 
     def propose(self, path: Path) -> Picks:
-        """Scores are standard deviations of the filtered image."""
+        """Return candidates scored in standard deviations of all candidate scores."""
         diameter = self._diameter
         if diameter is None:
             return Picks(np.empty((0, 2)), np.empty(0))
@@ -119,7 +119,7 @@ class BlobProposer:
 
 
 def shown_from(proposer: Proposer, picks: Picks) -> float:
-    """Score from which proposals are shown at first."""
+    """Return the initial minimum score: the proposer's own, else Otsu's threshold."""
     if proposer.threshold is not None:
         return proposer.threshold
     if picks.score is None or len(np.unique(picks.score)) < 2:

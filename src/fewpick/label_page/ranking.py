@@ -1,4 +1,4 @@
-"""Which tile is worth labelling next, by the disagreement of a model's views (as `suggest`)."""
+"""Rank tiles by the disagreement between a model's views, as `fewpick suggest` does."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from fewpick.picking.picker import Picker
 logger = logging.getLogger(__name__)
 
 SMALLEST_TILE = 48  # px of the network's input
-# Micrographs that are looked at for the tile to label next; of more, a random share.
+# At most this many micrographs are examined; if there are more, a random subset.
 MOST_RANKED = 200
 
 
 class Ranking:
-    """Tiles whose labels would help most, by the disagreement of a model's views.
+    """Find the tiles whose labels would help most, by the disagreement between a model's views.
 
-    Micrographs are looked at one after another in a thread of its own; `best` chooses among those
-    that are ready.
+    A background thread examines micrographs one after another; `best` chooses among those done.
 
     Parameters
     ----------
-    pickers : models, which vote
+    pickers : models that vote
     paths : micrographs to choose from
-    seed : of the order in which they are looked at
+    seed : seed for the order in which they are examined
     """
 
     def __init__(self, pickers: Sequence[Picker], paths: Sequence[Path], seed: int = 0) -> None:
@@ -48,30 +47,30 @@ class Ranking:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to look at micrographs, if that was not done."""
+        """Start the background thread, unless it has been started."""
         with self._ready:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="ranking", daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking at micrographs."""
+        """Stop examining micrographs."""
         self._stop.set()
 
     def progress(self) -> tuple[int, int]:
-        """Micrographs that were looked at, and all that will be."""
+        """Return the number of micrographs examined so far, and in total."""
         return len(self._areas), len(self.paths)
 
     def best(
         self, finished: Mapping[str, Sequence[Area]], shown: Sequence[Tile], patience: float = 60.0
     ) -> Tile | None:
-        """Return the tile to label next; None when there is none left.
+        """Return the tile to label next, or None if no tile is left.
 
         Parameters
         ----------
-        finished : micrograph name -> finished areas, whose tiles are done
-        shown : tiles that were shown already
-        patience : seconds to wait for a micrograph that has one
+        finished : micrograph name -> finished areas; tiles they cover are skipped
+        shown : tiles already shown
+        patience : seconds to wait for a micrograph that has such a tile
         """
         self.start()
         found: Tile | None = None
@@ -86,7 +85,7 @@ class Ranking:
         return found
 
     def _choose(self, finished: Mapping[str, Sequence[Area]], shown: Sequence[Tile]) -> Tile | None:
-        """Return the best tile of the micrographs that are ready."""
+        """Return the best tile of the micrographs examined so far."""
         held = [
             (area, window)
             for path, areas in self._areas.items()
@@ -99,7 +98,8 @@ class Ranking:
             if (area.path.name, window) not in passed
             and covered(window, finished.get(area.path.name, ())) < DONE
         }
-        # In the order of `suggest`, which spreads over kinds of places, those passed included.
+        # `choose_areas` spreads its choice over kinds of places, so tiles already shown or done
+        # have to take part, and n allows for them.
         n = len(held) - len(left) + 1
         for area in disagreement.choose_areas([area for area, _ in held], n) if left else ():
             if id(area) in left:
@@ -116,7 +116,7 @@ class Ranking:
                 logger.warning("%s", error)
                 areas, windows = [], []
             except Exception:
-                # The page goes on without a ranking of this one; the log has the reason.
+                # One failed micrograph must not stop the ranking of the others.
                 logger.exception("%s: not ranked", path)
                 areas, windows = [], []
             with self._ready:
@@ -124,7 +124,7 @@ class Ranking:
                 self._ready.notify_all()
 
     def _look(self, path: Path) -> tuple[list[disagreement.Area], list[Area]]:
-        """Tiles of a micrograph, and where they lie in its pixels."""
+        """Return the tiles of a micrograph, and their areas in px of the original."""
         picker = self._pickers[0]
         seen = picker.see(path)
         y0, x0, y1, x1 = seen.area

@@ -1,8 +1,8 @@
-"""The server of the page: for this machine alone, and for whoever has its address with the token.
+"""Serve the page on this machine only, to whoever has the address with the token.
 
-Every path begins with a random token, so that without the printed address nothing is answered, not
-even the page. Requests that name another host (DNS rebinding) or come from another site's page are
-refused on top of that. A tunnel (`ssh -L`) may change the port and not the names.
+Every path starts with a random token, so without the printed address nothing is served, not even
+the page. Requests for another host name (DNS rebinding) or from another site's page are refused as
+well. A tunnel (`ssh -L`) may change the port, but not the host name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from fewpick.label_page.worth import worth
 
 ADDRESS = "127.0.0.1"
 PORT = 8017
-PORTS_TRIED = 20  # from PORT on, where the user names none
+PORTS_TRIED = 20  # starting at PORT, unless the user names one
 NAMES = ("127.0.0.1", "localhost", "::1")
 LARGEST_MESSAGE = 8_000_000  # bytes
 MOST_PROPOSALS = 5000
@@ -67,7 +67,7 @@ class OnlyOurs:
         self.app, self.token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on a request, or refuse it."""
+        """Forward a request, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -90,7 +90,7 @@ class OnlyOurs:
 
 
 def refused(request: Request, token: str) -> str | None:
-    """Say why a request is refused; None when it is not."""
+    """Return why a request is refused, or None if it is allowed."""
     host = request.headers.get("host", "")
     if _host_name(host) not in NAMES:
         return f"fewpick label answers only to {NAMES[0]} and {NAMES[1]}."
@@ -99,10 +99,7 @@ def refused(request: Request, token: str) -> str | None:
         return "fewpick label does not answer requests from other sites."
     given = request.url.path.split("/", 2)[1]
     if not hmac.compare_digest(given.encode(), token.encode()):
-        return (
-            "This is not the address that fewpick label printed. Copy the address from the "
-            "terminal."
-        )
+        return "This is not the address that fewpick label printed. Copy it from the terminal."
     if request.headers.get("sec-fetch-site", "none") == "cross-site" and (
         request.method != "GET" or request.headers.get("sec-fetch-mode") != "navigate"
     ):
@@ -118,15 +115,15 @@ def _host_name(host: str) -> str:
 
 
 class Application:
-    """Answers to the page.
+    """The web application behind the page.
 
     Parameters
     ----------
     session : the labels
-    paths : all micrographs, in the order in which they are shown
-    broken : those of them whose header cannot be read -> why
+    paths : all micrographs, in display order
+    broken : micrographs with an unreadable header -> reason
     guide : proposals and the next tile
-    commands : what to type when the labels are there, a line each
+    commands : commands to run after labelling, one per line
     """
 
     def __init__(
@@ -145,7 +142,7 @@ class Application:
         self.token = secrets.token_urlsafe(24)
 
     def asgi(self) -> ASGIApp:
-        """Return the application, with its guard."""
+        """Return the ASGI application, behind the access check."""
         routes = [
             *(Route(f"/{name}", self._file) for name in FILES),
             Route("/api/session", self.get_session),
@@ -165,7 +162,7 @@ class Application:
         inner.router.redirect_slashes = False
         return OnlyOurs(inner, self.token)
 
-    # -------------------------------------------------------------------------------- answers
+    # ------------------------------------------------------------------------------ responses
 
     def _file(self, request: Request) -> Response:
         name, kind = FILES[request.url.path.rpartition("/")[2]]
@@ -173,7 +170,7 @@ class Application:
         return Response(content, media_type=kind)
 
     def get_session(self, request: Request) -> Response:
-        """Answer with all micrographs and settings."""
+        """Return all micrographs and settings."""
         shapes, counts = self.session.files.shapes, self.session.counts()
         micrographs = []
         for path in self.paths:
@@ -200,7 +197,7 @@ class Application:
         )
 
     def get_changes(self, request: Request) -> Response:
-        """Answer with what changed since the page last asked."""
+        """Return what changed since the page last asked."""
         version, names, notices = self.session.news(_number(request.query_params.get("since")))
         changed = {self.numbers[name]: self._labels(name) for name in names}
         return JSONResponse(
@@ -208,7 +205,7 @@ class Application:
         )
 
     def get_micrograph(self, request: Request) -> Response:
-        """Labels of a micrograph; reads its pixels, so that it is known whether they can be."""
+        """Return the labels of a micrograph, and an error if its pixels cannot be read."""
         path = self._path(request)
         if path.name not in self.broken:
             try:
@@ -220,7 +217,7 @@ class Application:
         )
 
     def get_proposals(self, request: Request) -> Response:
-        """Answer with the candidates of a micrograph."""
+        """Return the candidates of a micrograph."""
         path = self._sound(request)
         name, picks, threshold = self.guide.proposals(path, self.session.labels.diameter)
         assert picks.score is not None
@@ -230,7 +227,7 @@ class Application:
         )
 
     def get_tile(self, request: Request) -> Response:
-        """Answer with a tile as JPEG."""
+        """Return a tile as JPEG."""
         path = self._sound(request)
         values = request.path_params
         if not 0 <= values["sigma"] <= LARGEST_SIGMA:
@@ -257,7 +254,7 @@ class Application:
         return await self._undo(request, self.session.undo)
 
     async def post_redo(self, request: Request) -> Response:
-        """Redo what was undone last."""
+        """Redo the last undone change."""
         return await self._undo(request, self.session.redo)
 
     async def _undo(self, request: Request, step: Any) -> Response:
@@ -273,7 +270,7 @@ class Application:
         try:
             diameter = float(message["diameter"])
         except (KeyError, TypeError, ValueError):
-            raise InputError("diameter: not a number. Give it in px of the micrographs.") from None
+            raise InputError("diameter: not a number. Enter it in px of the micrographs.") from None
         await run_in_threadpool(self.session.set_diameter, diameter)
         return JSONResponse(self._totals())
 
@@ -324,7 +321,7 @@ class Application:
         return {"at": version, MARKS: of.marks, NEGATIVES: of.negatives, AREAS: of.areas}
 
     def _totals(self) -> dict[str, Any]:
-        """Version, counts over all micrographs, and what they are worth."""
+        """Return the version, counts over all micrographs, and what they are worth."""
         labels = self.session.labels
         marks = sum(len(of.marks) for of in labels.of.values())
         inside = sum(
@@ -360,8 +357,8 @@ def _number(value: Any) -> int:
 
 
 async def _message(request: Request) -> dict[str, Any]:
-    """Return the JSON object that a request carries."""
-    # Pages of other sites cannot send this type without asking first, and are not allowed to.
+    """Return the JSON object in a request's body."""
+    # A browser lets other sites send this type only after a preflight request, which is refused.
     if request.headers.get("content-type", "").split(";")[0] != "application/json":
         raise HTTPException(415)
     body = b""
@@ -379,12 +376,12 @@ async def _message(request: Request) -> dict[str, Any]:
 
 
 def listen(port: int | None) -> socket.socket:
-    """Take a port of this machine: the one given, or the first free one from `PORT` on.
+    """Listen on the given port of this machine, or on the first free one starting at `PORT`.
 
     Raises
     ------
     InputError
-        When it is in use.
+        If the port is in use or not allowed.
     """
     tried = range(PORT, PORT + PORTS_TRIED) if port is None else (port,)
     for number in tried:
@@ -404,7 +401,7 @@ def listen(port: int | None) -> socket.socket:
 
 
 def serve(application: Application, taken: socket.socket) -> None:
-    """Answer until the process is interrupted."""
+    """Serve until the process is interrupted."""
     config = uvicorn.Config(
         application.asgi(), log_level="warning", access_log=False, lifespan="off", ws="none",
         server_header=False, timeout_graceful_shutdown=2,

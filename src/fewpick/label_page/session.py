@@ -1,9 +1,9 @@
-"""Labels while they are being set: changes, undo, and what others write meanwhile.
+"""Keep labels in memory and on disk: changes, undo, and edits by other programs.
 
-Every change is a set of things added to and removed from one micrograph, and is saved before it is
-answered. Two windows on the same labels send changes, never the whole state, so none overwrites
-the other's; and before each change the files are looked at, so that what another program wrote
-into them is read first and kept.
+A change adds labels to and removes labels from one micrograph, and is saved before the server
+responds. Two windows on the same labels send changes, never the whole state, so neither overwrites
+the other. The files are checked before each change, so edits by another program are read first and
+kept.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from fewpick.label_page.label_files import (
     OfMicrograph,
 )
 
-MOST_UNDO = 1000  # changes of a window that can be undone
+MOST_UNDO = 1000  # undo steps per window
 MOST_NOTICES = 20
 
 Done = TypeVar("Done")
-Sent = tuple[str, int]  # a page, and the number of its message
+Sent = tuple[str, int]  # page, and number of its message
 
 
 class NotSaved(InputError):
-    """The files cannot be read or written now; the same change may be saved later."""
+    """The files cannot be read or written now; retrying may succeed."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Things added to one micrograph, and removed from it."""
+    """Labels added to and removed from one micrograph."""
 
     micrograph: str
     add: OfMicrograph = field(default_factory=OfMicrograph)
@@ -49,7 +49,10 @@ class Change:
         return Change(self.micrograph, add=self.remove, remove=self.add)
 
     def kinds(self) -> list[str]:
-        """Kinds that change; those that grow first, so that a kill between loses nothing."""
+        """Return the kinds that change: additions first, so being killed in between loses nothing.
+
+        The files are written in this order.
+        """
         touched = [k for k in KINDS if getattr(self.add, k) or getattr(self.remove, k)]
         return sorted(touched, key=lambda kind: not getattr(self.add, kind))
 
@@ -60,12 +63,12 @@ class Session:
     Parameters
     ----------
     files : LabelFiles
-    diameter : px, in place of the one that the files hold
+    diameter : particle diameter in px, which replaces the one in the files
 
     Attributes
     ----------
     labels : Labels
-    version : int, grows with every change
+    version : int, increases with every change
     """
 
     def __init__(self, files: LabelFiles, diameter: float | None = None) -> None:
@@ -85,12 +88,12 @@ class Session:
     # ------------------------------------------------------------------------------- reading
 
     def of(self, micrograph: str) -> tuple[int, OfMicrograph]:
-        """Version and labels of a micrograph."""
+        """Return the version and the labels of a micrograph."""
         with self._lock:
             return self._changed[micrograph], self.labels.of[micrograph].copy()
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """Micrograph -> numbers of marks, negatives and areas."""
+        """Return micrograph -> number of marks, negatives and areas."""
         with self._lock:
             return {
                 name: (len(of.marks), len(of.negatives), len(of.areas))
@@ -98,7 +101,7 @@ class Session:
             }
 
     def news(self, since: int) -> tuple[int, list[str], list[str]]:
-        """Version, micrographs and notices newer than a version; looks at the files first."""
+        """Check the files, then return the version, and micrographs and notices after `since`."""
         with self._lock:
             trouble = []
             try:
@@ -116,21 +119,21 @@ class Session:
 
         Parameters
         ----------
-        client : the window that asks, whose undo takes the change back
+        client : the window that sent it; its undo reverts the change
         change : Change
-        sent : page and number of the message; one that was done before is not done again, so that
-            a page may send it anew when the answer was lost
+        sent : page and number of the message; a message is applied only once, so a page can resend
+            it if the response was lost
 
         Returns
         -------
-        what was really changed: what is there already is not added, nor what is missing removed
+        the effective change, without additions that existed and removals that were missing
 
         Raises
         ------
         InputError
-            When it does not fit the micrograph; nothing has changed then.
+            If it does not fit the micrograph; nothing is changed.
         NotSaved
-            When the files cannot be read or written; nothing has changed then.
+            If the files cannot be read or written; nothing is changed.
         """
 
         def work() -> Change:
@@ -145,11 +148,11 @@ class Session:
         return Change(change.micrograph) if done is None else done
 
     def undo(self, client: str, sent: Sent | None = None) -> Change | None:
-        """Take back the last change of a window; None when there is none."""
+        """Undo the last change of a window; return None if there is none."""
         return self._move(client, self._done, self._undone, sent)
 
     def redo(self, client: str, sent: Sent | None = None) -> Change | None:
-        """Do again what was last undone; None when there is nothing."""
+        """Redo the last undone change of a window; return None if there is none."""
         return self._move(client, self._undone, self._done, sent)
 
     def set_diameter(self, diameter: float) -> None:
@@ -158,12 +161,12 @@ class Session:
         Raises
         ------
         InputError
-            When it is not positive, or cannot be saved.
+            If it is not positive, or cannot be saved.
         """
         if not 0 < diameter < 1e6:
             raise InputError(
-                f"diameter: {diameter:g} px is not a valid particle diameter. Give "
-                "one greater than 0."
+                f"diameter: {diameter:g} px is not a valid particle diameter. It must be greater "
+                "than 0."
             )
         with self._lock, self._writing():
             self._catch_up()
@@ -190,7 +193,7 @@ class Session:
         return self._saved(work, sent)
 
     def _saved(self, work: Callable[[], Done], sent: Sent | None) -> Done | None:
-        """Do something once, on top of what others wrote; None when it was done before."""
+        """Run `work` once per message, after reading others' edits; None if it was run before."""
         with self._lock, self._writing():
             page, number = sent or ("", 0)
             if sent is not None and number <= self._numbers.get(page, -1):
@@ -209,7 +212,7 @@ class Session:
             raise NotSaved(f"{self.files.path}: cannot be written ({error}).") from error
 
     def _apply(self, change: Change) -> Change:
-        """Change one micrograph, and write what changed; on a fault, neither."""
+        """Change one micrograph and write the files; on an error, do neither."""
         name = change.micrograph
         if name not in self.labels.of:
             raise InputError(f"{name}: not one of the micrographs. Reload the page.")
@@ -249,32 +252,32 @@ class Session:
         if kind != AREAS:
             if not (0 <= thing[0] <= nx - 1 and 0 <= thing[1] <= ny - 1):
                 raise InputError(
-                    f"{name}: x={thing[0]:g}, y={thing[1]:g} lies outside the {nx} x {ny} px of "
-                    "the micrograph."
+                    f"{name}: x={thing[0]:g}, y={thing[1]:g} is outside the {nx} x {ny} px "
+                    "micrograph."
                 )
             return
         x0, y0, x1, y1 = thing
         if not (0 <= x0 < x1 <= nx and 0 <= y0 < y1 <= ny):
             raise InputError(
-                f"{name}: the area {thing} extends beyond the {nx} x {ny} px of the micrograph."
+                f"{name}: the area {thing} extends beyond the {nx} x {ny} px micrograph."
             )
         if len(found := overlapping(held.areas, thing)):
             raise InputError(
                 f"{name}: this area overlaps the finished one at x {held.areas[found[0]][0]} to "
                 f"{held.areas[found[0]][2]}, y {held.areas[found[0]][1]} to "
-                f"{held.areas[found[0]][3]}. Draw beside it, or remove it first."
+                f"{held.areas[found[0]][3]}. Draw next to it, or remove it first."
             )
 
     # ------------------------------------------------------------------------ other programs
 
     def _catch_up(self) -> None:
-        """Read again what another program has written; what it removed whole is kept."""
+        """Read the files if another program changed them, and rewrite any that it deleted."""
         signature = self.files.signature()
         if signature == self._signature:
             return
         gone = [path for path, now in signature.items() if now is None and self._signature[path]]
         if gone:
-            # A file that was moved away is no reason to forget what it held.
+            # A file that was moved away must not cost its labels.
             self.files.write(
                 self.labels, [kind for kind, path in self.files.paths.items() if path in gone]
             )
@@ -285,8 +288,8 @@ class Session:
             labels = self.files.read()
         except InputError as error:
             raise NotSaved(
-                f"{error} (Another program changed it while the page was open. Labels are not "
-                "saved until it can be read again.)"
+                f"{error} (Another program changed the file while the page was open. Labels are "
+                "not saved until it can be read again.)"
             ) from None
         before, self.labels = self.labels, labels
         self._signature = self.files.signature()
@@ -312,12 +315,12 @@ class Session:
 
 
 def parse_change(message: Mapping[str, Any]) -> Change:
-    """Read a change as the page sends it.
+    """Parse a change as the page sends it.
 
     Raises
     ------
     InputError
-        When it is anything else.
+        If the message is not a valid change.
     """
     try:
         add, remove = (_parse_things(message.get(key, {})) for key in ("add", "remove"))

@@ -1,8 +1,8 @@
-"""Micrographs as tiles for the page: read once, halved again and again, drawn on demand.
+"""Serve micrographs as tiles: read once, downsampled repeatedly, drawn on demand.
 
-A micrograph is held as a pyramid: level 0 has its own pixels, each further level half as many a
-side. The page asks for tiles of the level that fits its zoom, so that what is sent does not grow
-with the micrograph. Pyramids are kept in memory up to a bound, those used last.
+A micrograph is held as a pyramid: level 0 has its own pixels, each further level half as many per
+side. The page requests tiles of the level that fits its zoom, so the amount of data sent does not
+grow with the micrograph. The most recently used pyramids are kept in memory, up to a limit.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from fewpick.micrographs.grey_values import SIGMA_PER_MAD, location_and_mad
 
 TILE = 512  # px
 MEMORY = 700_000_000  # bytes of pyramids that are kept
-# Grey levels reach this many standard deviations from the ground; the page narrows them.
+# Grey levels span this many standard deviations around the background; the page narrows them.
 REACH = 6.0
-QUALITY = 88  # of the JPEG; what it loses is less than the noise
-# Side of the square whose mean is taken away, as a share of the micrograph's longer side: slopes
-# of ice and light go, particles stay.
+QUALITY = 88  # JPEG quality; the loss is below the noise
+# Side of the square whose mean is subtracted, as a fraction of the micrograph's longer side:
+# removes gradients of ice and illumination, keeps particles.
 BACKGROUND = 0.2
 REACH_OF_FILTER = 3.0  # standard deviations at which the low-pass is cut off
 BLOCK = 64  # rows, an even number
-SAMPLED = 1024  # px, side of the part whose spread stands for a level
+SAMPLED = 1024  # px, side of the central part from which a level's spread is estimated
 
 Half = NDArray[np.float16]
 Image32 = NDArray[np.float32]
@@ -45,7 +45,8 @@ class Pyramid:
     Attributes
     ----------
     levels : (ny / 2^k, nx / 2^k) float16 arrays
-    ground : (h, w) float32 array, the slowly varying part, of the last level's size
+    ground : (h, w) float32 array, slowly varying background, of the last level's size
+    spreads : (level, sigma) -> standard deviation, filled on demand
     """
 
     levels: list[Half]
@@ -54,7 +55,7 @@ class Pyramid:
 
     @property
     def nbytes(self) -> int:
-        """Return the memory that is held, bytes."""
+        """Return the memory used, bytes."""
         return sum(level.nbytes for level in self.levels)
 
     def tile(self, level: int, row: int, column: int, sigma: float = 0.0) -> NDArray[np.uint8]:
@@ -62,17 +63,17 @@ class Pyramid:
 
         Parameters
         ----------
-        level, row, column : of the tile; tiles at the far edges are smaller
+        level, row, column : tile address; tiles at the right and bottom edges are smaller
         sigma : low-pass, standard deviation in px of the micrograph
 
         Returns
         -------
-        (h, w) uint8 array, middle grey the ground
+        (h, w) uint8 array; the background is mid-grey
 
         Raises
         ------
         IndexError
-            When there is no such tile.
+            If there is no such tile.
         """
         if not 0 <= level < len(self.levels):
             raise IndexError(f"level {level}")
@@ -85,14 +86,14 @@ class Pyramid:
         return np.asarray(scaled.clip(0, 255) + 0.5, np.uint8)
 
     def jpeg(self, level: int, row: int, column: int, sigma: float = 0.0) -> bytes:
-        """Return the same as a JPEG file."""
+        """Return a tile as a JPEG file."""
         file = io.BytesIO()
         picture = Image.fromarray(self.tile(level, row, column, sigma))
         picture.save(file, format="JPEG", quality=QUALITY)
         return file.getvalue()
 
     def _smooth(self, level: int, y0: int, x0: int, y1: int, x1: int, sigma: float) -> Image32:
-        """Part of a level less the ground, low-passed."""
+        """Return part of a level, background-subtracted and low-passed."""
         whole = self.levels[level]
         ny, nx = whole.shape
         narrow = _remaining(sigma, level)
@@ -113,7 +114,7 @@ class Pyramid:
         return part[y0 - top : y1 - top, x0 - left : x1 - left]
 
     def _spread(self, level: int, sigma: float) -> float:
-        """Return the standard deviation of the ice at a level, robustly, from its middle."""
+        """Return a robust standard deviation of the ice at a level, from its central part."""
         key = (level, sigma)
         if key not in self.spreads:
             ny, nx = self.levels[level].shape
@@ -124,7 +125,7 @@ class Pyramid:
 
 
 def build_pyramid(image: NDArray[np.float32]) -> Pyramid:
-    """Return the pyramid of a micrograph, (ny, nx)."""
+    """Build the pyramid of a micrograph, an (ny, nx) array."""
     step = max(1, int(np.sqrt(image.size / 2**18)))
     middle, mad = location_and_mad(image[::step, ::step])
     spread = SIGMA_PER_MAD * mad or 1.0
@@ -132,7 +133,7 @@ def build_pyramid(image: NDArray[np.float32]) -> Pyramid:
     ny, nx = image.shape
     whole = np.empty((ny, nx), np.float16)
     half = np.empty((ny // 2, nx // 2), np.float32)
-    for top in range(0, ny, BLOCK):  # blocks that stay in the cache
+    for top in range(0, ny, BLOCK):  # blocks small enough to stay in the CPU cache
         part = image[top : top + BLOCK] - np.float32(middle)
         part *= np.float32(1 / spread)
         np.clip(part, -limit, limit, out=part)
@@ -149,11 +150,11 @@ def build_pyramid(image: NDArray[np.float32]) -> Pyramid:
 
 
 class Pyramids:
-    """Pyramids of micrographs, those used last kept in memory.
+    """A cache of pyramids that drops the least recently used.
 
     Parameters
     ----------
-    memory : bytes that the kept ones may take; the one in use always stays
+    memory : limit in bytes; the pyramid in use is always kept
     """
 
     def __init__(self, memory: int = MEMORY) -> None:
@@ -163,16 +164,16 @@ class Pyramids:
         self._reading = threading.Lock()
 
     def get(self, path: Path) -> Pyramid:
-        """Return the pyramid of a micrograph, read when it is not there.
+        """Return the pyramid of a micrograph, building it if it is not cached.
 
         Raises
         ------
         InputError
-            When the micrograph cannot be read.
+            If the micrograph cannot be read.
         """
         if (found := self._known(path)) is not None:
             return found
-        # One at a time: two would take twice the memory, and one disk is no faster.
+        # One at a time: two would take twice the memory and be no faster on one disk.
         with self._reading:
             if (found := self._known(path)) is not None:
                 return found
@@ -185,11 +186,11 @@ class Pyramids:
 
     @property
     def nbytes(self) -> int:
-        """Return the memory that is held, bytes."""
+        """Return the memory used, bytes."""
         return sum(pyramid.nbytes for pyramid in self._held.values())
 
     def __contains__(self, path: Path) -> bool:
-        """Tell whether the pyramid of a micrograph is held."""
+        """Return whether the pyramid of a micrograph is cached."""
         return path in self._held
 
     def _known(self, path: Path) -> Pyramid | None:
@@ -200,7 +201,7 @@ class Pyramids:
 
 
 def n_levels(ny: int, nx: int) -> int:
-    """Levels of the pyramid of a micrograph."""
+    """Return the number of levels of a micrograph's pyramid."""
     n = 1
     while max(ny, nx) > TILE and min(ny, nx) > 1:
         ny, nx, n = ny // 2, nx // 2, n + 1
@@ -208,16 +209,16 @@ def n_levels(ny: int, nx: int) -> int:
 
 
 def _remaining(sigma: float, level: int) -> float:
-    """Return the standard deviation, px of a level, that is left of a low-pass after halving.
+    """Return the low-pass sigma (px of a level) still to apply after downsampling to that level.
 
-    The mean of 2^k x 2^k pixels has the spread of a Gaussian with a variance of (4^k - 1) / 12.
+    Averaging 2^k x 2^k pixels blurs like a Gaussian with a variance of (4^k - 1) / 12.
     """
     left = sigma**2 - (4**level - 1) / 12
     return float(np.sqrt(left)) / 2**level if left > 0 else 0.0
 
 
 def _halved(image: Image32) -> Image32:
-    """Means of 2 x 2 pixels; an odd last row or column is left out."""
+    """Average 2 x 2 pixels; an odd last row or column is dropped."""
     ny, nx = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
     rows = image[0:ny:2, :nx] + image[1:ny:2, :nx]
     halved: Image32 = (rows[:, ::2] + rows[:, 1::2]) * np.float32(0.25)

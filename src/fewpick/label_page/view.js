@@ -1,5 +1,6 @@
-// The picture of one micrograph: tiles of a pyramid under a zoom, and where screen and image meet.
-// Positions are px of the micrograph; a pixel's centre has whole numbers, as in coordinate files.
+// The image of one micrograph: draws the tiles of a pyramid at any zoom, and converts between screen
+// and image coordinates. Positions are px of the micrograph; pixel centres are at whole numbers, as
+// in coordinate files.
 
 const MOST_TILES = 400;
 const MOST_LOADING = 8;
@@ -8,12 +9,12 @@ export class View {
   constructor(canvas, changed) {
     this.canvas = canvas;
     this.changed = changed;
-    this.tiles = new Map();  // address -> image, in the order of use
+    this.tiles = new Map();  // address -> image, least recently used first
     this.loading = new Set();
     this.waiting = [];
     this.image = null;
     this.zoom = 1;  // CSS px per px of the micrograph
-    this.x = this.y = 0;  // what lies in the middle
+    this.x = this.y = 0;  // image position at the centre of the view
     this.sigma = 0;
     this.resize();
   }
@@ -54,7 +55,7 @@ export class View {
     return [(sx - this.width / 2) / this.zoom + this.x, (sy - this.height / 2) / this.zoom + this.y];
   }
 
-  // Zoom so that what lies at a place of the screen stays there.
+  // Zoom around a point of the screen.
   zoomBy(factor, sx = this.width / 2, sy = this.height / 2) {
     const [x, y] = this.toImage(sx, sy);
     this.zoom = Math.min(Math.max(this.zoom * factor, Math.min(this.smallest() / 1.5, 1)), 16);
@@ -89,7 +90,8 @@ export class View {
     if (dx || dy) this.moveBy(-dx, -dy);
   }
 
-  // The level whose pixels are about as large as the screen's, or as fine as the low-pass leaves.
+  // The level whose pixels are about as large as the screen's, or coarser where the low-pass leaves
+  // no finer detail.
   level() {
     const last = this.image.levels - 1;
     const wanted = Math.floor(-Math.log2(this.zoom * this.ratio) + 0.3);
@@ -110,7 +112,7 @@ export class View {
     context.imageSmoothingEnabled = this.zoom < 4;
     const wanted = this.level();
     this.waiting = [];
-    // Coarse ones stand in while finer ones are on their way.
+    // Coarse tiles fill in while finer ones are loading.
     for (let level = this.image.levels - 1; level >= wanted; level--) this.drawLevel(context, level, wanted);
     this.load();
     this.complete = this.waiting.length === 0 && this.loading.size === 0;
@@ -153,7 +155,7 @@ export class View {
         while (this.tiles.size > MOST_TILES) this.tiles.delete(this.tiles.keys().next().value);
         settle();
       };
-      // Asked for again by a later drawing; not at once, or a server that is gone would be flooded.
+      // The next redraw retries; wait first, or a server that is down would be flooded.
       picture.onerror = () => setTimeout(settle, 2000);
       picture.src = address;
     }

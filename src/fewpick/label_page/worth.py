@@ -1,20 +1,21 @@
-"""What a number of labels is worth, as measured: see docs/results.md."""
+"""Say what accuracy a number of labels gave in our measurements (docs/results.md)."""
 
 from __future__ import annotations
 
-# Clicked particles -> F1 within 0.3 diameters of FixMatch on EMPIAR-10017 (docs/results,
-# empiar10017_clicks: nothing is said about the rest), and of labelled areas (empiar10017_tiles).
+# Labelled particles -> F1 of FixMatch within 0.3 diameters on EMPIAR-10017 (docs/results): single
+# clicks that leave the rest unlabelled (empiar10017_clicks), and finished areas
+# (empiar10017_tiles).
 CLICKS = ((7, 0.82), (23, 0.83))
 AREAS = ((6, 0.85), (23, 0.85), (107, 0.87))
 
 
 def worth(n_marks: int, n_inside: int) -> str:
-    """Return a line about labels: how many, and what so many gave on a public data set.
+    """Return a sentence on the F1 that about this many labels gave on a public data set.
 
     Parameters
     ----------
-    n_marks : marked particles
-    n_inside : those of them in finished areas
+    n_marks : number of marked particles
+    n_inside : number of these inside finished areas
     """
     if n_marks == 0:
         return (

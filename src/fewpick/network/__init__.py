@@ -1,1 +1,1 @@
-"""The network, its file, the device that it runs on, and its inference."""
+"""The network, its model file, its device, and inference."""

@@ -1,4 +1,4 @@
-"""Where the network runs."""
+"""Choose the device and number format for the network."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 def select_device(name: str) -> torch.device:
-    """Return the device for `auto`, `cpu` or `cuda`; `auto` takes CUDA where there is one.
+    """Return the device for `auto`, `cpu` or `cuda`; `auto` uses CUDA if available.
 
     Raises
     ------
     InputError
-        When `cuda` is demanded and there is none.
+        If `cuda` is requested and not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -43,18 +43,18 @@ def select_device(name: str) -> torch.device:
             "resources.device is 'cuda', but PyTorch finds no CUDA GPU on this machine. "
             "Set it to auto or cpu, or run on a machine with a GPU."
         )
-    # Full precision where autocast does not lower it: a GPU then finds the peaks of a CPU.
+    # Full precision unless autocast lowers it, so that a GPU finds the same peaks as a CPU.
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     return torch.device(name)
 
 
 def inference_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return the number format in which a network is applied.
+    """Return the number format for inference.
 
     Parameters
     ----------
-    precision : `float32`, or `auto`: bfloat16 on a processor that multiplies it in hardware
-    device : where the network runs; a GPU takes float32
+    precision : `float32`, or `auto`: bfloat16 on a CPU that multiplies it in hardware
+    device : where the network runs; a GPU always uses float32
     """
     if precision == "auto" and device.type == "cpu" and _multiplies_bfloat16():
         return torch.bfloat16
@@ -73,12 +73,12 @@ def _multiplies_bfloat16() -> bool:
 
 @contextmanager
 def failures_told() -> Iterator[None]:
-    """Tell in one line when a GPU is full, or fails or is taken away while it works.
+    """Report a GPU that runs out of memory, fails or disappears as a one-line error.
 
     Raises
     ------
     InputError
-        In place of PyTorch's exception.
+        Instead of PyTorch's exception.
     """
     try:
         yield

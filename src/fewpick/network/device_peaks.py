@@ -1,8 +1,8 @@
-"""Peaks of a batch of probability maps, found where the maps lie.
+"""Find the peaks of a batch of probability maps on their own device.
 
-The same picks as `inference.find_peaks`, which stays the reference: smoothing, local maxima,
-sub-pixel positions and suppression, as torch operations that wait for the device once a batch and
-not once a step. On a GPU the maps need not travel, and no core of the host works on them.
+Gives the same picks as `inference.find_peaks`, the reference implementation: smoothing, local
+maxima, sub-pixel positions and suppression, written as torch operations that synchronise with the
+device once per batch instead of once per step. On a GPU, maps are not copied to the host.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fewpick.network.inference import CROWDING, FLOOR, SMOOTHING, FloatArray
 
-# Standard deviations at which scipy.ndimage.gaussian_filter ends its kernel.
+# Standard deviations at which scipy.ndimage.gaussian_filter truncates its kernel.
 _TRUNCATE = 4.0
 
 
@@ -33,14 +33,14 @@ def find_peaks_batch(
     ----------
     probability : (n, h, w) float tensor, on any device
     radii : particle radius of each map, px
-    areas : y0, x0, y1, x1 of each map, half open; peaks elsewhere are left out
-    nms_radius : in particle radii
+    areas : y0, x0, y1, x1 of each map, half open; peaks elsewhere are dropped
+    nms_radius : non-maximum suppression radius, in particle radii
 
     Returns
     -------
     list of (xy, score), one per map
-        xy is an (n, 2) float64 array of x, y; score (n,) float64, descending. Both are those of
-        `inference.find_peaks` to 1e-3 px.
+        xy is an (n, 2) float64 array of x (column), y (row), px; score is (n,) float64,
+        descending. Positions agree with `inference.find_peaks` to 1e-3 px.
     """
     peaks = [
         _candidates(plane.float(), radius, area)
@@ -56,13 +56,13 @@ def find_peaks_batch(
 
 
 def _candidates(plane: Tensor, radius: float, area: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Local maxima of one smoothed map, best first: (n, 2) x, y and (n,) score, float64."""
+    """Return the local maxima of one smoothed map, best first: (n, 2) x, y and (n,) score."""
     smooth = gaussian_filter(plane, SMOOTHING * radius)
     highest = torch.nn.functional.max_pool2d(smooth[None, None], 3, stride=1, padding=1)[0, 0]
     y0, x0, y1, x1 = area
     inside = torch.zeros_like(smooth, dtype=torch.bool)
     inside[y0:y1, x0:x1] = True
-    # Zeros outside: they leave the highest value as it is, and give an empty area one.
+    # Zeros outside do not change the maximum, and define it for an empty area.
     floor = FLOOR * torch.where(inside, smooth, 0.0).max()
     rows, columns = torch.nonzero((smooth == highest) & (smooth > floor) & inside, as_tuple=True)
     score = smooth[rows, columns].double()
@@ -76,8 +76,8 @@ def _candidates(plane: Tensor, radius: float, area: Sequence[int]) -> tuple[Tens
 def gaussian_filter(plane: Tensor, sigma: float) -> Tensor:
     """Smooth an (h, w) float32 tensor as `scipy.ndimage.gaussian_filter` does.
 
-    Sums are made in float64 and rounded after each axis, as scipy makes them, so that plateaus,
-    and with them local maxima, are the same.
+    Like scipy, it sums in float64 and rounds after each axis; otherwise plateaus, and with them
+    local maxima, would differ.
     """
     reach = int(_TRUNCATE * sigma + 0.5)
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
@@ -95,7 +95,7 @@ def gaussian_filter(plane: Tensor, sigma: float) -> Tensor:
 
 
 def _refine(values: Tensor, index: Tensor, other: Tensor) -> Tensor:
-    """Position along the first axis of the parabola's vertex through a maximum and neighbours."""
+    """Refine maxima along the first axis, to the vertex of the parabola through three points."""
     n = values.shape[0]
     before = values[(index - 1).clamp_min(0), other].double()
     after = values[(index + 1).clamp_max(n - 1), other].double()
@@ -106,17 +106,17 @@ def _refine(values: Tensor, index: Tensor, other: Tensor) -> Tensor:
 
 
 def _suppress(xy: Tensor, distance: float) -> Tensor:
-    """Tell which points, best first, have no better kept one within `distance`.
+    """Return a mask of the points (given best first) with no better kept point within `distance`.
 
-    Greedy suppression in rounds: whoever has no better rival left is kept, and ends those that it
-    is a rival of. Each round decides at least the best of the undecided ones, and most of them.
+    Greedy suppression in rounds: a point without an undecided better neighbour is kept and removes
+    its neighbours. Each round decides at least the best undecided point, usually most of them.
     """
     n = len(xy)
     kept = torch.zeros(n, dtype=torch.bool, device=xy.device)
     if n == 0:
         return kept
     near = torch.cdist(xy, xy, compute_mode="donot_use_mm_for_euclid_dist") <= distance
-    # rivals[i, j]: j comes before i, and lies within reach of it.
+    # rivals[i, j]: point j is better than i and within `distance` of it.
     rivals = near.tril(-1)
     undecided = torch.ones_like(kept)
     while bool(undecided.any()):

@@ -1,4 +1,4 @@
-"""Whether there is a GPU, found out without the seconds that importing PyTorch takes."""
+"""Detect a GPU without importing PyTorch, which takes seconds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 def has_gpu(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether this machine has an NVIDIA GPU that the installed PyTorch can use.
+    """Return whether this machine has an NVIDIA GPU that the installed PyTorch can use.
 
     Parameters
     ----------
     root : Path
-        Where the files of the system are.
+        Root of the file system.
     environment : mapping
         Environment variables; CUDA_VISIBLE_DEVICES may hide the GPUs.
     """
@@ -23,9 +23,9 @@ def has_gpu(root: Path = Path("/"), environment: Mapping[str, str] = os.environ)
 
 
 def has_driver(root: Path = Path("/")) -> bool:
-    """Tell whether there is a driver for an NVIDIA GPU.
+    """Return whether there is a driver for an NVIDIA GPU.
 
-    In WSL2 the GPU is reached by Windows' own device, and the driver is a library of Windows.
+    Under WSL2 the GPU is a Windows device (/dev/dxg), and the driver a library from Windows.
     """
     if (root / "dev/nvidiactl").exists():
         return True
@@ -35,12 +35,12 @@ def has_driver(root: Path = Path("/")) -> bool:
 
 def _hidden(environment: Mapping[str, str]) -> bool:
     visible = environment.get("CUDA_VISIBLE_DEVICES")
-    # CUDA counts the devices before the first number that is none.
+    # CUDA ignores everything from the first invalid entry on.
     return visible is not None and visible.split(",")[0].strip() in ("", "-1", "NoDevFiles")
 
 
 def _built_for_cuda() -> bool:
-    """Tell whether the installed PyTorch is built for CUDA; where there is none, assume it."""
+    """Return whether the installed PyTorch is built for CUDA; assume so if none is installed."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return True

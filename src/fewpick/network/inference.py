@@ -1,4 +1,4 @@
-"""From a network and a preprocessed micrograph to ranked particle centres."""
+"""Turn a network and a preprocessed micrograph into ranked particle centres."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 FloatArray = NDArray[np.float64]
 
-# Probabilities are smoothed by a Gaussian of this share of the particle radius before peaks are
+# Standard deviation, in particle radii, of the Gaussian that smooths probabilities before peaks are
 # sought, so that a ragged disc has one peak.
 SMOOTHING = 0.25
-# Peaks below this share of the highest smoothed probability in the area are never candidates: a
-# network with a few labels may give all its particles low probabilities, and ranks them well.
+# Peaks below this fraction of the highest smoothed probability in the area are dropped. It is
+# relative, because a network trained on few labels may rank particles well and still give all of
+# them low probabilities.
 FLOOR = 0.002
-# Candidates per micrograph: discs of the full radius may cover the area this many times over.
+# Limits candidates per micrograph: their discs may cover the area this many times over.
 CROWDING = 1.6
 
 
@@ -28,22 +29,22 @@ CROWDING = 1.6
 def predict(
     network: nn.Module, images: Tensor, views: int = 4, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Particle probability, averaged over rotations and flips of the image.
+    """Predict particle probabilities, averaged over rotations and flips of the image.
 
-    A micrograph turned by a quarter or mirrored is as physical as the original, so the average of
-    the network's answers, turned back, is an ensemble for the price of inference.
+    A micrograph rotated by 90 degrees or mirrored is as plausible as the original, so averaging the
+    network's back-transformed outputs is an ensemble that needs no further training.
 
     Parameters
     ----------
     network : maps (n, 1, h, w) images to logits of that shape
-    images : (n, 1, h, w) float tensor on the network's device; h = w when views > 1
-    views : 1 to 8 elements of the dihedral group D4: first the four rotations, then those of the
-        mirrored image
-    dtype : of the products; with bfloat16 probabilities differ in the third digit
+    images : (n, 1, h, w) float tensor on the network's device; h = w if views > 1
+    views : number of views, 1 to 8: the four rotations, then those of the mirrored image
+    dtype : number format of the network's arithmetic; with bfloat16, probabilities differ in the
+        third digit
 
     Returns
     -------
-    (n, 1, h, w) float tensor
+    (n, 1, h, w) float tensor of probabilities
     """
     network.eval()
     total = torch.zeros_like(images)
@@ -55,13 +56,13 @@ def predict(
 
 
 def turned(images: Tensor, k: int) -> Tensor:
-    """Return the k-th of the eight rotations and flips of (..., h, w) images; 0 is the image."""
+    """Return the k-th of eight rotations and flips of (..., h, w) images; 0 is the identity."""
     images = torch.rot90(images, k % 4, (-2, -1))
     return images.flip(-1) if k >= 4 else images
 
 
 def turned_back(images: Tensor, k: int) -> Tensor:
-    """Return the inverse of `turned`."""
+    """Undo `turned`."""
     images = images.flip(-1) if k >= 4 else images
     return torch.rot90(images, -(k % 4), (-2, -1))
 
@@ -73,23 +74,23 @@ def find_peaks(
     *,
     nms_radius: float = 1.0,
 ) -> tuple[FloatArray, FloatArray]:
-    """Peaks of a probability map: one per particle, sub-pixel, best first.
+    """Find the peaks of a probability map: one per particle, sub-pixel, best first.
 
     The map is smoothed by a Gaussian of `SMOOTHING` particle radii. A local maximum is a candidate
-    unless a higher one lies within the disc of `nms_radius` particle radii (greedy
-    non-maximum suppression, exact distances). Positions are refined by a parabola through three
-    points on each axis; the score is the smoothed probability at the maximum.
+    unless a higher one is within `nms_radius` particle radii (greedy non-maximum suppression, exact
+    distances). Positions are refined by a parabola through three points on each axis; the score is
+    the smoothed probability at the maximum.
 
     Parameters
     ----------
     probability : (h, w) float array
     radius : particle radius, px
-    area : y0, x0, y1, x1, half open; peaks elsewhere are left out
-    nms_radius : in particle radii
+    area : y0, x0, y1, x1, half open; peaks elsewhere are dropped
+    nms_radius : non-maximum suppression radius, in particle radii
 
     Returns
     -------
-    xy : (n, 2) float64 array of x, y
+    xy : (n, 2) float64 array of x (column), y (row), px
     score : (n,) float64 array, descending
     """
     smooth = gaussian_filter(np.asarray(probability, np.float32), SMOOTHING * radius)
@@ -111,7 +112,7 @@ def find_peaks(
 def _refine(
     values: NDArray[np.float32], index: NDArray[np.int64], other: NDArray[np.int64]
 ) -> FloatArray:
-    """Position along the first axis of the parabola's vertex through a maximum and neighbours."""
+    """Refine maxima along the first axis, to the vertex of the parabola through three points."""
     n = values.shape[0]
     before = values[np.maximum(index - 1, 0), other].astype(np.float64)
     after = values[np.minimum(index + 1, n - 1), other].astype(np.float64)
@@ -122,7 +123,7 @@ def _refine(
 
 
 def _suppress(xy: FloatArray, distance: float) -> NDArray[np.bool_]:
-    """Which points, best first, have no better kept one within `distance`."""
+    """Return a mask of the points (best first) with no better kept point within `distance`."""
     kept = np.ones(len(xy), bool)
     if len(xy) > 1:
         neighbours = KDTree(xy).query_ball_point(xy, distance, return_sorted=True)

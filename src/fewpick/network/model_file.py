@@ -1,4 +1,4 @@
-"""Model files: weights and all that is needed to use them, without pickle."""
+"""Read and write model files: weights and everything needed to use them, without pickle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fewpick.network.weights import start_path
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network, its hyperparameters, and how to use it (empty before it has picked)."""
+    """A trained network, its hyperparameters, and how to use it (empty until it has picked)."""
 
     network: UNet
     hyperparameters: dict[str, Any]
@@ -35,15 +35,16 @@ def save_model(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write weights and all else that is known as one safetensors file.
+    """Write a network, its hyperparameters and its use to one safetensors file.
 
     Parameters
     ----------
-    path : file
-    network : the weights
-    hyperparameters : as it was trained with
+    path : file to write
+    network : the trained network
+    hyperparameters : what it was trained with
     use : how to pick with it, see `picker.describe_use`
-    dtype : of the weights in the file; half precision halves it, and moves no pick
+    dtype : number format of the weights in the file; half precision halves the file size and does
+        not change any picks
     """
     tensors = {
         name: value.detach().cpu().to(dtype).contiguous()
@@ -57,12 +58,12 @@ def save_model(
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
-    """Read a model file, the network in float32.
+    """Read a model file; the network is in float32, whatever the file's precision.
 
     Raises
     ------
     InputError
-        If the file is no model of this package.
+        If the file is not a model of this package.
     """
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
@@ -74,25 +75,25 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{path}: not a fewpick model ({type(error).__name__}: {error}). Pass a .safetensors "
-            "file from results/models, or train it again."
+            "file from results/models, or retrain the model."
         ) from error
-    # Convolutions are a third faster with the channels of a pixel side by side.
+    # Convolutions are a third faster with channels last.
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(network, hyperparameters, use)
 
 
 def load_start(start: str, model: Mapping[str, Any]) -> UNet:
-    """Load the network that a training begins with.
+    """Load the network that a training starts from.
 
     Parameters
     ----------
     start : `general`, or the path of a model file
-    model : the network's configuration
+    model : configuration of the network to train
 
     Raises
     ------
     InputError
-        If the file is no model, or one of another network.
+        If the file is not a model, or its network has a different architecture.
     """
     held = load_model(start_path(start))
     network = UNet(**model)
@@ -101,6 +102,6 @@ def load_start(start: str, model: Mapping[str, Any]) -> UNet:
     except RuntimeError:
         raise InputError(
             f"training.start: {start} has the network {dict(held.hyperparameters['model'])}, but "
-            f"model is {dict(model)}. Set model to the former, or training.start to scratch."
+            f"model is {dict(model)}. Set model to the former, or set training.start to scratch."
         ) from None
     return network

@@ -1,4 +1,4 @@
-"""The network: a compact U-Net whose first layer already reduces the image."""
+"""The network: a compact U-Net whose first layer already downsamples the image."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class UNet(nn.Module):
     The stem is one convolution of stride `stem_stride`; the encoder and decoder then work at that
     reduced resolution, where a convolution costs `stem_stride`^2 times less, and the head's
     `stem_stride`^2 channels are rearranged to full resolution (pixel shuffle, Shi et al. 2016).
-    `stem_stride=1, widths=(64, 128, 256, 512, 1024), norm="batch"` is the classic network of
+    `stem_stride=1, widths=(64, 128, 256, 512, 1024), norm="batch"` is the classic network with
     31 M parameters.
 
     Parameters
     ----------
     stem_stride : int
-        1, 2 or 4: reduction by the first layer.
+        Downsampling factor of the first layer: 1, 2 or 4.
     widths : sequence of int
         Channels per level; each further level halves the resolution.
     norm : str
-        "group" (default; unaffected by what else is in the batch) or "batch".
+        "group" (independent of the rest of the batch) or "batch".
     dropout : float
         Channel dropout probability before the head.
     """
@@ -89,7 +89,7 @@ class UNet(nn.Module):
         nn.init.constant_(self.head[0].bias, -2.2)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (b, 1, h, w) float of images (b, 1, h, w) float; h, w multiples of `multiple`."""
+        """Map (b, 1, h, w) float images to logits; h and w must be multiples of `multiple`."""
         x = self.stem(images)
         skips = []
         for level, block in enumerate(self.encoder):

@@ -1,1 +1,1 @@
-"""From a trained network to picks, and picks to files."""
+"""Pick with a trained network, and write picks to files."""

@@ -20,15 +20,23 @@ from fewpick.sampling.training_set import Micrograph
 
 # Bins of the histogram of probabilities.
 BINS = 100
-# Micrographs that go through a GPU at once.
+# Micrographs per batch on a GPU.
 BATCH = 8
-# Micrographs after which freed memory is returned, which takes some hundredths of a second.
+# Freed memory is returned every this many micrographs; it takes some hundredths of a second.
 RETURNED = 16
 
 
 @dataclass(frozen=True)
 class Found:
-    """Peaks of one micrograph, target frame, and the histogram of its annotated pixels."""
+    """Candidates of one micrograph.
+
+    Attributes
+    ----------
+    micrograph : Micrograph
+    xy : (n, 2) float64 array of x, y in px of the preprocessed image (target frame), best first
+    score : (n,) float64 array
+    pixels : histogram of the probabilities of its annotated pixels, see `_histogram`
+    """
 
     micrograph: Micrograph
     xy: NDArray[np.float64]
@@ -46,24 +54,24 @@ def find(
     precision: str = "auto",
     batch_size: int | None = None,
 ) -> Iterator[Found]:
-    """Pick micrographs one after the other.
+    """Find candidates in one micrograph after another.
 
     Parameters
     ----------
-    network : on `device`
-    micrographs : of any sizes
+    network : network on `device`
+    micrographs : preprocessed micrographs of any sizes
     device : where the network runs
     views : as in `inference.predict`
-    nms_radius : in particle radii
+    nms_radius : non-maximum suppression radius, in particle radii
     precision : `auto` or `float32`, as in `device.inference_dtype`
-    batch_size : micrographs of one size that go through the network together, while the next ones
-        are read and their peaks are found where the maps lie. With 1, the default on a CPU, the
-        peaks are those of the reference, `inference.find_peaks`
+    batch_size : micrographs of equal size that go through the network together, with peaks found
+        on `device`, while the next ones are loaded. With 1, the default on a CPU, peaks come from
+        the reference implementation, `inference.find_peaks`
 
     Yields
     ------
     Found
-        Peaks and the histogram of annotated pixels, in the order of `micrographs`.
+        Candidates and the histogram of annotated pixels, in the order of `micrographs`.
     """
     if batch_size is None:
         batch_size = 1 if device.type == "cpu" else BATCH
@@ -88,7 +96,7 @@ def find(
 
 
 def _batches(micrographs: Iterable[Micrograph], size: int) -> Iterator[list[Micrograph]]:
-    """Up to `size` micrographs at a time, those of a batch of one shape."""
+    """Yield batches of up to `size` consecutive micrographs of equal shape."""
     batch: list[Micrograph] = []
     for micrograph in micrographs:
         if batch and (len(batch) == size or micrograph.image.shape != batch[0].image.shape):
@@ -106,7 +114,10 @@ def _loaded(batch: list[Micrograph]) -> tuple[list[Micrograph], torch.Tensor]:
 
 
 def candidate_table(found: Sequence[Found]) -> pd.DataFrame:
-    """Table of all peaks: dataset micrograph split x y score, original frame, best first."""
+    """Return all candidates as a table: dataset, micrograph, split, x, y, score.
+
+    x and y are in px of the original micrographs; each micrograph's candidates are best first.
+    """
     parts = []
     for f in found:
         xy = f.micrograph.frame.to_original(f.xy)
@@ -119,7 +130,7 @@ def candidate_table(found: Sequence[Found]) -> pd.DataFrame:
 
 
 def found_in_table(table: pd.DataFrame, micrographs: Iterable[Micrograph]) -> list[Found]:
-    """Peaks of another program from a table like that of `candidate_table`; it has no pixels."""
+    """Read candidates from a table in the format of `candidate_table`; `pixels` are empty."""
     rows = dict(iter(table.groupby(["dataset", "micrograph"])))
     found = []
     for m in micrographs:
@@ -130,9 +141,9 @@ def found_in_table(table: pd.DataFrame, micrographs: Iterable[Micrograph]) -> li
 
 
 def _histogram(micrograph: Micrograph, plane: torch.Tensor) -> pd.DataFrame:
-    """Probabilities of the annotated val and test pixels, in bins of 0.01, by class.
+    """Return a histogram, in bins of 0.01, of annotated val or test pixels' probabilities by class.
 
-    Validation pixels count inside the labelled windows only.
+    Validation pixels count only inside the labelled windows.
     """
     if micrograph.split == "test":
         mask = np.asarray(micrograph.mask)
@@ -156,11 +167,10 @@ def _histogram(micrograph: Micrograph, plane: torch.Tensor) -> pd.DataFrame:
 
 
 def give_back() -> None:
-    """Return freed memory to the system, where the C library can (glibc).
+    """Return freed memory to the system, if the C library can (glibc).
 
-    By itself it returns the end of its memory only. The little that is kept of each image lies
-    behind the much that was freed of it, so that a loop over images which keeps something of each
-    would grow by megabytes with each of them.
+    By itself, glibc returns only the top of its heap. A loop that keeps a little of each image
+    would grow by megabytes per image, because what it keeps sits above what it freed.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

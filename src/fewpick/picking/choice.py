@@ -1,7 +1,7 @@
-"""Which picker suits micrographs of which nothing is known: the network, a ring, or a blob filter.
+"""Gather evidence on which picker suits unlabelled micrographs: network, ring or blob template.
 
-A network may not know a kind of particle, or take dirt for it, and be sure all the same. Templates
-(`image_evidence.templates`) have learned nothing, so they can be asked whether it is so.
+A network may not recognise a kind of particle, or mistake dirt for it, and still be confident.
+Templates (`image_evidence.templates`) are not trained, so they provide an independent check.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from fewpick.evaluation.baselines import WIDTH_RATIO
 from fewpick.image_evidence import templates
 from fewpick.picking.picker import Picker, PreparedMicrograph
 
-# Rings are what they seem from this lopsidedness on: apoferritin has .33 to .36, micrographs and
+# Minimum lopsidedness that counts as evidence of rings: apoferritin has .33 to .36, micrographs and
 # simulated particles without rings at most .12.
 RING_EVIDENCE = 0.2
-# Particles of one kind differ in contrast about as much to either side of the median; from this
-# ratio on the picks hold something else as well, see `contrast_tail`.
+# The contrast of one kind of particle spreads about equally to both sides of the median; above this
+# ratio, the picks contain something else as well, see `contrast_tail`.
 MIXED = 2.5
-TAIL = 0.05  # share of the picks on either side that it leaves out
-# Where more than this share of a micrograph is conspicuous, it is the particles that stand out.
+TAIL = 0.05  # fraction of the picks on either side that `contrast_tail` ignores
+# If more than this fraction of a micrograph is conspicuous, it is the particles that stand out.
 MOSTLY_DIRT = 0.15
-FEWEST = 10  # picks below which it says nothing
-CONTRAST_WIDTH = 0.5  # inner Gaussian with which contrast is measured, in particle radii
+FEWEST = 10  # with fewer picks, `contrast_tail` is NaN
+CONTRAST_WIDTH = 0.5  # inner Gaussian for measuring contrast, in particle radii
 
 
 class Finder(Protocol):
-    """What picks micrographs."""
+    """Anything that picks micrographs."""
 
     def see(self, path: Path) -> PreparedMicrograph:
         """Read and preprocess one micrograph."""
         ...
 
     def find(self, seen: PreparedMicrograph) -> Picks:
-        """All candidates, best first, in pixels of the micrograph."""
+        """Return all candidates, best first, in px of the original micrograph."""
         ...
 
 
 @dataclass(frozen=True)
 class TemplatePicker:
-    """Picks what looks like a template.
+    """Pick by correlation with a template.
 
     Attributes
     ----------
     picker : prepares the micrographs
-    template : of `templates.correlations`
+    template : name of a template of `templates.correlations`
     """
 
     picker: Picker
@@ -63,19 +63,19 @@ class TemplatePicker:
         return self.picker.see(path)
 
     def find(self, seen: PreparedMicrograph) -> Picks:
-        """All candidates, best first, in pixels of the micrograph."""
+        """Return all candidates, best first, in px of the original micrograph."""
         found = templates.correlations(unpadded(seen), seen.radius, [self.template])
         xy, score = templates.template_peaks(found[self.template], seen.radius, seen.area)
         return Picks(seen.frame.to_original(xy), score, 2 * seen.radius / seen.frame.scale)
 
 
 def unpadded(prepared: PreparedMicrograph) -> NDArray[np.float32]:
-    """Return the image without the padding that makes a square."""
+    """Return the image without the padding that makes it square."""
     return prepared.frame.without_padding(prepared.image).astype(np.float32)
 
 
 def evidence(sample: Sequence[PreparedMicrograph]) -> dict[str, float]:
-    """How lopsided each template's correlations are, away from dirt: the mean over micrographs."""
+    """Return the mean lopsidedness over `sample` of each template's correlations outside dirt."""
     told = []
     for prepared in sample:
         image, (y0, x0, y1, x1) = unpadded(prepared), prepared.area
@@ -90,10 +90,10 @@ def evidence(sample: Sequence[PreparedMicrograph]) -> dict[str, float]:
 
 
 def contrast_tail(sample: Sequence[PreparedMicrograph], picks: Sequence[Picks]) -> float:
-    """How far the contrast of picks reaches above its median, in units of how far below.
+    """Return how far the contrast of picks extends above its median, relative to below it.
 
-    Near 1 for particles of one kind, however faint; more where picks hold conspicuous things among
-    what is hardly visible, as dirt among faint particles is. NaN for a few picks.
+    Near 1 for particles of one kind, however faint; larger if some picks stand out from the rest,
+    as dirt does among faint particles. NaN with fewer than `FEWEST` picks.
     """
     contrasts = []
     for prepared, found in zip(sample, picks, strict=True):

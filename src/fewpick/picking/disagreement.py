@@ -1,12 +1,12 @@
-"""Where labels would help most: places that models disagree about, and that differ in kind.
+"""Find where labels would help most: diverse places that models disagree about.
 
 Query by committee (Seung et al. 1992): trained models, or the rotations and flips of one, vote on
-each pixel, and their disagreement is the mutual information between the label and the choice of
-the voter, `H(mean p) - mean H(p)` (Houlsby et al. 2011). It is high where voters are sure of
-different things, and low where all are unsure alike, as in noise. Summed over an area and divided
-by what one disputed particle brings, it counts particles in dispute. From the areas with the most
-of them, those are taken in turn that look least like the ones taken before (features of the
-network's lowest level; greedy k-centre, Sener and Savarese 2018, weighted by dispute).
+each pixel. Their disagreement is the mutual information between the label and the choice of voter,
+`H(mean p) - mean H(p)` (Houlsby et al. 2011): high where confident voters contradict each other,
+low where all are equally unsure, as in noise. Summed over an area and divided by what one disputed
+particle contributes, it estimates the number of disputed particles. Areas are then chosen one by
+one for having many of them and looking unlike those already chosen (features of the network's
+lowest level; greedy k-centre, Sener and Savarese 2018, weighted by dispute).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from fewpick.picking.picker import Picker, PreparedMicrograph
 
 FloatArray = NDArray[np.float64]
 
-VIEWS = 8  # that a single model votes with
-FEWER_VIEWS = 2  # that each of several models averages over
-# Votes are held this far from certainty, so that no single voter outvotes all.
+VIEWS = 8  # views of a single model, each a vote
+FEWER_VIEWS = 2  # views averaged by each of several models
+# Votes are clipped this far from 0 and 1, so that no single voter outvotes all others.
 FLOOR = 1e-3
-# Thresholds are only held apart from 0 and 1: those of networks with a few labels may be far lower
-# than `FLOOR`.
+# Keeps thresholds away from 0 and 1. Much smaller than `FLOOR`, because networks trained on few
+# labels may have very low thresholds.
 EPSILON = 1e-12
 
 
@@ -43,9 +43,9 @@ class Area:
     ----------
     path : the micrograph
     window : y0, x0, y1, x1, half open, px of the network's input
-    doubt : number of particles in dispute
-    particles : number of particles that most votes see
-    features : (d,) float64 array
+    doubt : number of disputed particles
+    particles : number of particles by majority vote
+    features : (d,) float64 array that describes its appearance
     """
 
     path: Path
@@ -59,19 +59,20 @@ class Area:
 def vote(
     pickers: Sequence[Picker], seen: PreparedMicrograph
 ) -> tuple[NDArray[np.float64], FloatArray]:
-    """Probabilities of each voter, and features of the places.
+    """Return the probabilities of each voter, and a feature map.
 
-    Probabilities are shifted so that 0.5 is each model's own threshold: models that were stopped
-    at different times differ in scale and not in opinion.
+    Probabilities are shifted so that 0.5 is each model's own threshold; otherwise models that
+    differ only in the scale of their scores, as after different training lengths, would seem to
+    disagree.
 
     Parameters
     ----------
     pickers : models; a single one votes with its views
-    seen : the preprocessed micrograph
+    seen : the preprocessed micrograph, T x T px
 
     Returns
     -------
-    votes : (k, T, T) float64 array
+    votes : (k, T, T) float64 array of probabilities
     features : (d, h, w) float64 array, T a multiple of h and w
     """
     votes, features = [], []
@@ -95,19 +96,19 @@ def vote(
 
 
 def disagreement(votes: FloatArray) -> FloatArray:
-    """Mutual information of label and voter, bit: (k, h, w) probabilities to (h, w)."""
+    """Return the mutual information of label and voter in bits: (k, h, w) votes to (h, w)."""
     p = votes.clip(FLOOR, 1 - FLOOR)
     return np.maximum(_entropy(p.mean(0)) - _entropy(p).mean(0), 0.0)
 
 
 def areas(pickers: Sequence[Picker], path: Path, tile_size: int | None) -> list[Area]:
-    """All areas of one micrograph with what speaks for each.
+    """Return the candidate areas of one micrograph.
 
     Parameters
     ----------
     pickers : models
-    path : of the micrograph
-    tile_size : edge of a tile, px of the network's input; None takes the micrograph as one
+    path : the micrograph
+    tile_size : edge of a tile, px of the network's input; None makes the whole micrograph one area
     """
     seen = pickers[0].see(path)
     votes, features = vote(pickers, seen)
@@ -137,10 +138,10 @@ def areas(pickers: Sequence[Picker], path: Path, tile_size: int | None) -> list[
 
 
 def choose_areas(candidates: Sequence[Area], n: int) -> list[Area]:
-    """Choose the most disputed area, then in turn one that is disputed and unlike the others.
+    """Choose the most disputed area first, then areas that are disputed and unlike those chosen.
 
-    An area's worth is its doubt times its distance to the nearest one taken, which counts no more
-    than the median distance of areas does.
+    An area's worth is its doubt times its feature distance to the nearest chosen area, capped at
+    the median distance of the areas from their median.
     """
     if not candidates:
         return []
@@ -160,7 +161,7 @@ def choose_areas(candidates: Sequence[Area], n: int) -> list[Area]:
 
 
 def _look(picker: Picker, image: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits, and the output of the network's lowest level."""
+    """Return the logits, and the output of the network's lowest level."""
     held: list[Tensor] = []
     hook = picker.network.encoder[-1].register_forward_hook(
         lambda module, given, output: held.append(output)
@@ -180,7 +181,7 @@ def _entropy(p: FloatArray) -> FloatArray:
 def _windows(
     area: tuple[int, int, int, int], tile_size: int | None
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Return the annotated area, or the whole tiles that fit into it, centred."""
+    """Yield the area itself, or the whole tiles that fit into it, centred."""
     y0, x0, y1, x1 = area
     if tile_size is None:
         yield area

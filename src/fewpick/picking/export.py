@@ -1,4 +1,4 @@
-"""Hand picks to the programs that go on with them: RELION, cryoSPARC and whatever reads tables."""
+"""Export picks for RELION, cryoSPARC and other programs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from fewpick.geometry import one_pixel_size, particle_radii
 
 
 def kept_candidates(table: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows that are picks by the thresholds of their data sets, the content of `threshold.json`."""
+    """Return the candidates at or above their data set's threshold (`chosen`: `threshold.json`)."""
     least = {name: dataset_threshold(chosen, name) for name in table["dataset"].unique()}
     return table[table["score"] >= table["dataset"].map(least)]
 
 
 class Named(NamedTuple):
-    """Picks of one data set; all three know its micrographs by their file names.
+    """Picks of one data set; all three mappings are keyed by the micrographs' file names.
 
     Attributes
     ----------
-    picks : name -> picks, also of micrographs without any
+    picks : name -> picks, empty ones included
     paths : name -> path
-    words : name -> what STAR files call it
+    words : name -> its name in STAR files
     """
 
     picks: dict[str, Picks]
@@ -45,15 +45,15 @@ def export_picks(
     csv: Path,
     relion: str | None = None,
 ) -> None:
-    """Write picks, in pixels of the original micrographs.
+    """Write picks, in px of the original micrographs, to one STAR and one csv file.
 
     Parameters
     ----------
-    chosen : dataset micrograph x y score
+    chosen : table with dataset, micrograph, x, y, score
     manifests : data set -> its manifest
-    star : one RELION particle table; micrographs are named by their path
-    csv : the same as a csv file
-    relion : list of micrographs of a RELION project, whose names and optics are used in `star`
+    star : RELION particle table to write; micrographs are named by their path
+    csv : csv file to write
+    relion : micrograph list of a RELION project, whose names and optics are used in `star`
     """
     optics = None if relion is None else read_relion_list(Path(relion))
     sizes = [size for manifest in manifests.values() for size in manifest["pixel_size"]]
@@ -72,10 +72,10 @@ def export_each(
     folder: Path,
     relion: str | None = None,
 ) -> None:
-    """Write a `{stem}_autopick.star` per micrograph, and the list `autopick.star` of them.
+    """Write one `{stem}_autopick.star` per micrograph, and `autopick.star`, the list of them.
 
-    Micrographs without picks have a file too. With several data sets each has a folder of its own
-    inside `folder`; the other parameters are those of `export_picks`.
+    Micrographs without picks get a file too. Each of several data sets gets its own folder inside
+    `folder`; the other parameters are those of `export_picks`.
     """
     optics = None if relion is None else read_relion_list(Path(relion))
     for dataset, named in _named(chosen, manifests, optics).items():
@@ -90,7 +90,7 @@ def export_each(
 def _named(
     chosen: pd.DataFrame, manifests: Mapping[str, pd.DataFrame], optics: RelionOptics | None
 ) -> dict[str, Named]:
-    """Find the picks of each micrograph of each data set, and how to name it."""
+    """Return the picks of each data set by micrograph, and how to name the micrographs."""
     found = {}
     for dataset, manifest in manifests.items():
         by_name = dict(iter(chosen[chosen["dataset"] == dataset].groupby("micrograph")))
@@ -118,16 +118,16 @@ def export_as(
     Parameters
     ----------
     fmt : box, cbox, topaz or json
-    star : the particle table that `export_picks` wrote
+    star : particle table written by `export_picks`
     manifests, specs : data set -> its manifest, and its particle size as configured
-    folder : box and cbox put a file per micrograph into it, also for those without picks; topaz
-        and json one file. With several data sets, each has a folder of its own inside it
+    folder : output folder: one file per micrograph for box and cbox, even without picks, and one
+        file in total for topaz and json. Each of several data sets gets its own subfolder
     """
     held = read_picks(star, fmt="star")
     paths_of = {
         path: Path(path) for manifest in manifests.values() for path in manifest["path"].tolist()
     }
-    # With export.relion the table names micrographs as RELION does.
+    # With export.relion, the table uses RELION's names of the micrographs.
     known = match_names(paths_of, held).matched if held else {}
     held = {known[name]: found for name, found in held.items()}
     for dataset, manifest in manifests.items():

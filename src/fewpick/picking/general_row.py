@@ -1,4 +1,4 @@
-"""The general network as a row of the comparison: picks that no label had a part in."""
+"""Pick with the general network for its row of the comparison, without using any labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class StackPicker(Picker):
-    """The general network on preprocessed micrographs, the images that the arms see.
+    """The general network on preprocessed stacks, the same images as the trained arms use.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class StackPicker(Picker):
     """
 
     def __init__(self, stacks: Sequence[Path], radii: Mapping[str, float]) -> None:
-        super().__init__(GENERAL, torch.device("cpu"), radius=1.0)  # each has its own, below
+        super().__init__(GENERAL, torch.device("cpu"), radius=1.0)  # see _radius for the real ones
         self.frames: dict[str, Frame] = {}
         self._radii = radii
         self._images = {}
@@ -40,7 +40,7 @@ class StackPicker(Picker):
                 self._images[row["micrograph"]] = stack.images[i]
 
     def see(self, path: Path) -> PreparedMicrograph:
-        """Preprocess the micrograph of this name, without its padding."""
+        """Preprocess the stack image of the micrograph with this name, without its padding."""
         frame = self.frames[str(path)]
         image = frame.without_padding(self._images[str(path)])
         return self.prepare(path, np.asarray(image, np.float32), None)
@@ -58,8 +58,8 @@ def pick_stacks(stacks: Sequence[Path], radii: Mapping[str, float]) -> dict[str,
 
     Returns
     -------
-    micrograph -> picks in px of the original, for those without any as well. Without scores, so
-    that no label chooses a threshold among them.
+    micrograph -> picks in px of the original, empty ones included. They have no scores, so that
+    no threshold can be tuned on labels.
     """
     picker = StackPicker(stacks, radii)
     verdict, found = pick_micrographs([Path(name) for name in picker.frames], picker)

@@ -1,4 +1,4 @@
-"""A trained model as a tool: from a micrograph file to picks, without the workflow."""
+"""Pick micrograph files with a trained model, independently of the workflow."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from fewpick.network.weights import GENERAL, general_path
 from fewpick.picking.candidates import find
 from fewpick.sampling.training_set import Micrograph
 
-# The file beside a trained `model.safetensors` that holds what picking needs as well.
+# File next to a trained `model.safetensors` that also holds everything picking needs.
 NAME = "picker.safetensors"
-# Particles may differ by this factor from those of the training before they are rescaled.
+# Micrographs are rescaled if their particles differ by more than this factor from those trained on.
 SAME_SIZE = 1.25
-# Pixel sizes that headers give to one microscope may differ by this much.
+# Relative tolerance for equal pixel sizes: headers of the same microscope may differ by this much.
 SAME_PIXEL = 1e-4
 
 
@@ -46,25 +46,26 @@ def describe_use(
     normalise: str = "robust",
     lowpass_angstrom: float | None = None,
 ) -> dict[str, Any]:
-    """How to pick with a model as the workflow does, for `save_model`.
+    """Describe how to pick with a model as the workflow does, for `save_model`.
 
     Parameters
     ----------
-    micrographs : those that the model has picked
+    micrographs : micrographs that the model has picked
     manifests : data set -> its manifest
     specs : data set -> its particle size and border, as configured
-    threshold : as `thresholds.final_threshold` gives it
-    picking : the section of the configuration
+    threshold : from `thresholds.final_threshold`
+    picking : section `picking` of the configuration
     particle_px, normalise, lowpass_angstrom : how the micrographs were preprocessed, as configured
 
     Returns
     -------
     JSON-ready dictionary
-        particle_px (width of a particle in the network's input), or None and target_size (the edge
-        of that input, px), normalise, lowpass_angstrom, picking, threshold, particles (data set ->
-        radius and border in px of the original micrograph, its longer side in px, its pixel size
-        in angstrom or None; `others` has the same of micrographs that differ in these from the
-        first), radius_scale (of the discs that were learned), and labels (how many there were).
+        particle_px (particle diameter in px of the network's input) or target_size (edge of that
+        input, px), the other being None; normalise, lowpass_angstrom, picking, threshold;
+        particles (data set -> radius and border in px of the original micrograph, its longer side
+        in px, its pixel size in angstrom or None, and `others`: the same for micrographs that
+        differ from the first in these); radius_scale (radius of the discs trained on, in particle
+        radii); and labels (their number).
     """
     labelled = [m for m in micrographs if m.split == "train" and len(m.points)]
     return {
@@ -85,14 +86,14 @@ def describe_use(
 
 @dataclass(frozen=True)
 class Particle:
-    """Size of the particles of one data set, and the margin left out.
+    """Particle size of one data set, and the margin without picks.
 
     Attributes
     ----------
     radius, border : px of the original micrograph
     longest : px of its longer side
-    pixel_size : angstrom per px, None when unknown
-    others : the same of micrographs of the set that differ in longer side or pixel size
+    pixel_size : angstrom per px; None if unknown
+    others : the same for micrographs of the set that differ in longer side or pixel size
     """
 
     radius: float
@@ -102,9 +103,9 @@ class Particle:
     others: Sequence[Mapping[str, Any]] = ()
 
     def as_in(self, longest: int, pixel_size: float | None) -> Particle:
-        """Return what holds for micrographs of this longer side and pixel size.
+        """Return the particle size on micrographs with this longer side (px) and pixel size.
 
-        Where the set has none like that, its first micrograph stands for it.
+        If the data set has none like that, return the size on its first micrograph.
         """
         for kind in self.others:
             known = kind["pixel_size"]
@@ -119,15 +120,15 @@ class Particle:
 
 @dataclass(frozen=True)
 class PreparedMicrograph:
-    """A micrograph as the network sees it.
+    """A micrograph preprocessed for the network.
 
     Attributes
     ----------
     image : (T, T) float16 array
     frame : Frame
     radius : particle radius, px of `image`
-    area : y0, x0, y1, x1, half open: where picks may lie
-    pixel_size : angstrom per px of the micrograph, None when unknown
+    area : y0, x0, y1, x1, half open, px of `image`: where picks are allowed
+    pixel_size : angstrom per px of the original micrograph; None if unknown
     """
 
     image: NDArray[np.float16]
@@ -138,22 +139,24 @@ class PreparedMicrograph:
 
 
 class Picker:
-    """A model file, ready to pick.
+    """A loaded model, ready to pick.
 
     Parameters
     ----------
-    path : `picker.safetensors`, or the folder or `model.safetensors` beside it; `general` is the
-        network that comes with the package, which must be told a particle size
+    path : `picker.safetensors`, its folder, or `model.safetensors` next to it; `general` is the
+        network that comes with the package, which needs a particle size
     device : where to run
-    dataset : whose particle size and score threshold are taken, for a model of several data sets
-    radius, diameter_angstrom : particle size, if not that of the training
-    border : margin without picks, px of the micrograph, if not that of the training
-    pixel_size : angstrom per px; None takes it from the micrographs
+    dataset : for a model of several data sets, the one whose particle size and score threshold
+        to use
+    radius, diameter_angstrom : particle radius in px of the original micrograph, or diameter in
+        angstrom, if different from training
+    border : margin without picks, px of the original micrograph, if different from training
+    pixel_size : angstrom per px; None reads it from the micrographs' headers
 
     Raises
     ------
     InputError
-        If the file is no model, or does not say how to pick with it.
+        If the file is not a model, or does not describe how to pick with it.
     """
 
     def __init__(
@@ -178,18 +181,18 @@ class Picker:
                 "micrographs) or --diameter-angstrom."
             )
         self.threshold = dataset_threshold(self.use["threshold"], dataset or "")
-        # Of the discs that were learned, in particle radii; 0.5 for files that do not say it.
+        # Radius of the discs trained on, in particle radii; older files lack it and used 0.5.
         self.radius_scale = float(self.use.get("radius_scale", 0.5))
         self._size = {"particle_radius": radius, "particle_diameter_angstrom": diameter_angstrom}
         self._border, self._pixel_size = border, pixel_size
 
     @property
     def calibrated(self) -> bool:
-        """Whether its threshold is to be read from the micrographs, see `without_labels`."""
+        """Whether the threshold is estimated from the micrographs, see `without_labels`."""
         return self.particle is None and "calibration" in self.use
 
     def describe(self) -> str:
-        """Say in one line what the model was trained on, as far as its file tells."""
+        """Return one line on what the model was trained on, as far as its file says."""
         if self.particle is None:
             return "the general network, trained on many proteins; see docs/general_model.md"
         arm = f"arm {self.use['arm']}, " if "arm" in self.use else ""
@@ -204,19 +207,25 @@ class Picker:
         Raises
         ------
         InputError
-            If it cannot be read, and for what `prepare` raises.
+            If it cannot be read, or its particle size is unknown or implausible.
         """
         return self.prepare(path, *read_micrograph(path))
 
     def prepare(
         self, path: Path, pixels: NDArray[np.float32], header: float | None
     ) -> PreparedMicrograph:
-        """Preprocess the pixels of one micrograph, with the pixel size that its header gives.
+        """Preprocess the pixels of one micrograph.
+
+        Parameters
+        ----------
+        path : its path, for messages
+        pixels : (ny, nx) float32 array
+        header : pixel size in its header, angstrom per px; None if there is none
 
         Raises
         ------
         InputError
-            If its particle size is not known or makes no sense.
+            If its particle size is unknown or implausible.
         """
         pixel_size = self._pixel_size or header
         ny, nx = pixels.shape
@@ -246,7 +255,7 @@ class Picker:
         )
 
     def find(self, seen: PreparedMicrograph) -> Picks:
-        """All candidates, best first, in pixels of the micrograph."""
+        """Return all candidates, best first, in px of the original micrograph."""
         if self.particle is None:
             return self._find_unpadded(seen)
         micrograph = Micrograph(
@@ -267,10 +276,11 @@ class Picker:
         return Picks(seen.frame.to_original(found.xy), found.score, diameter)
 
     def _find_unpadded(self, seen: PreparedMicrograph) -> Picks:
-        """As `find`, but the network does not see the padding that makes a square.
+        """Do the same as `find`, but remove the padding that makes the image square.
 
-        Its normalisation averages over the whole image, so that padding shifts its scores. The
-        general network, whose threshold is read from the scores, was calibrated without any.
+        The network's normalisation averages over the whole image, so padding would shift the
+        scores. The general network's threshold is estimated from its scores and was calibrated
+        without padding.
         """
         height, width = seen.frame.height, seen.frame.width
         image = seen.image[:height, :width].astype(np.float32)
@@ -278,7 +288,7 @@ class Picker:
         given = torch.from_numpy(np.pad(image, padding, mode="symmetric"))[None, None]
         given = given.to(self.device).contiguous(memory_format=torch.channels_last)
         settings = self.use["picking"]
-        # Files of before this setting do not hold it.
+        # Older files lack this setting.
         dtype = inference_dtype(settings.get("precision", "auto"), self.device)
         probability = predict(self.network, given, settings["views"], dtype)[0, 0, :height, :width]
         xy, score = find_peaks(
@@ -290,10 +300,10 @@ class Picker:
         return Picks(seen.frame.to_original(xy), score, 2 * seen.radius / seen.frame.scale)
 
     def _size_of(self, ny: int, nx: int, radius: float) -> int:
-        """Edge of the network's input at which particles are as wide as in the training, px.
+        """Return the edge of the network's input, px, that gives particles their training size.
 
-        A network trained on images of one size has seen particles of about one width there; where
-        those of a micrograph would be `SAME_SIZE` times wider or narrower, it is rescaled.
+        A network trained on images of one size has seen particles of about one size; a micrograph
+        whose particles would be `SAME_SIZE` times larger or smaller is rescaled.
         """
         particle_px = self.use.get("particle_px")
         if particle_px is not None:
@@ -308,10 +318,10 @@ class Picker:
         return input_size(ny, nx, 2 * radius, trained[0])
 
     def _radius(self, path: Path, ny: int, nx: int, header: float | None) -> float:
-        """Particle radius in px of the micrograph.
+        """Return the particle radius in px of the original micrograph.
 
-        What the caller gave counts first; then the size of the training in angstrom, if both
-        pixel sizes are known; else micrographs are taken to show as much as those of the training.
+        Uses the size that the caller gave; else the training size in angstrom, if both pixel sizes
+        are known; else it assumes the same field of view as in training.
         """
         size = {key: value for key, value in self._size.items() if value is not None}
         if not size:
@@ -328,20 +338,21 @@ class Picker:
 
 
 def is_model(path: str | Path) -> bool:
-    """Tell a model, its file or its folder, from other paths."""
+    """Return whether a path is a model, that is its file, its folder or `general`."""
     known = str(path) == GENERAL or Path(path).suffix == ".safetensors"
     return known or (Path(path) / NAME).is_file()
 
 
 def resolve(path: str | Path) -> Path:
-    """Return the file that says how to pick: the one given, or the one beside it.
+    """Return the model file that describes how to pick: the one given, or the one next to it.
 
-    `general` is the network that comes with the package; `./general` is a file of that name.
+    `general` is the network that comes with the package; `./general` is a file or folder of that
+    name.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is no such file.
     """
     if str(path) == GENERAL:
         return general_path()
@@ -358,7 +369,7 @@ def resolve(path: str | Path) -> Path:
 
 
 def kept(picks: Picks, threshold: float) -> Picks:
-    """Return the picks with score >= threshold."""
+    """Return the picks with a score of at least `threshold`."""
     assert picks.score is not None
     chosen = picks.score >= threshold
     return Picks(picks.xy[chosen], picks.score[chosen], picks.diameter)
@@ -366,7 +377,7 @@ def kept(picks: Picks, threshold: float) -> Picks:
 
 def _choose(path: Path, particles: Mapping[str, Any], dataset: str | None) -> Particle | None:
     if not particles and dataset is None:
-        return None  # the general network has no size of its own
+        return None  # the general network has no particle size of its own
     if dataset is None and len(particles) == 1:
         (dataset,) = particles
     if dataset is None or dataset not in particles:
@@ -378,7 +389,7 @@ def _choose(path: Path, particles: Mapping[str, Any], dataset: str | None) -> Pa
 
 
 def _particles(spec: Mapping[str, Any], manifest: pd.DataFrame) -> dict[str, Any]:
-    """Return the first micrograph's particle, and those of another size or pixel size."""
+    """Return the particle size on the first micrograph, and any that differ from it (`others`)."""
     kinds: list[dict[str, Any]] = []
     for row in manifest.to_dict("records"):
         pixel_size = None if pd.isna(row["pixel_size"]) else float(row["pixel_size"])

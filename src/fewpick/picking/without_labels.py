@@ -1,9 +1,9 @@
-"""Pick a folder of micrographs with the general network: no labels, and a word on trust.
+"""Pick micrographs with the general network, without labels, and say how far to trust the picks.
 
-The network scores what it takes for particles. What threshold its scores call for on these
-micrographs, and how good the picks will then be, is read from how the scores fall off, beside
-those of noise with the same spectrum (`general.calibration`). Where the micrographs say that
-another picker suits them better, that one picks instead (`picking.choice`).
+The score threshold for these micrographs, and the F1 to expect at it, are estimated from how the
+network's scores fall off, compared with its scores on noise of the same spectrum
+(`general.calibration`). If the images suggest that another picker suits them better, that one is
+used instead (`picking.choice`).
 """
 
 from __future__ import annotations
@@ -39,34 +39,35 @@ from fewpick.picking.choice import (
 from fewpick.picking.picker import Picker, PreparedMicrograph, kept
 from fewpick.prefetch import in_order
 
-# Micrographs, evenly spaced, from which threshold, polarity and verdict are read, and on how many
-# of them the noise is picked too, or the grey values are turned round.
+# Number of evenly spaced micrographs used to estimate threshold, polarity and verdict, and how many
+# of them are also picked as noise, and with inverted contrast.
 SAMPLE = 6
 COMPARED = 3
 TURNED = 2
-# Particles are dark in cryo-EM; only clear evidence says that these are bright.
+# Particles are normally dark in cryo-EM; they count as bright only if the expected F1 with inverted
+# contrast is higher by this much.
 TURNED_ADVANTAGE = 0.2
-# Below this expected F1 the picks are not to be trusted.
+# Below this expected F1, picks are not trusted.
 TRUSTED = 0.5
-# Below this one there are hardly any particles, and only sure picks are kept.
+# Below HOPELESS there are hardly any particles, and only picks that score at least SURE are kept.
 HOPELESS, SURE = 0.35, 0.6
-# From this one on, the network is right about what the particles are.
+# From this expected F1, the network is taken to be right about what the particles are.
 CONVINCED = 0.85
-# Instead of a network that cannot be trusted, a blob filter picks down to this score, and the F1
-# expected of it is that: the mean over simulated micrographs.
+# Score threshold of the blob filter that replaces a network not to be trusted, and its expected F1,
+# the mean over simulated micrographs.
 BLOB_THRESHOLD, BLOB_F1 = 0.75, 0.4
-# Lopsidedness of a ring's correlations, and the F1 of its picks: on three simulated micrographs and
-# three of apoferritin.
+# Lopsidedness of ring correlations against the F1 of the ring's picks, on three simulated
+# micrographs and three of apoferritin.
 RING_F1 = ((0.23, 0.33), (0.68, 0.95))
-# What `adapted` learns from: at most so many micrographs, with at least so many picks in all.
+# `adapted` trains on at most LEARNED micrographs with at least ENOUGH picks in total.
 LEARNED = 12
 ENOUGH = 50
-# Candidates down to this share of the network's threshold are left open.
+# `adapted` ignores candidates between this fraction of the network's threshold and the threshold.
 DOUBT = 0.4
 ADAPT_STEPS = 120
 ADAPT_BATCH = 6
 ADAPT_RATE = 5e-4
-AGREE = 0.3  # particle diameters within which a pick lies on a blob
+AGREE = 0.3  # a pick within this many particle diameters of a blob counts as on it
 
 FloatArray = NDArray[np.float64]
 logger = logging.getLogger(__name__)
@@ -74,18 +75,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the micrographs themselves say about the picks.
+    """What the images say about the picks.
 
     Attributes
     ----------
-    threshold : score from which on a candidate is a pick
-    expected_f1 : F1 at 0.3 diameters to be expected there
-    on_blobs : share of the network's picks that lie on a blob of the particle's size, less what
-        chance explains; NaN without such picks
-    per_micrograph : picks on a micrograph of the sample, on average
-    bright : particles are bright on dark ground, and grey values have to be turned round
-    template : what picks instead of the network, one of `templates.correlations`
-    reason : what speaks against the network, if anything
+    threshold : minimum score of a pick
+    expected_f1 : expected F1 within 0.3 diameters at this threshold
+    on_blobs : fraction of the network's picks on a blob of the particle's size, corrected for
+        chance; NaN without such picks
+    per_micrograph : mean number of picks per micrograph of the sample
+    bright : particles are bright on a dark background, so contrast has to be inverted
+    template : name of the template (`templates.correlations`) that picks instead of the network
+    reason : evidence against the network, if any
     """
 
     threshold: float
@@ -98,11 +99,11 @@ class Verdict:
 
     @property
     def trusted(self) -> bool:
-        """Say whether the picks are good enough to go on with."""
+        """Whether the picks are good enough to use."""
         return self.expected_f1 >= TRUSTED
 
     def __str__(self) -> str:
-        """One line for the user."""
+        """Return one line for the user."""
         if self.per_micrograph < 1:
             return "almost nothing on these micrographs looks like a particle of this size"
         told = [f"expected F1 {self.expected_f1:.2f}"]
@@ -111,13 +112,13 @@ class Verdict:
         if self.reason:
             told.append(self.reason)
         if self.template:
-            told.append(f"so a {self.template} template picks instead of the network")
+            told.append(f"so a {self.template} template is used instead of the network")
         line = ", ".join(told)
         return line if self.trusted else f"do not trust these picks ({line})"
 
 
 def sample_of(paths: Sequence[Path], n: int = SAMPLE) -> list[Path]:
-    """At most `n` of the paths, evenly spaced."""
+    """Return at most `n` of the paths, evenly spaced."""
     return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, n).round().astype(int))]
 
 
@@ -128,14 +129,14 @@ def give_verdict(
     expected: float | None = None,
     seed: int = 0,
 ) -> Verdict:
-    """Read picker, threshold, polarity and trust from micrographs of one kind.
+    """Choose picker, threshold and polarity for similar micrographs, and estimate the F1.
 
     Parameters
     ----------
-    picker : the general network, told the particle's size
+    picker : the general network, with a particle size
     sample : some of the micrographs
-    expected : particles on an average micrograph, for those who know; the threshold follows
-    seed : of the noise that the scores are compared with
+    expected : mean number of particles per micrograph, if known; determines the threshold
+    seed : seed of the noise that the scores are compared with
     """
     seen = evidence(sample[:COMPARED])
     ring = seen[RING]
@@ -152,9 +153,9 @@ def give_verdict(
         return verdict
     if not contrast_tail(upright, picks) > MIXED:
         return verdict
-    reason = "the network's picks differ in contrast as dirt and faint particles do"
+    reason = "the network's picks vary in contrast like a mixture of dirt and faint particles"
     quality = min(verdict.expected_f1, BLOB_F1)
-    if expected is not None:  # what is doubtful is where the picks end, and that is given
+    if expected is not None:  # the doubt concerns the number of picks, which is given here
         return replace(verdict, expected_f1=quality, reason=reason)
     return _by_template(picker, sample, blob, quality, reason, bright=verdict.bright)
 
@@ -166,7 +167,7 @@ def network_verdict(
     expected: float | None = None,
     seed: int = 0,
 ) -> tuple[Verdict, list[Picks]]:
-    """Read threshold, polarity and trust for the network alone; its picks on the sample as well.
+    """Choose threshold and polarity for the network alone; also return its picks on the sample.
 
     Parameters
     ----------
@@ -178,7 +179,7 @@ def network_verdict(
     (_, quality), (_, other) = (calibration(described) for described, _ in read)
     bright = other > quality + TURNED_ADVANTAGE
     described, found = read[0]
-    if bright:  # the few that were looked at do not speak for all
+    if bright:  # only `TURNED` micrographs were picked inverted; now pick all of them
         sample = inverted(sample)
         described, found = _describe(picker, sample, 1, rng)
     threshold, quality = calibration(described)
@@ -192,9 +193,10 @@ def network_verdict(
 
 
 def network_threshold(picker: Picker, paths: Sequence[Path]) -> float:
-    """Read the threshold of a calibrated network from some of the micrographs.
+    """Estimate the threshold of a calibrated network from some of the micrographs.
 
-    Those that cannot be read are left out; without any it is the one in the network's file.
+    Unreadable micrographs are skipped; if none is readable, return the threshold in the network's
+    file.
     """
     sample = []
     for path in sample_of(paths, COMPARED):
@@ -213,7 +215,7 @@ def _by_template(
     *,
     bright: bool,
 ) -> Verdict:
-    """Return the verdict on what a template picks, of which F1 `quality` is expected."""
+    """Return the verdict for picking with a template, with the expected F1 `quality`."""
     finder = TemplatePicker(picker, template)
     found = [finder.find(prepared) for prepared in (inverted(sample) if bright else sample)]
     threshold = BLOB_THRESHOLD
@@ -226,18 +228,18 @@ def _by_template(
 
 
 def _scores(found: Sequence[Picks]) -> FloatArray:
-    """Scores of all candidates, best first."""
+    """Return the scores of all candidates, best first."""
     return np.sort(np.concatenate([f.score for f in found if f.score is not None]))[::-1]
 
 
 def _leaving(n: int, found: Sequence[Picks]) -> float | None:
-    """Threshold that leaves `n` of the candidates, at least one; None without candidates."""
+    """Return the threshold that keeps `n` candidates (at least one); None without candidates."""
     scores = _scores(found)
     return float(scores[min(max(n, 1), len(scores)) - 1]) if len(scores) else None
 
 
 def inverted(sample: Sequence[PreparedMicrograph]) -> list[PreparedMicrograph]:
-    """Turn grey values round."""
+    """Invert the contrast."""
     return [replace(prepared, image=-prepared.image) for prepared in sample]
 
 
@@ -251,24 +253,25 @@ def pick_micrographs(
     seed: int = 0,
     failures: list[str] | None = None,
 ) -> tuple[Verdict, Iterator[tuple[Path, PreparedMicrograph, Picks]]]:
-    """Pick all particles of one kind.
+    """Pick similar micrographs with the general network.
 
     Parameters
     ----------
     paths : micrographs
     picker, expected, seed : as for `give_verdict`, which may choose a template instead
-    threshold : score, instead of the one that is read from the micrographs
-    adapt : a copy of the network first learns from some of the micrographs, see `adapted`
-    failures : takes what is wrong with micrographs that cannot be read
+    threshold : minimum score, instead of the one estimated from the micrographs
+    adapt : first fine-tune a copy of the network on some of the micrographs, see `adapted`
+    failures : list to which the reasons of unreadable micrographs are appended
 
     Returns
     -------
-    the verdict, and one micrograph after the other with its picks, best first, in its own pixels
+    the verdict, and an iterator over the micrographs with their picks, best first, in px of the
+    original
 
     Raises
     ------
     InputError
-        When none of the sample can be read.
+        If no micrograph can be read.
     """
     lost = [] if failures is None else failures
     looked: dict[Path, PreparedMicrograph] = {}
@@ -287,9 +290,7 @@ def pick_micrographs(
     verdict = give_verdict(picker, sample, expected=expected, seed=seed)
     finder = finder_of(picker, verdict)
     if adapt and verdict.per_micrograph * len(sample) < ENOUGH:
-        logger.warning(
-            "--adapt: fewer than %d picks are too few to learn from; not adapting", ENOUGH
-        )
+        logger.warning("--adapt: fewer than %d picks are too few to train on; not adapting", ENOUGH)
     elif adapt:
         finder, verdict = adapted(picker, sample, verdict, seed)
     if threshold is not None:
@@ -309,16 +310,16 @@ def pick_folder(
     threshold: float | None = None,
     adapt: bool = False,
 ) -> tuple[float, Verdict | None, Iterator[tuple[Path, PreparedMicrograph, Picks]]]:
-    """Pick with any model: as `pick_micrographs` with the general one, else with its threshold.
+    """Pick with any model: the general one by `pick_micrographs`, others at their own threshold.
 
     Returns
     -------
-    the threshold, the verdict of the general network, and the picks
+    the threshold, the verdict (None for other models), and an iterator over micrographs and picks
 
     Raises
     ------
     InputError
-        For `expected` or `adapt` with another model.
+        If `expected` or `adapt` is given with another model.
     """
     if picker.particle is None:
         verdict, found = pick_micrographs(
@@ -334,14 +335,14 @@ def pick_folder(
 def adapted(
     picker: Picker, sample: Sequence[PreparedMicrograph], verdict: Verdict, seed: int = 0
 ) -> tuple[Picker, Verdict]:
-    """Let the network learn from what has been picked, by itself or by a template.
+    """Fine-tune the network on its own picks, or on those of a template.
 
-    Picks become labels, candidates just below the threshold are left open, all else is background.
-    The student's threshold leaves as many picks as its teacher's did.
+    Picks become labels, candidates just below the threshold are ignored, all else is background.
+    The student's threshold is set to keep as many picks as its teacher did.
 
     Returns
     -------
-    the same picker with the student's network, and the verdict with its threshold
+    a copy of the picker with the student network, and the verdict with its threshold
     """
     if verdict.bright:
         sample = inverted(sample)
@@ -365,13 +366,13 @@ def adapted(
     threshold = _leaving(round(verdict.per_micrograph * len(sample)), found)
     reason = verdict.reason
     if verdict.template:
-        reason += f", so the network learned from the picks of a {verdict.template} template"
+        reason += f", so the network was fine-tuned on the picks of a {verdict.template} template"
     threshold = 1.0 if threshold is None else threshold
     return student, replace(verdict, threshold=threshold, template=None, reason=reason)
 
 
 def finder_of(picker: Picker, verdict: Verdict) -> Finder:
-    """Return what picks according to a verdict."""
+    """Return the picker that a verdict names."""
     return picker if verdict.template is None else TemplatePicker(picker, verdict.template)
 
 
@@ -400,16 +401,16 @@ def pick_each(
     bright: bool = False,
     looked: dict[Path, PreparedMicrograph] | None = None,
 ) -> Iterator[tuple[Path, PreparedMicrograph, Picks]]:
-    """Pick one micrograph after the other.
+    """Pick one micrograph after another.
 
     Parameters
     ----------
     paths, picker : micrographs, and any model
-    threshold : score from which on a candidate is a pick
-    failures : takes what is wrong with micrographs that cannot be read; one broken file of
-        thousands does not stop the others, nor is it forgotten
-    bright : grey values are to be turned round
-    looked : micrographs that are prepared already, and forgotten once they are picked
+    threshold : minimum score of a pick
+    failures : list to which the reasons of unreadable micrographs are appended; they do not stop
+        the others
+    bright : invert the contrast
+    looked : micrographs already prepared; each is removed once it is picked
     """
 
     def prepare(path: Path) -> tuple[Path, PreparedMicrograph | InputError]:
@@ -431,14 +432,14 @@ def pick_each(
 def _describe(
     picker: Picker, sample: Sequence[PreparedMicrograph], sign: int, rng: np.random.Generator
 ) -> tuple[FloatArray, list[Picks]]:
-    """Features of the scores, and all candidates, in pixels of the micrographs."""
+    """Return features of the scores, and all candidates in px of the original micrographs."""
     if sign < 0:
         sample = inverted(sample[:TURNED])
     found = [picker.find(prepared) for prepared in sample]
     compared = sample[:COMPARED]
     noise = [picker.find(_noise(prepared, rng)).score for prepared in compared]
     places = [_places(prepared) for prepared in sample]
-    # The noise of a few micrographs stands for all.
+    # Only some micrographs are also picked as noise; `noise_share` corrects for that.
     times = sum(places) / sum(places[: len(compared)])
     described = features(
         np.concatenate([f.score for f in found if f.score is not None]),
@@ -457,13 +458,13 @@ def _noise(prepared: PreparedMicrograph, rng: np.random.Generator) -> PreparedMi
 
 
 def _places(prepared: PreparedMicrograph) -> float:
-    """How many particles side by side, each in its square, would fill the micrograph."""
+    """Return the area in units of a particle's bounding square."""
     y0, x0, y1, x1 = prepared.area
     return (y1 - y0) * (x1 - x0) / (2 * prepared.radius) ** 2
 
 
 def _on_blobs(sample: Sequence[PreparedMicrograph], picks: Sequence[Picks], blob: str) -> float:
-    """Share of picks on the strongest blobs, less what chance explains; NaN without picks."""
+    """Return the chance-corrected fraction of picks on the strongest blobs; NaN without picks."""
     met = chance = total = 0.0
     for prepared, found in zip(sample, picks, strict=True):
         response = templates.correlations(unpadded(prepared), prepared.radius, [blob])[blob]

@@ -1,9 +1,9 @@
 """Write one self-contained page that shows a comparison: `page.build`.
 
-Tables and sentences are written here and read without scripts, so a mail program may show them;
-plots and the gallery are drawn in the browser from data in the page. Nothing is downloaded: the
-page's own policy forbids it. Plots are drawn by Chart.js (MIT), kept beside this file as it is
-published.
+Tables and text are plain HTML that needs no scripts, so even a mail program can show them; plots
+and the gallery are drawn in the browser from data embedded in the page. Nothing is downloaded: the
+page's content security policy forbids it. Plots use Chart.js (MIT), included next to this file
+unmodified.
 """
 
 from __future__ import annotations

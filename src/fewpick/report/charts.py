@@ -1,4 +1,4 @@
-"""Points and lines of the page's plots, as JSON for the browser."""
+"""Prepare the page's plots as JSON for the browser."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from fewpick.stacks import read_table
 from fewpick.training.history import DIAGNOSTICS, FRACTIONS, phase_changes
 
 DIGITS = 4  # decimals of plotted values
-POINTS = 150  # of a precision-recall curve
+POINTS = 150  # at most, per precision-recall curve
 
 
 def arms(table: pd.DataFrame) -> dict[str, str]:
-    """Colour of each trained arm."""
+    """Return the colour of each trained arm."""
     return {arm: style.colour for arm, style in arm_styles(table).items()}
 
 
 def scores(table: pd.DataFrame, micrographs: Iterable[Path], radius: float) -> list[dict[str, Any]]:
-    """Scores and errors against labels: a list of dataset, metric, title, points and levels.
+    """Return scores and errors against the number of labels, a chart per data set and metric.
 
-    A point is an arm at a labelled ratio: x labelled particles, y mean over seeds, low and high
-    its 95 % interval (over seeds and test micrographs, F1 only; else mean minus and plus the
-    standard deviation over seeds), each seed's value. A level is a picker without labels
-    from here.
+    A chart has dataset, metric, title, points and levels. A point is an arm at a labelled ratio: x
+    is the number of labelled particles, y the mean over seeds, `seeds` each seed's value, and low
+    to high the 95 % interval over seeds and test micrographs (F1) or the mean plus and minus the
+    standard deviation over seeds (other metrics). A level is a picker that used none of these
+    labels.
     """
     headline = at_radius("pick_f1", radius)
     metrics = {
         headline: f"F1 of the picks, within {radius:g} diameters",
         "average_precision": "average precision",
         "localisation_error_diameters": "distance from the centre, diameters (median)",
-        "count_error": "count error, share of the particles",
+        "count_error": "count error, fraction of the particles",
     }
     counts = read_counts(micrographs, radius)
     styles = arm_styles(table)
@@ -82,9 +83,10 @@ def scores(table: pd.DataFrame, micrographs: Iterable[Path], radius: float) -> l
 
 
 def curves(table: pd.DataFrame, paths: Iterable[Path], radius: float) -> list[dict[str, Any]]:
-    """Precision against recall at the headline radius: dataset, arm, ratio, seed, x, y, chosen.
+    """Return precision (y) against recall (x) within `radius`, a curve per run.
 
-    `chosen` is the point of the run's own threshold, None for controls.
+    A curve has dataset, arm, ratio, seed, x, y and chosen: the recall and precision at the run's
+    own threshold, None for controls.
     """
     keys = ["dataset", "arm", "labeled_ratio", "seed"]
     points = {
@@ -119,7 +121,7 @@ def curves(table: pd.DataFrame, paths: Iterable[Path], radius: float) -> list[di
 
 
 def training(arm: str, history: pd.DataFrame) -> dict[str, Any]:
-    """Columns of a joined history that show the course of a training."""
+    """Return the columns of a joined history that show how a training went."""
     watched = [c for columns in DIAGNOSTICS.values() for c in columns if c in history]
     columns = [c for c in watched if history[c].notna().any()]
     return {
@@ -133,7 +135,7 @@ def training(arm: str, history: pd.DataFrame) -> dict[str, Any]:
 
 
 def panels() -> list[dict[str, Any]]:
-    """Titles and columns of the training plots, and which lie between 0 and 1."""
+    """Return the title and columns of each training plot, and whether it ranges from 0 to 1."""
     return [
         {"title": title, "columns": list(columns), "fraction": title in FRACTIONS}
         for title, columns in DIAGNOSTICS.items()
@@ -141,7 +143,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 def _interval(counts: pd.DataFrame, dataset: Any, arm: Any, ratio: Any) -> tuple[float, float]:
-    """95 % interval of an F1, within [0, 1]."""
+    """Return the 95 % interval of an F1, clipped to [0, 1]."""
     here = counts[counts["arm"] == arm]
     here = here[here["labeled_ratio"].isna() if pd.isna(ratio) else here["labeled_ratio"] == ratio]
     if dataset != "all":
@@ -151,5 +153,5 @@ def _interval(counts: pd.DataFrame, dataset: Any, arm: Any, ratio: Any) -> tuple
 
 
 def _number(value: Any) -> float | None:
-    """Round a value; None where there is none, as JSON has no NaN."""
+    """Round a value; a missing one becomes None, as JSON has no NaN."""
     return None if value is None or pd.isna(value) else round(float(value), DIGITS)

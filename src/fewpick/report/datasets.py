@@ -18,19 +18,19 @@ PARTS = ("train", "val", "test", "unannotated")
 
 
 def describe(name: str, dataset: TruthFiles, masks: Iterable[Path], split: Path) -> dict[str, Any]:
-    """Sizes, particles, prevalence and verdict of one data set.
+    """Describe one data set: sizes, particles, prevalence and orientation.
 
     Parameters
     ----------
-    name : of the data set
-    dataset : where its manifest is, and its particle size
+    name : name of the data set
+    dataset : its manifest and particle size
     masks : tables of its mask shards
     split : `split.tsv` of one seed
 
     Returns
     -------
-    JSON-ready dictionary; lengths as text, since they may vary over the micrographs. `prevalence`
-    is the share of particle pixels in the annotated area (mean; None without annotation),
+    JSON-ready dictionary; lengths are text, since they may vary between micrographs. `prevalence`
+    is the mean fraction of particle pixels in the annotated area (None without annotation),
     `parts` the number of micrographs per part of the split.
     """
     manifest = ManifestTable.read(dataset.manifest)

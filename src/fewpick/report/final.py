@@ -1,4 +1,4 @@
-"""Write the page about the final picks: a verdict, numbers and pictures."""
+"""Write the page about the final picks: a verdict, numbers and images."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from fewpick.report.gallery import data_uri
 from fewpick.sampling.training_set import Micrograph
 
 HERE = Path(__file__).parent
-# Pictures of micrographs with labels, and of others.
+# How many micrographs with and without labels are shown.
 LABELLED, OTHERS = 4, 3
 # What a threshold is based on, in words.
 SOURCES = {
     "areas": "best F1 on labelled areas left out of training",
     "expected": "expected number of particles per micrograph",
-    "counted": "count of the network that training began with, held to the marks left out",
+    "counted": "count by the initial network, checked against marks left out of training",
     "marks": "marked particles left out of training",
     "none": "the other data sets, as this one has no labels",
 }
@@ -43,10 +43,10 @@ def build_final(
 
     Parameters
     ----------
-    outcome : as `final.outcome.conclude` gives it
-    micrographs : all of them, with their labels
-    candidates : dataset micrograph x y score, original frame
-    path : the page
+    outcome : from `final.outcome.conclude`
+    micrographs : all micrographs, with their labels
+    candidates : table with dataset, micrograph, x, y (px of the original) and score
+    path : output file
     """
     picks = {
         (str(dataset), str(name)): rows.loc[
@@ -83,7 +83,7 @@ def choose_shown(
     picks: Mapping[tuple[str, str], NDArray[np.float64]],
     dataset: str,
 ) -> list[Micrograph]:
-    """Micrographs with labels, then those with the fewest, the median and the most picks."""
+    """Choose micrographs with labels, then those with the fewest, the median and the most picks."""
     mine = [m for m in micrographs if m.dataset == dataset]
     labelled = [m for m in mine if m.split == "train"]
     labelled.sort(key=lambda m: (-len(m.points), m.name))
@@ -94,7 +94,7 @@ def choose_shown(
 
 
 def advice(outcome: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return what would improve the picks, or what is known about them."""
+    """Return what to do next to check and improve the picks."""
     lines = [
         "Inspect the images below: are there circles on carbon, ice or gold, or particles "
         "without a circle?"
@@ -102,7 +102,7 @@ def advice(outcome: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if any(held["quality"]["areas"]["true"] < ENOUGH for held in outcome.values()):
         lines.append(
             "Open the picks in fewpick label, correct every mark in one doubtful area and mark "
-            f"the area as finished. {ENOUGH} particles in such areas are enough to set the "
+            f"the area as finished. {ENOUGH} particles in finished areas are enough to set the "
             "threshold and to estimate how many picks are false."
         )
     else:

@@ -1,9 +1,9 @@
-"""Test micrographs with the picks of every arm, for a page with an adjustable score threshold.
+"""Prepare test micrographs with the picks of every arm, for an adjustable score threshold.
 
-Nothing is matched in the browser. Of each candidate the page knows whether it adds a pair to the
-best matching of the candidates above it, and of each true centre with which candidate it is first
-found (`matching.grow_matching`); both hold at every threshold. A threshold is one of a list of
-stops, and a score is given as the last stop that it passes, so that no rounding comes between.
+Nothing is matched in the browser. For each candidate the page knows whether it adds a pair to the
+best matching of the candidates above it, and for each true centre which candidate finds it first
+(`matching.grow_matching`); both are valid at every threshold. The slider moves through a list of
+stops, and a score is stored as the index of the highest stop it reaches, which avoids rounding.
 """
 
 from __future__ import annotations
@@ -26,23 +26,25 @@ from fewpick.evaluation.truth import Candidates, Truth, images_of, read_candidat
 from fewpick.figures.grey import grey
 from fewpick.geometry import Frame
 
-# Stops of the threshold, evenly over the scores; the threshold of the run itself is one more.
+# Number of slider stops, evenly spaced; the run's own threshold is added.
 STOPS = 200
-# WebP quality of the micrographs; most of the size is their noise.
+# WebP quality of the micrographs; low, because noise takes most of the bytes.
 QUALITY = 45
 
 
 @dataclass(frozen=True)
 class Run:
-    """Candidates of one trained model or of another program, and the score that makes them picks.
+    """Candidates of one trained model or of another program, and its score threshold.
 
     Attributes
     ----------
-    ratio : labelled ratio, None for picks that came from elsewhere
-    threshold : -inf if all candidates are picks
-    own : data set -> its threshold, where each has its own
-    dataset, covered : data set and names of the micrographs that the program was run on; None is
-        for all
+    arm : name of the arm or program
+    ratio : labelled ratio; None for picks of another program
+    candidates : table of candidates
+    threshold : minimum score of a pick; -inf if all candidates are picks
+    dataset, covered : data set and names of the micrographs that the program was run on; None
+        means all
+    own : data set -> its threshold, if each has its own
     """
 
     arm: str
@@ -57,7 +59,7 @@ class Run:
     def read(
         cls, arm: str, ratio: float | None, candidates: str | Path, threshold: str | Path
     ) -> Self:
-        """Return a run from its table of candidates and its `threshold.json`."""
+        """Read a run from its table of candidates and its `threshold.json`."""
         use = json.loads(Path(threshold).read_text())
         return cls(
             arm,
@@ -70,7 +72,7 @@ class Run:
         )
 
     def covers(self, truth: Truth) -> bool:
-        """Return whether the run picked a micrograph."""
+        """Return whether the program was run on a micrograph."""
         return self.dataset in (None, truth.dataset) and (
             self.covered is None or truth.micrograph in self.covered
         )
@@ -83,14 +85,14 @@ def build_gallery(
     stacks: Mapping[str, Sequence[Path]],
     radius: float,
 ) -> dict[str, Any]:
-    """Return all that the page needs to show and count picks.
+    """Return everything the page needs to show and count picks.
 
     Parameters
     ----------
     truths : sequence of Truth
-        All test micrographs; counts are over them.
+        All test micrographs; counts are taken over these.
     shown : sequence of (dataset, micrograph)
-        Those with a picture.
+        Micrographs shown as images.
     runs : sequence of Run
     stacks : mapping of data set to its preprocessed shards
     radius : match radius in particle diameters
@@ -98,9 +100,9 @@ def build_gallery(
     Returns
     -------
     JSON-ready dictionary: `micrographs` (name, image as data URI, size, disc radius, annotated
-    area, true centres; all in px of the picture) and `runs` (stops, the chosen one, per data set
-    the number of picks and of true picks at each stop, and per shown micrograph the candidates, or
-    null where the run says nothing of it).
+    area, true centres; all in px of the shown image) and `runs` (stops, the chosen stop, per data
+    set the number of picks and of correct picks at each stop, and per shown micrograph the
+    candidates, or null if the run does not cover it).
     """
     frames, micrographs = {}, []
     for name in dict.fromkeys(dataset for dataset, _ in shown):
@@ -121,9 +123,10 @@ def build_gallery(
 def stops_for(
     scores: NDArray[np.float64], threshold: float, further: Iterable[float] = ()
 ) -> tuple[NDArray[np.float64], int]:
-    """Rising thresholds to choose from, and the index of the run's own one.
+    """Return increasing thresholds for the slider, and the index of the run's own.
 
-    For probabilities 0.005, 0.01 ... 1; for scores of another kind as many steps over their range.
+    For probabilities these are 0.005, 0.01 ... 1, otherwise as many steps over the range of the
+    scores; `threshold` and `further` are added.
     """
     if len(scores) and (scores.min() < 0 or scores.max() > 1):
         grid = np.linspace(scores.min(), scores.max(), STOPS)
@@ -181,7 +184,7 @@ def _run(
 
 
 def _at_least(rank: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """How many ranks are at least 0, 1 ... n - 1."""
+    """Count the ranks that are at least 0, 1 ... n - 1."""
     counts = np.bincount(rank[rank >= 0], minlength=n)
     return np.asarray(counts[::-1].cumsum()[::-1], np.int64)
 
@@ -202,13 +205,13 @@ def _picture(truth: Truth, image: NDArray[np.generic], frame: Frame) -> dict[str
 
 
 def data_uri(pixels: NDArray[np.uint8]) -> str:
-    """Return a picture as it is put into a page."""
+    """Encode a greyscale image as a WebP data URI."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="WEBP", quality=QUALITY, method=6)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _flat(xy: Any) -> list[float]:
-    """x0, y0, x1, y1 ... with one decimal."""
+    """Flatten points to x0, y0, x1, y1 ... with one decimal."""
     values: list[float] = np.asarray(xy, float).round(1).ravel().tolist()
     return values

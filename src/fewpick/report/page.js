@@ -21,8 +21,8 @@ Chart.defaults.plugins.legend.labels.boxHeight = 7;
 Chart.defaults.plugins.subtitle.padding = { bottom: 8 };
 Chart.defaults.plugins.legend.labels.filter = (item) => item.text !== "";
 
-// A dataset may carry `intervals`, a list of [low, high] or null, drawn as a band with bars, and a
-// `name` written on its line.
+// A dataset may have `intervals`, a list of [low, high] or null, drawn as a band with error bars, and
+// a `name` written on its line.
 Chart.register({
   id: "bands",
   beforeDatasetsDraw(chart) {
@@ -64,7 +64,7 @@ Chart.register({
 
 const charts = new Map();
 
-/** Draw into `holder` (a .plot), in place of what was there. */
+/** Draw into `holder` (a .plot), replacing what was there. */
 function draw(holder, label, config) {
   charts.get(holder)?.destroy();
   const canvas = document.createElement("canvas");
@@ -74,7 +74,7 @@ function draw(holder, label, config) {
   charts.set(holder, new Chart(canvas, config));
 }
 
-/** A grid of plots, one per entry; `make` returns [label, config]. */
+/** Draw a grid of plots, one per entry; `make` returns [label, config]. */
 function drawGrid(grid, entries, make) {
   for (const holder of grid.children) { charts.get(holder)?.destroy(); charts.delete(holder); }
   grid.replaceChildren(...entries.map(() => {
@@ -92,7 +92,7 @@ function fill(select, values, text = String) {
     option.textContent = text(value);
     return option;
   }));
-  // A choice of one is no choice.
+  // Hide a menu with a single option.
   if (values.length < 2) select.closest("label").hidden = true;
   return () => values[select.selectedIndex];
 }
@@ -118,7 +118,7 @@ function sortable(table) {
   heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
     const numeric = runs.some(([row]) => typeof valueOf(row, column) === "number");
     const before = head.getAttribute("aria-sort");
-    // Numbers begin with the largest, names with the first.
+    // On the first click, numbers sort from the largest and names from A.
     const rising = before ? before === "descending" : !numeric;
     heads.forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", rising ? "ascending" : "descending");
@@ -137,7 +137,7 @@ function sortable(table) {
 
 /* ---- scores ------------------------------------------------------------------------------ */
 
-/** Draw lines that lie on each other so that all are seen: the first one wide, the others dashed. */
+/** Keep coinciding lines visible: draw the first one wide and the others dashed. */
 function apartWhereEqual(datasets, valuesOf) {
   const groups = Map.groupBy(datasets.filter((dataset) => dataset.data.length), (dataset) => JSON.stringify(valuesOf(dataset)));
   for (const [first, ...others] of groups.values()) {
@@ -149,7 +149,7 @@ function apartWhereEqual(datasets, valuesOf) {
 function scoreChart(chart) {
   const datasets = armNames.map((arm, index) => {
     const points = chart.points.filter((point) => point.arm === arm).sort((a, b) => a.x - b.x);
-    // Arms stand a little apart, lest bars hide each other.
+    // Shift arms slightly apart, so that error bars do not hide each other.
     const apart = 1.03 ** (index - (armNames.length - 1) / 2);
     return {
       label: points.length ? arm : "",
@@ -209,7 +209,7 @@ function curveChart(dataset, ratio) {
     };
   });
   apartWhereEqual(datasets, ({ data: points }) => points);
-  // From below the marks on: little is to be seen of a good picker where the axis begins at 0.
+  // Start the axes just below the lowest marker: from 0, good pickers would all look alike.
   const marks = here.filter((curve) => curve.arm in data.arms && curve.chosen[0] !== null).map((curve) => Math.min(...curve.chosen));
   const least = marks.length ? Math.max(0, Math.floor(10 * (Math.min(...marks) - 0.2)) / 10) : 0;
   for (const curve of here) {
@@ -312,7 +312,7 @@ class Gallery {
     this.choose();
   }
 
-  /** Another arm or labelled share: it begins at its own threshold. */
+  /** Switch to the chosen arm and labelled fraction, at the run's own threshold. */
   choose() {
     const mine = this.runs.filter((run) => run.arm === this.arm);
     this.run = mine.find((run) => run.ratio === null || run.ratio === this.share()) || mine[0];
@@ -323,13 +323,13 @@ class Gallery {
     this.show();
   }
 
-  /** The run's own threshold, for the shown data set where each has its own. */
+  /** The run's own threshold; that of the shown data set, if each has its own. */
   own() {
     this.dataset = this.micrograph().dataset;
     return this.run.own[this.dataset] ?? this.run.chosen;
   }
 
-  /** Draw the micrograph and all candidates; `update` says which of them are to be seen. */
+  /** Draw the micrograph and all candidates; `update` decides which of them are visible. */
   show() {
     const shown = this.micrograph();
     const at = this.micrographs.indexOf(shown);
@@ -407,19 +407,19 @@ class Gallery {
     this.slider.setAttribute("aria-valuetext", String(threshold));
     byId("pooled-head").textContent = `all ${this.pooled().micrographs} test micrographs`;
     byId("uncovered").hidden = this.covered;
-    byId("uncovered").textContent = this.covered ? "" : `${this.run.arm} has no picks for this micrograph, so its scores leave it out.`;
+    byId("uncovered").textContent = this.covered ? "" : `${this.run.arm} was not run on this micrograph, so its scores do not include it.`;
     const counts = lines.slice(1, 4).map(([name, value]) => `${value} ${name}`).join(", ");
     const labels = this.run.ratio === null ? "" : `, ${percent(this.run.ratio)} labelled`;
     byId("caption").textContent = `${this.run.arm}${labels}, ${this.micrograph().name}`;
     this.svg.setAttribute("aria-label", `Micrograph ${this.micrograph().name} with the picks of ${this.run.arm}${labels}: ${counts}`);
-    // Announced when the slider rests, not at each of its steps.
+    // Announce when the slider stops, not at each step.
     clearTimeout(this.announcing);
     this.announcing = setTimeout(() => { byId("announced").textContent = `threshold ${Number(threshold.toPrecision(4))}: ${counts}`; }, 400);
     this.marker = threshold;
     charts.get(this.sweepHolder)?.update("none");
   }
 
-  /** Scores over all test micrographs against the threshold; the line shows where the slider is. */
+  /** Plot scores over all test micrographs against the threshold, with a line at the slider. */
   sweep() {
     this.sweepHolder = byId("sweep")?.parentElement || this.sweepHolder;
     const pooled = this.pooled();
@@ -451,7 +451,7 @@ class Gallery {
     });
   }
 
-  /* Zoom: the view box of the picture, in px of the micrograph. */
+  /* Zoom: the view box of the SVG, in px of the shown image. */
 
   zoomTo({ x, y, width }) {
     const shown = this.micrograph();
@@ -464,7 +464,7 @@ class Gallery {
     this.svg.classList.toggle("zoomed", width < shown.width);
   }
 
-  /** Zoom by a factor around a point of the screen, or around the middle. */
+  /** Zoom by a factor around a point of the screen, or around the centre. */
   zoomBy(factor, client) {
     const box = this.svg.getBoundingClientRect();
     const shown = this.micrograph();
@@ -481,7 +481,7 @@ class Gallery {
     byId("zoom-reset").addEventListener("click", () => this.zoomTo({ x: 0, y: 0, width: Infinity }));
     svg.addEventListener("dblclick", (event) => this.zoomBy(2, { x: event.clientX, y: event.clientY }));
     svg.addEventListener("wheel", (event) => {
-      // Without Ctrl the wheel moves the page, as everywhere.
+      // Without Ctrl, the wheel scrolls the page as usual.
       if (!event.ctrlKey) return;
       event.preventDefault();
       this.zoomBy(1.0015 ** -event.deltaY, { x: event.clientX, y: event.clientY });
@@ -490,7 +490,7 @@ class Gallery {
       if (event.key === "+" || event.key === "=") this.zoomBy(1.6);
       else if (event.key === "-") this.zoomBy(1 / 1.6);
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-      // A picture that is shown whole leaves the arrows to the page.
+      // Unless zoomed in, leave the arrow keys to the page.
       if (step && svg.classList.contains("zoomed")) {
         event.preventDefault();
         this.zoomTo({ ...this.view, x: this.view.x + step[0] * this.view.width / 8, y: this.view.y + step[1] * this.view.width / 8 });
@@ -544,7 +544,7 @@ byId("training-share").addEventListener("change", drawTraining);
 byId("training-seed").addEventListener("change", drawTraining);
 drawTraining();
 
-/* A table that is wider than the window says so (by CSS, on a phone). */
+/* Mark tables wider than the window, so that CSS can show that they scroll. */
 const markWide = () => document.querySelectorAll(".wide").forEach((wide) => wide.classList.toggle("scrolls", wide.scrollWidth > wide.clientWidth + 1));
 addEventListener("resize", markWide);
 markWide();

@@ -23,8 +23,8 @@ from fewpick.stacks import read_table
 from fewpick.training.history import join_phases
 
 HERE = Path(__file__).parent
-# Micrographs in the gallery, over all data sets; fewer if many runs have picked each, so that the
-# page stays small enough to mail.
+# Micrographs in the gallery, over all data sets; fewer if there are many runs, to keep the page
+# small enough to mail.
 PICTURES, PICTURES_TIMES_RUNS = 6, 90
 
 
@@ -45,17 +45,17 @@ class Comparison:
     Attributes
     ----------
     table : `comparison.tsv`
-    reference : arm that differences are taken against
+    reference : baseline arm for differences
     micrographs, curves : tables of every run, control and other picker
     trainings : sequence of Training
     datasets : name -> TruthFiles
     masks : name -> tables of its mask shards
     stacks : name -> its preprocessed shards
-    split : `split.tsv` of the seed that the gallery shows
+    split : `split.tsv` of the seed shown in the gallery
     seed : that seed
-    runs : candidates of that seed; the pictures are chosen by the scores of the first one
-    chosen_by : `micrographs.tsv` of the first run
-    radii : match radii, particle diameters; the first is the headline
+    runs : candidates of that seed
+    chosen_by : `micrographs.tsv` of the first run, whose scores decide which micrographs are shown
+    radii : match radii in particle diameters; the first is the headline
     config : complete configuration
     versions : program -> version
     """
@@ -135,7 +135,7 @@ def build(comparison: Comparison, path: Path) -> None:
 
 
 def embedded(data: object) -> str:
-    """JSON in which no name can close the script: `</script>` is escaped."""
+    """Return JSON with `<` escaped, so that no name can close the script element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
 

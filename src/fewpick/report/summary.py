@@ -15,9 +15,9 @@ from fewpick.evaluation.scores import FLIPPED_ARM
 EQUAL = 0.02
 # Drop in F1 with more labels that is worth mentioning.
 FALL = 0.01
-# Number of arms above which being the best is partly luck.
+# With more arms than this, being the best is partly luck.
 MANY_ARMS = 3
-# Number of test micrographs below which the page warns.
+# With fewer test micrographs than this, the page warns.
 FEW_MICROGRAPHS = 5
 # A validation score that ends below this fraction of its best has drifted; below half, it has
 # collapsed.
@@ -31,13 +31,13 @@ def share(ratio: float) -> str:
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows `mean` of the trained arms."""
+    """Return the rows of the trained arms' means over seeds."""
     trained = (table["labeled_ratio"] > 0) & (table["arm"] != FLIPPED_ARM)
     return table[trained & (table["seed"] == "mean")]
 
 
 def answers(table: pd.DataFrame, reference: str, headline: str) -> list[str]:
-    """Return what was found, a sentence per data set and per labelled ratio."""
+    """Return the findings, a sentence per data set and per labelled ratio."""
     said = []
     for dataset, rows in _by_dataset(means(table), headline):
         where = f"{dataset}: " if table["dataset"].nunique() > 1 else ""
@@ -79,14 +79,14 @@ def cautions(
     health: Iterable[Mapping[str, Any]],
     headline: str,
 ) -> list[str]:
-    """Reasons to doubt what `answers` says.
+    """Return reasons to doubt the findings in `answers`.
 
     Parameters
     ----------
-    table : from `table.build_table`
-    reference : arm that differences are taken against
-    datasets : rows of `datasets.describe`
-    health : rows of `health`
+    table : from `result_table.build_table`
+    reference : baseline arm for differences
+    datasets : rows from `datasets.describe`
+    health : rows from `health`
     headline : F1 column at the headline match radius
     """
     said = list(_of_datasets(datasets))
@@ -94,7 +94,7 @@ def cautions(
     if _n_seeds(table) == 1:
         said.append(
             "Only one seed: a different split or different initial weights may reverse the "
-            "differences. Intervals only show the spread over the test micrographs of one "
+            "differences. Intervals show only the spread over the test micrographs of one "
             "training. Run at least three seeds (splits.seeds)."
         )
     for dataset, part in _by_dataset(rows, headline):
@@ -108,10 +108,10 @@ def cautions(
             )
         budget, spent = part["n_labeled_particles"].min(), part["n_validation_particles"].max()
         if spent > budget:
-            use = " ".join(validation_use(part)).replace("`", "")  # this page is no Markdown
+            use = " ".join(validation_use(part)).replace("`", "")  # the page is not Markdown
             said.append(
                 f"{where}{use} The smallest training has {budget:,.0f} labels; a lab with so few "
-                "does not have the others. Set splits.validation to matched or none to do "
+                "would not have the extra ones. Set splits.validation to matched or none to do "
                 "without them."
             )
         said += [where + line for line in _falls(part, headline)]
@@ -125,7 +125,7 @@ def cautions(
         best = part[headline].max()
         if blobs > best - EQUAL:
             said.append(
-                f"{where}A blob filter, which learns nothing, reaches {blobs:.2f}, the best arm "
+                f"{where}A blob filter without any training reaches {blobs:.2f}, the best arm "
                 f"{best:.2f}. The filter is given the true count of each test micrograph, and "
                 "takes polarity and width from validation labels. Either these particles are "
                 "easy, or training does not make good use of the labels yet."
@@ -136,7 +136,7 @@ def cautions(
         if flipped > part.loc[part["arm"] == reference, headline].max():
             said.append(
                 f"{where}Picks flipped upside down score higher ({flipped:.2f}) than the picks "
-                "themselves: the y axis of the coordinates is wrong. Set y_axis."
+                "themselves: the y axis of the coordinates is probably reversed. Set y_axis."
             )
     said += _of_trainings(list(health))
     return said
@@ -153,8 +153,9 @@ def health(run: Mapping[str, Any], history: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     `run` with val_start (after the warm start), val_best, val_last, agreement, pseudo_precision,
-    pseudo_recall, pseudo_share (pseudo-particles per labelled share of particles), and `state`:
-    steady, drifted, collapsed or unknown (no validation labels). Missing values are None.
+    pseudo_recall, pseudo_share (particle fraction of the pseudo-labels over that of the labels),
+    and `state`: steady, drifted, collapsed or unknown (no validation labels). Missing values are
+    None.
     """
     score = history.get("val_pick_f1", pd.Series(dtype=float)).dropna()
     last: dict[Any, Any] = history.iloc[-1].to_dict() if len(history) else {}
@@ -183,7 +184,7 @@ def health(run: Mapping[str, Any], history: pd.DataFrame) -> dict[str, Any]:
 
 
 def _falls(part: pd.DataFrame, headline: str) -> Iterator[str]:
-    """Return a line per arm that scores clearly lower with more labels."""
+    """Yield a sentence per arm that scores clearly lower with more labels."""
     for arm, rows in part.groupby("arm", sort=False):
         rows = rows.sort_values("n_labeled_particles")
         values, labels = rows[headline].to_numpy(), rows["n_labeled_particles"].to_numpy()
@@ -200,7 +201,7 @@ def _falls(part: pd.DataFrame, headline: str) -> Iterator[str]:
 
 
 def _fewest(rows: pd.DataFrame, best: Any, least: Any, headline: str) -> str:
-    """Return what the best picks needed, against what fewer or more labels gave."""
+    """Return a sentence on how many labels it takes to come close to the best picks."""
     fewest, most = rows["n_labeled_particles"].min(), rows["n_labeled_particles"].max()
     if round(least["n_labeled_particles"]) < round(best["n_labeled_particles"]):
         return (
@@ -210,12 +211,12 @@ def _fewest(rows: pd.DataFrame, best: Any, least: Any, headline: str) -> str:
     if round(best["n_labeled_particles"]) > round(fewest):
         return "No smaller number of labels tried comes close."
     if round(most) > round(fewest):
-        return f"This is the smallest number tried; up to {most:,.0f} did not do better."
+        return f"This is the smallest number tried; using up to {most:,.0f} was no better."
     return "No other number of labels was tried."
 
 
 def _gain(part: pd.DataFrame, headline: str, reference: str) -> Iterator[str]:
-    """Return the best other arm against the reference, at one labelled ratio."""
+    """Yield a sentence comparing the best other arm with the reference, at one labelled ratio."""
     base = part[part["arm"] == reference]
     others = part[(part["arm"] != reference) & part[f"delta_{headline}"].notna()]
     if base.empty or others.empty:
@@ -269,7 +270,7 @@ def _of_datasets(datasets: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _of_trainings(health: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Return a line per arm and labelled ratio whose trainings ended far below their best."""
+    """Yield a sentence per arm and labelled ratio whose trainings ended far below their best."""
     for arm, ratio in dict.fromkeys((row["arm"], row["ratio"]) for row in health):
         mine = [row for row in health if (row["arm"], row["ratio"]) == (arm, ratio)]
         fallen = [row for row in mine if row["state"] in ("collapsed", "drifted")]
@@ -278,13 +279,12 @@ def _of_trainings(health: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield (
                 f"{arm} with {share(ratio)} of the training data: in {len(fallen)} of "
                 f"{len(mine)} trainings the validation F1 fell from its best, at worst to "
-                f"{worst:.0%} of it. Picking with the best state needs validation labels to find "
-                "it."
+                f"{worst:.0%} of it. Finding the best checkpoint takes validation labels."
             )
 
 
 def _by_dataset(rows: pd.DataFrame, headline: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Split by data set; if there are several, pooled rows are skipped."""
+    """Split by data set, skipping rows pooled over several."""
     for name, part in rows.groupby("dataset", sort=False):
         if name != "all" and part[headline].notna().any():
             yield str(name), part

@@ -1,4 +1,4 @@
-"""The page's tables, as HTML that is readable without scripts and sortable with them."""
+"""Build the page's tables as HTML that can be read without scripts and sorted with them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FACTS: dict[str, Callable[[Row], str]] = {
     "pixel size": lambda d: d["pixel_size"],
     "particle diameter": lambda d: d["diameter"],
     "border (not annotated)": lambda d: d["border"],
-    "share of particle pixels": lambda d: (
+    "fraction of particle pixels": lambda d: (
         "unknown" if d["prevalence"] is None else f"{d['prevalence']:.1%}"
     ),
     "frame of the coordinates": lambda d: (
         "confirmed from the images" if d["orientation"] == "ok" else d["orientation"]
     ),
-    "train, validate, test, unlabelled": lambda d: ", ".join(
+    "training, validation, test, unlabelled": lambda d: ", ".join(
         str(d["parts"][part]) for part in PARTS
     ),
 }
@@ -47,7 +47,7 @@ HEALTH = {
 
 
 def datasets(rows: Sequence[Row]) -> str:
-    """Return a column per data set."""
+    """Return a table with one column per data set."""
     lines = [
         "".join([_cell(title, head=True), *(_cell(fact(row)) for row in rows)])
         for title, fact in FACTS.items()
@@ -56,7 +56,7 @@ def datasets(rows: Sequence[Row]) -> str:
 
 
 def health_table(rows: Iterable[Row]) -> str:
-    """Return a row per training."""
+    """Return a table with one row per training."""
     lines = []
     for row in rows:
         cells = [
@@ -71,7 +71,7 @@ def health_table(rows: Iterable[Row]) -> str:
 
 
 def _titles(table: pd.DataFrame, reference: str, radii: Sequence[float]) -> dict[str, str]:
-    """Title of each column of the results that the page shows."""
+    """Return the page's title for each column of the results that it shows."""
     radius, headline = radii[0], at_radius("pick_f1", radii[0])
     columns = {
         headline: f"F1 at {radius:g} D",
@@ -96,11 +96,11 @@ def shown_as(names: str, table: pd.DataFrame, reference: str, radii: Sequence[fl
     Parameters
     ----------
     names : str
-        Columns as `NOTES` lists them, without the match radius.
+        Comma-separated columns as in `NOTES`, without the match radius.
     table : pandas.DataFrame
         The results.
     reference : str
-        Arm that gains are taken over.
+        Baseline arm for gains.
     radii : sequence of float
         `evaluation.match_radii`.
     """
@@ -111,10 +111,10 @@ def shown_as(names: str, table: pd.DataFrame, reference: str, radii: Sequence[fl
 
 
 def comparison(table: pd.DataFrame, reference: str, radii: Sequence[float]) -> str:
-    """Means over seeds; rows of single seeds are included but hidden."""
+    """Return a table of means over seeds; rows of single seeds are included but hidden."""
     columns = _titles(table, reference, radii)
     several = table["dataset"].nunique() > 1
-    titles = ["data set"] * several + ["arm", "labelled particles (share)", *columns.values()]
+    titles = ["data set"] * several + ["arm", "labelled particles (fraction)", *columns.values()]
     lines: list[tuple[str, str]] = []
     # Trained arms, then other programs, then controls.
     order = table["labeled_ratio"].map(lambda r: 0 if r > 0 else 1 if pd.isna(r) else 2)
@@ -139,7 +139,7 @@ def _run(
     several: bool,
     kind: str = "",
 ) -> tuple[str, str]:
-    """Attributes and cells of one row of the comparison."""
+    """Return the attributes and the cells of one row of the comparison."""
     ratio, n = row["labeled_ratio"], row["n_labeled_particles"]
     cells = [_cell(str(row["dataset"]))] if several else []
     cells.append(_cell(name, head=True))
@@ -170,7 +170,7 @@ def _score(column: str, row: Mapping[Any, Any], spread: Mapping[Any, Any] | None
 def _table(
     titles: Iterable[str], rows: Iterable[tuple[str, str]], *, sortable: bool = False
 ) -> str:
-    """Head and body; a row is its attributes and its cells."""
+    """Return head and body of a table; a row is a pair of its attributes and its cells."""
     button = '<button type="button">{}</button>' if sortable else "{}"
     heads = "".join(f'<th scope="col">{button.format(escape(title))}</th>' for title in titles)
     body = "\n".join(f"<tr{attributes}>{cells}</tr>" for attributes, cells in rows)
@@ -178,7 +178,7 @@ def _table(
 
 
 def _cell(text: str, value: float | None = None, *, head: bool = False, below: str = "") -> str:
-    """Return a cell; `value` is the sorting key, `below` is smaller text below the main text."""
+    """Return a cell; `value` is the sort key, `below` smaller text under the main text."""
     tag, scope = ("th", ' scope="row"') if head else ("td", "")
     sort = "" if value is None or pd.isna(value) else f' data-value="{float(value)!r}"'
     more = f" <small>{escape(below)}</small>" if below else ""

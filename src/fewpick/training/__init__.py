@@ -1,1 +1,1 @@
-"""Supervised training and FixMatch."""
+"""Train networks, supervised or with FixMatch."""

@@ -1,4 +1,4 @@
-"""The weights that a training returns."""
+"""Keep the weights that a training returns."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import nn
 
 from fewpick.tuning.validation import Validation
 
-# Where no validation labels tell when to stop, supervised training ends after so many steps for
-# each labelled particle: a network overfits five particles after some fifty steps, and twenty-five
-# not yet after two hundred (docs/experiments.md, entry 13).
+# Without validation labels for early stopping, supervised training keeps the weights after this
+# many steps per labelled particle: a network overfits five particles after about fifty steps, but
+# not twenty-five after two hundred (docs/experiments.md, entry 13).
 STEPS_PER_PARTICLE = 10
 
 
 class Best:
-    """The best weights so far, by validation or by the number of steps.
+    """The best weights so far, by validation score or by the number of steps.
 
     Parameters
     ----------
     network : Module
-        Its weights are the best ones at the beginning.
+        Its weights are the initial best ones.
     validation : Validation
-        Its score.
+        Its validation result.
     by_score : bool
-        Whether weights are kept for a validation score that is no lower than the best so far.
-        Otherwise the last ones offered until `last_step` are kept.
+        Whether to keep weights whose validation score is no lower than the best so far. If not,
+        keep the last weights offered up to `last_step`.
     last_step : float
-        Counted from the beginning of the warm start.
+        Counted from the start of the warm start.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class Best:
         self.weights = copy.deepcopy(network.state_dict())
 
     def offer(self, network: nn.Module, validation: Validation, step: int) -> None:
-        """Keep the weights of a network if they are the best so far."""
+        """Keep the network's weights if they are the best so far."""
         if not validation.score < self.score if self.by_score else step <= self.last_step:
             self.score = validation.score
             self.weights = copy.deepcopy(network.state_dict())
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         return {"score": self.score, "weights": self.weights}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.score, self.weights = state["score"], state["weights"]

@@ -1,4 +1,4 @@
-"""The state of a training on disk."""
+"""Save the state of a training to disk, and resume from it."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ logger = logging.getLogger(__name__)
 
 
 class Part(Protocol):
-    """A part of a training with a state of its own: plain numbers, lists and tensors."""
+    """A part of a training with its own state, made of plain numbers, lists and tensors."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file that holds the parts of a training.
+    """A checkpoint file of a training.
 
     Attributes
     ----------
     path : Path
     key : str
-        What the training is; the state of another one is ignored.
+        Identifies the training; a file with another key is ignored.
     """
 
     path: Path
     key: str
 
     def save(self, parts: Mapping[str, Part]) -> None:
-        """Write the states of all parts."""
+        """Save the states of all parts."""
         states = {name: part.state() for name, part in parts.items()}
         with atomic_path(self.path) as temporary:
             torch.save({"key": self.key, "state": states}, temporary)
 
     def resume(self, parts: Mapping[str, Part], device: torch.device) -> bool:
-        """Restore all parts, if the file is there, has the same key and can be read."""
+        """Restore all parts if the file exists, is readable and has the same key."""
         if not self.path.exists():
             return False
         try:
             content = torch.load(self.path, map_location=device, weights_only=True)
-        except Exception as error:  # whatever a damaged file raises, starting over is right
-            logger.warning("%s cannot be read (%s); training starts over", self.path, error)
+        except Exception as error:  # a damaged file may raise anything; always start over
+            logger.warning("%s cannot be read (%s); starting training over", self.path, error)
             return False
         if content["key"] != self.key:
             return False

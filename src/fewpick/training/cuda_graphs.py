@@ -1,4 +1,4 @@
-"""The passes of a step, recorded on a GPU."""
+"""Record the forward and backward passes of a training step as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fewpick.network.unet import UNet
 
 
 class _Pass(nn.Module):
-    """One of the forward passes of a step; the network itself is recorded more than once."""
+    """One forward pass of a step, a separate module because the network is recorded repeatedly."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
@@ -24,12 +24,12 @@ class _Pass(nn.Module):
 
 
 class ForwardPasses:
-    """A network as one function for each batch of a step, recorded when first asked for.
+    """A network as one function per batch of a training step, recorded on first use.
 
     Parameters
     ----------
     shapes : sequence of tuple
-        Shapes of the batches, in the order in which a step sees them.
+        Shapes of a step's batches, in the order in which they are processed.
     device : torch.device
     """
 
@@ -38,41 +38,41 @@ class ForwardPasses:
         self._recorded: list[Callable[[Tensor], Tensor]] = []
 
     def of(self, network: UNet) -> list[Callable[[Tensor], Tensor]]:
-        """Return the functions for the network's present weights and whatever they become."""
+        """Return the functions; they follow the network's weights as training changes them."""
         if not self._recorded:
             self._recorded = forward_passes(network, self.shapes, self.device)
         return self._recorded
 
     def forget(self) -> None:
-        """Drop the recordings, since another network or optimiser takes over."""
+        """Discard the recordings, because the network or optimiser is replaced."""
         self._recorded = []
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold: nothing, a recording is made again."""
+        """Return the state to save in a checkpoint: none, recordings are remade."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Drop the recordings."""
+        """Discard the recordings."""
         self.forget()
 
 
 def forward_passes(
     network: UNet, shapes: Sequence[tuple[int, ...]], device: torch.device
 ) -> list[Callable[[Tensor], Tensor]]:
-    """Return the network as functions of batches of these shapes, called in this order.
+    """Return the network as functions of batches of these shapes, to be called in this order.
 
-    A GPU is done with a small network sooner than Python has asked for its four hundred kernels.
-    So they are recorded, forward and backward, and from then on asked for all at once (CUDA graphs;
-    Gray, "Getting Started with CUDA Graphs", NVIDIA 2019). On a CPU, the network itself.
+    A GPU runs a small network faster than Python can launch its four hundred kernels, so forward
+    and backward passes are recorded once and then launched as a whole (CUDA graphs; Gray, "Getting
+    Started with CUDA Graphs", NVIDIA 2019). On a CPU, the functions are the network itself.
     """
     if device.type == "cpu":
         return [network] * len(shapes)
-    kept = copy.deepcopy(network.state_dict())  # of batch norm: recording runs the network
+    kept = copy.deepcopy(network.state_dict())  # recording runs the network, changing batch norm
     passes = tuple(_Pass(network).train() for _ in shapes)
     batches = tuple((torch.zeros(shape, device=device),) for shape in shapes)
-    # Gradients are summed on another stream than the one that records; this costs nothing here.
+    # Gradients accumulate on another stream than the recording one; this is harmless here.
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
-    # Weights are converted to bfloat16 within the record: a cached conversion would grow old.
+    # No cache, so that the recording converts weights to bfloat16: a cached copy would go stale.
     with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
         torch.cuda.make_graphed_callables(passes, batches)
     network.load_state_dict(kept)

@@ -15,7 +15,7 @@ from fewpick.network.unet import UNet
 class Ema:
     """Exponential moving average of a network, parameters and buffers, always in eval mode.
 
-    The decay starts low, `min(decay, t / (t + 10))`, so that the first steps are soon forgotten.
+    The decay starts low, `min(decay, t / (t + 10))`, to forget the first steps quickly.
     """
 
     def __init__(self, network: UNet, decay: float) -> None:
@@ -25,7 +25,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: UNet) -> None:
-        """Move the average towards a network."""
+        """Update the average with the network's current weights."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 10))
         means: list[Tensor] = list(self.network.parameters())
@@ -38,10 +38,10 @@ class Ema:
                 kept.copy_(current)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         return {"network": self.network.state_dict(), "updates": self.updates}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.network.load_state_dict(state["network"])
         self.updates = state["updates"]

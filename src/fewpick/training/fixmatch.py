@@ -1,9 +1,9 @@
-"""FixMatch's second half: what unlabelled micrographs teach.
+"""The unlabelled half of FixMatch: the loss on unlabelled micrographs.
 
-A `Consistency` takes the student and the teacher and returns a loss. Two kinds exist. `PixelRule`
-asks the teacher at every step about the weak view of a fresh batch. `ObjectRule` asks it once a
-round about whole micrographs, draws its picks as an annotator would, and trains on strong views of
-them until the next round.
+A `Consistency` maps student and teacher to a loss. There are two kinds: `PixelRule` runs the
+teacher at every step on the weak view of a new batch; `ObjectRule` runs it once per round on whole
+micrographs, draws its picks as an annotator would, and trains on strong views of them until the
+next round.
 """
 
 from __future__ import annotations
@@ -36,29 +36,28 @@ from fewpick.tuning.validation import peaks_of, validate
 
 logger = logging.getLogger(__name__)
 
-# Micrographs that a teacher picks in a round at most, and the share of those of a data set that it
-# picks where they are many.
+# Most micrographs that a teacher picks per round, and the fraction it picks of a large data set.
 MOST_DRAWN, SHARE_DRAWN = 64, 1 / 8
-# Pseudo-labels of a teacher with this validation F1 count in full, and those of one with this or
-# less as little as `LEAST_WEIGHT`.
+# Pseudo-labels have full weight from a teacher's validation F1 of GOOD_F1, and LEAST_WEIGHT at
+# BAD_F1 or less.
 GOOD_F1, BAD_F1, LEAST_WEIGHT = 0.8, 0.4, 0.1
-# Most of a micrograph that particles may cover, whatever number of them is expected.
+# Upper limit of the expected fraction of particle pixels, whatever the number of particles.
 MOST_PARTICLE = 0.5
-# Weight of pseudo-labels of which no validation label tells how good they are.
+# Weight of pseudo-labels without validation labels to judge them by.
 UNKNOWN_WEIGHT = 0.5
 
-# Means over a batch may still lie on the GPU, and are waited for at the end of a step.
+# Values may still be on the GPU; they are only fetched at the end of a step.
 Diagnostics = dict[str, float | Tensor]
 Student = Callable[[Tensor], Tensor]
 
 
 class Consistency(Protocol):
-    """What the training loop needs of a rule.
+    """What the training loop needs from a rule.
 
     Attributes
     ----------
-    rounds : into how many rounds the steps are divided
-    draws : whether each round begins with labels drawn for a student
+    rounds : number of rounds that the steps are divided into
+    draws : whether the teacher draws labels at the start of each round
     """
 
     rounds: int
@@ -75,33 +74,34 @@ class Consistency(Protocol):
         generator: torch.Generator,
         labelled: labelling.LabelledBatch,
     ) -> tuple[Tensor, Diagnostics]:
-        """Return the loss of an unlabelled batch, and how its pseudo-labels look.
+        """Return the loss on an unlabelled batch, and diagnostics of its pseudo-labels.
 
         `labelled` is the labelled batch of the same step.
         """
 
     def distrust(self, dataset: str) -> None:
-        """Notice that the pseudo-labels of a data set drift."""
+        """React to drifting pseudo-labels of a data set."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
 
 
 @dataclass
 class Pool:
-    """What both kinds draw from.
+    """The data that both kinds of rule use.
 
     Attributes
     ----------
-    micrographs : unlabelled and labelled training micrographs
-    validation : micrographs whose labels choose thresholds, never gradients; may be empty
+    micrographs : labelled and unlabelled training micrographs
+    validation : micrographs whose labels are used for thresholds, never for gradients; may be
+        empty
     labelled : the labelled crops, for their prevalence
     annotated : micrographs with labels of any kind, for the density of particles
-    batch_size, crop_size : of the unlabelled batch
-    nms_radius : least distance between two picks, particle radii
+    batch_size, crop_size : size of the unlabelled batch, and edge of its crops, px
+    nms_radius : minimum distance between two picks, in particle radii
     """
 
     micrographs: Sequence[Micrograph]
@@ -121,7 +121,7 @@ class Pool:
 
 
 def make_consistency(settings: Mapping[str, Any], pool: Pool) -> Consistency:
-    """Make the rule that `fixmatch.labelling` names.
+    """Make the rule named by `fixmatch.labelling`.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def make_consistency(settings: Mapping[str, Any], pool: Pool) -> Consistency:
 
 
 def rule_function(settings: Mapping[str, Any]) -> Callable[..., Any]:
-    """Return the function of the rule that `fixmatch.labelling` names, its settings filled in."""
+    """Return the function of the rule named by `fixmatch.labelling`, with its settings bound."""
     name = settings["labelling"]
     function: Callable[..., Any] = getattr(labelling, name)
     return partial(function, **{key: settings[key] for key in labelling_rule(name).reads})
@@ -144,7 +144,7 @@ def rule_function(settings: Mapping[str, Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class TeacherPicks:
-    """What the teacher sees in one micrograph: peaks (n, 2) in the target frame, scores (n,)."""
+    """The teacher's picks on one micrograph: (n, 2) x, y in the target frame, and (n,) scores."""
 
     micrograph: Micrograph
     xy: NDArray[np.float64]
@@ -154,13 +154,13 @@ class TeacherPicks:
 class PixelRule:
     """Teacher on the weak view, student on the strong view of the same crop, pixel by pixel.
 
-    The rule's function takes the probabilities and, by name, the settings that its line in
-    `LABELLING_RULES` lists. It may also ask for `known` (1 inside the annotated area, else 0),
-    `labelled_prevalence` (share of particle pixels in the labelled area), `particle_share` (the
-    share that the expected number of particles makes of a micrograph), `labelled` (the labelled
-    batch of the step) and `memory` (a dict of numbers that it keeps from step to step, and which
-    checkpoints hold). It is asked about the views of each data set by itself, and remembers each by
-    itself.
+    The rule's function takes the probabilities and, as keyword arguments, the settings listed in
+    its line of `LABELLING_RULES`. It may also have the parameters `known` (1 inside the annotated
+    area, else 0), `labelled_prevalence` (fraction of particle pixels in the labelled area),
+    `particle_share` (fraction of a micrograph that the expected number of particles covers),
+    `labelled` (the labelled batch of the step) and `memory` (a dict of numbers kept between steps
+    and saved in checkpoints). It is called separately for the views of each data set, each with its
+    own memory.
     """
 
     rounds = 1
@@ -174,7 +174,7 @@ class PixelRule:
         self._share_of = _particle_shares(pool) if "particle_share" in self._asks else {}
 
     def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
-        """Draw nothing: the teacher is asked at every step."""
+        """Do nothing: the teacher runs at every step."""
 
     def loss(
         self,
@@ -184,7 +184,7 @@ class PixelRule:
         generator: torch.Generator,
         labelled: labelling.LabelledBatch,
     ) -> tuple[Tensor, Diagnostics]:
-        """Return the loss of one unlabelled batch, and how its pseudo-labels look."""
+        """Return the loss on one unlabelled batch, and diagnostics of its pseudo-labels."""
         pool = self.pool
         indices, views = unlabelled_views(pool.micrographs, pool.batch_size, pool.crop_size, rng)
         chosen = [pool.micrographs[i] for i in indices]
@@ -193,7 +193,7 @@ class PixelRule:
         hidden = pool.crop([m.mask for m in chosen], views, fill=UNKNOWN)
         probability = predict(teacher, weak, self.settings["teacher_views"])
         if self.settings["views"] == "misaligned":
-            # The fault under study: the student sees the crop turned, the labels stay as they were.
+            # The bug under study: the student sees the crop rotated, the labels are not.
             turned = [random_view(v.y, v.x, rng) for v in views]
             weak = pool.crop([m.image for m in chosen], turned, fill="reflect")
         logits = student(strong(weak, rng, generator))
@@ -224,19 +224,19 @@ class PixelRule:
         return labelling.PseudoLabels(*self._rule(probability, **asked))
 
     def distrust(self, dataset: str) -> None:
-        """Do nothing: the weight of the whole loss is lowered."""
+        """Do nothing: the guard lowers the weight of the whole loss."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         return {"memory": self.memory}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.memory = {name: dict(held) for name, held in state["memory"].items()}
 
 
 class ObjectRule:
-    """Pseudo-labels drawn from the teacher's picks on whole micrographs, once a round."""
+    """Pseudo-labels drawn from the teacher's picks on whole micrographs, once per round."""
 
     draws = True
 
@@ -249,7 +249,7 @@ class ObjectRule:
         self.weights: dict[str, float] = {}
 
     def draw(self, teacher: nn.Module, rng: np.random.Generator) -> None:
-        """Let the teacher pick a random part of the pool, and draw its picks as labels."""
+        """Let the teacher pick a random subset of the pool, and draw its picks as labels."""
         pool, settings = self.pool, self.settings
         chosen = _drawn(pool.micrographs, settings["pool_size"], rng)
         views = settings["teacher_views"]
@@ -295,7 +295,7 @@ class ObjectRule:
         generator: torch.Generator,
         labelled: labelling.LabelledBatch,
     ) -> tuple[Tensor, Diagnostics]:
-        """Return the loss of an unlabelled batch, and how its pseudo-labels look."""
+        """Return the loss on an unlabelled batch, and diagnostics of its pseudo-labels."""
         pool = self.pool
         sheets = [pool.micrographs[i] for i, _ in self.drawn]
         indices, views = unlabelled_views(
@@ -306,21 +306,22 @@ class ObjectRule:
         logits = student(strong(images, rng, generator))
         known = labels >= 0
         agreement = (((logits > 0) == (labels > 0)) & known).sum() / known.sum()
-        # Sets with poor pseudo-labels are drawn less often, and where all are poor they count less.
+        # Data sets with poor pseudo-labels are drawn less often; if all are poor, the loss counts
+        # less.
         trust = float(np.mean([self.weights[name] for name in grouped_by_dataset(sheets)]))
         loss = bce_dice(logits, labels) * trust
         return loss, self.summary | {"agreement": agreement}
 
     def distrust(self, dataset: str) -> None:
-        """Draw the pseudo-labels of a data set half as often, where there are several."""
+        """Draw the pseudo-labels of a data set half as often, if there are several."""
         if len(self.weights) > 1:
             self.weights[dataset] /= 2
 
     def _thresholds(self, teacher: nn.Module, found: Sequence[TeacherPicks]) -> dict[str, float]:
-        """Score of the faintest pick that counts as a particle, in each data set.
+        """Return the minimum score of a particle in each data set.
 
-        It is chosen as for the final picks. On the way it is noted by what weight the pseudo-labels
-        of a data set count (`weights`), where there are several.
+        It is chosen in the same way as for the final picks. With several data sets, this also sets
+        the weight of each one's pseudo-labels (`weights`).
         """
         pool, views = self.pool, self.settings["teacher_views"]
         names = list(dict.fromkeys(m.dataset for m in pool.micrographs))
@@ -333,7 +334,7 @@ class ObjectRule:
             seen = validate(teacher, pool.validation, pool.device, views, pool.nms_radius)
             if len(names) == 1:
                 return {names[0]: seen.threshold}
-            first = {pool.validation[0].dataset: seen}  # one data set alone validates
+            first = {pool.validation[0].dataset: seen}  # only one data set has validation labels
             for name, held in (dict(seen.datasets) or first).items():
                 thresholds[name] = held.threshold
                 self.weights[name] = _trusted(held.f1)
@@ -346,7 +347,7 @@ class ObjectRule:
                     if not known and all(f.micrograph.expected is None for f in mine):
                         continue
                 thresholds[name] = self._without_validation(teacher, mine, known)
-        # What is known of nothing is cut where the other data sets are.
+        # Data sets without any information get the median threshold of the others.
         median = float(np.median(list(thresholds.values())))
         return dict.fromkeys(names, median) | thresholds
 
@@ -357,7 +358,8 @@ class ObjectRule:
         annotated: Sequence[Micrograph],
     ) -> float:
         pool, views = self.pool, self.settings["teacher_views"]
-        # Clicked particles set the threshold by their own scores, wherever they lie.
+        # Clicked particles set the threshold by their own scores, so clicked micrographs that are
+        # not in the random subset have to be picked as well.
         drawn = {id(f.micrograph) for f in found}
         clicked = [
             TeacherPicks(m, *peaks_of(teacher, m, pool.device, views, pool.nms_radius))
@@ -367,20 +369,21 @@ class ObjectRule:
         return without_validation([*found, *clicked], annotated)[0]
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         drawn = [(index, torch.from_numpy(labels)) for index, labels in self.drawn]
         return {"drawn": drawn, "summary": self.summary, "weights": self.weights}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.summary, self.weights = dict(state["summary"]), dict(state["weights"])
         self.drawn = [(index, labels.cpu().numpy()) for index, labels in state["drawn"]]
 
 
 def _particle_shares(pool: Pool) -> dict[str, float]:
-    """Share of particle pixels in the micrographs of each data set.
+    """Return the expected fraction of particle pixels of each data set's micrographs.
 
-    One of which no label and no user tells how many particles it has takes the mean of the others.
+    A data set with neither labels nor a user's estimate of its particle count gets the mean of the
+    others.
     """
     shares = {}
     groups = grouped_by_dataset(pool.micrographs)
@@ -391,23 +394,25 @@ def _particle_shares(pool: Pool) -> dict[str, float]:
             shares[name] = min(per_pixel * disc, MOST_PARTICLE)
     if not shares:
         raise InputError(
-            "fixmatch.labelling: this rule has to know about how many particles a micrograph has, "
-            f"and clicks do not tell. Set datasets.{next(iter(groups))}.expected_particles."
+            "fixmatch.labelling: this rule needs the approximate number of particles per "
+            f"micrograph, which clicks do not give. Set datasets.{next(iter(groups))}."
+            "expected_particles."
         )
     return dict.fromkeys(groups, float(np.mean(list(shares.values())))) | shares
 
 
 def _rounds(pool: Pool) -> int:
-    """Give proteins without labels a second teacher, better than one that saw another protein.
+    """Return the number of rounds: 2 if the median data set has no labels, else 1.
 
-    Where each has labels, a second round adds nothing, and on crowded micrographs it loses
-    (docs/experiments.md, entries 8 and 31).
+    Proteins without labels profit from a second teacher, better than the first, which was trained
+    on another protein. If each protein has labels, a second round gains nothing, and loses on
+    crowded micrographs (docs/experiments.md, entries 8 and 31).
     """
     return 1 if pool.labelled.median_particles(grouped_by_dataset(pool.micrographs)) else 2
 
 
 def _trusted(f1: float) -> float:
-    """Weigh pseudo-labels by the validation F1 of the teacher that drew them."""
+    """Return the weight of pseudo-labels for the validation F1 of their teacher."""
     return float(np.clip((f1 - BAD_F1) / (GOOD_F1 - BAD_F1), LEAST_WEIGHT, 1.0))
 
 
@@ -416,8 +421,8 @@ def _drawn(
 ) -> list[int]:
     """Draw the indices of the micrographs that a teacher picks in a round, from each data set.
 
-    `pool_size` of each data set, or `SHARE_DRAWN` of them where that is more, but all data sets
-    share `MOST_DRAWN` equally if these would be more (unless `pool_size` itself is).
+    Each data set gives `pool_size` micrographs, or the fraction `SHARE_DRAWN` if that is more, but
+    at most an equal part of the total `MOST_DRAWN` (or of `pool_size`, if that is larger).
     """
     places = _places(micrographs)
     most = max(1, max(pool_size, MOST_DRAWN) // len(places))
@@ -429,7 +434,7 @@ def _drawn(
 
 
 def _summary(counts: NDArray[np.float64]) -> Diagnostics:
-    """Say how the drawn labels look, from the pixels that `_count` counts."""
+    """Return diagnostics of drawn labels from the pixel counts of `_count`."""
     positive, negative, area, true_positive, judged_positive, hidden_positive = counts.tolist()
     return {
         "keep_background": negative / max(area - positive, 1),
@@ -440,7 +445,7 @@ def _summary(counts: NDArray[np.float64]) -> Diagnostics:
 
 
 def _places(micrographs: Sequence[Micrograph]) -> dict[str, list[int]]:
-    """Map data sets to the places of their micrographs."""
+    """Map data sets to the indices of their micrographs."""
     places: dict[str, list[int]] = {}
     for place, micrograph in enumerate(micrographs):
         places.setdefault(micrograph.dataset, []).append(place)
@@ -457,7 +462,10 @@ def _area(sheet: Micrograph) -> NDArray[np.bool_]:
 def _count(
     labels: NDArray[np.int8], known: NDArray[np.bool_], hidden: NDArray[np.int8]
 ) -> NDArray[np.float64]:
-    """Pixels: pseudo positive, negative, usable; and by the hidden truth (diagnosis only)."""
+    """Count pixels: pseudo-label positive, negative, usable; and against hidden labels.
+
+    Hidden labels serve for diagnostics only.
+    """
     positive, judged = labels == 1, hidden != UNKNOWN
     return np.array(
         [
@@ -480,7 +488,7 @@ def _diagnose(
     hidden: Tensor,
     logits: Tensor,
 ) -> Diagnostics:
-    """How the pseudo-labels of a batch look; `pseudo_*` compare with labels that nobody learns."""
+    """Return diagnostics of a batch's pseudo-labels; `pseudo_*` compare with hidden labels."""
     positive = labels * weights
     kept = weights.sum().clamp(min=1e-6)
 

@@ -1,4 +1,4 @@
-"""Notice a drift towards collapse, and trust the pseudo-labels less."""
+"""Detect drift towards collapse, and lower the weight of the pseudo-labels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-# Checks in a row with too many or too few pseudo-particles before the guard acts.
+# Consecutive checks with too many or too few pseudo-particles before the guard acts.
 GUARD_CHECKS = 2
-# Share of a round that a new student is given before its score is judged.
+# Fraction of a round that a new student gets before its score is judged.
 GUARD_PATIENCE = 0.5
 
 
 class Guards:
-    """A guard for each data set: one alone may drift while the mean over all looks fine.
+    """One guard per data set, since one may drift while the mean over all looks fine.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Guards:
 
     @property
     def trust(self) -> float:
-        """Factor on the weight of the unlabelled loss: the mean over the data sets."""
+        """Factor for the weight of the unlabelled loss, a mean over the data sets."""
         return sum(guard.trust for guard in self.guards.values()) / len(self.guards)
 
     def drifting(
@@ -38,7 +38,7 @@ class Guards:
         positive_rates: Mapping[str, float],
         f1s: Mapping[str, float],
     ) -> list[str]:
-        """Name the data sets that drift at this check, by what `Guard.drifts` takes of each."""
+        """Return the names of the data sets that drift at this check; see `Guard.drifts`."""
         return [
             name
             for name, guard in self.guards.items()
@@ -46,42 +46,42 @@ class Guards:
         ]
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         return {name: guard.state() for name, guard in self.guards.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         for name, held in state.items():
             self.guards[name].restore(held)
 
 
 class Guard:
-    """Compares pseudo-labels with labels, and scores with that of the warm start.
+    """Watch one data set for drift: compare pseudo-labels with labels, and F1 with the warm start.
 
-    Signs of a drift: the share of particles among the pseudo-labels leaves [0.5, 2] x that among
-    the labels at `GUARD_CHECKS` checks in a row, or the validation F1 falls below 0.9 x that of
-    the warm start. Few labels tell their share badly: n particles give it to about 2 / sqrt(n), by
-    which the bounds widen.
+    Training drifts if the particle fraction of the pseudo-labels is outside [0.5, 2] x that of the
+    labels at `GUARD_CHECKS` consecutive checks, or if the validation F1 falls below 0.9 x that of
+    the warm start. With few labels their particle fraction is uncertain: n particles give it to
+    about 2 / sqrt(n), and the bounds widen by that much.
 
     Parameters
     ----------
+    dataset : str
+        Name of the data set.
     on : bool
-        Whether it acts at all.
+        Whether the guard acts at all.
     start_f1 : float
         Validation F1 of the warm start.
-    dataset : str
-        Name of the data set that is watched.
     prevalence : float
-        Share of particle pixels in the labelled area.
+        Fraction of particle pixels in the labelled area.
     n_particles : int
-        Labelled particles.
+        Number of labelled particles.
     new_students : bool
-        Whether a new network begins each round; it is given time to catch up.
+        Whether each round starts with a new network, which gets time to catch up.
 
     Attributes
     ----------
     trust : float
-        Factor on the weight of the unlabelled loss, halved at each drift.
+        Factor for the weight of the unlabelled loss, halved at each drift.
     """
 
     def __init__(
@@ -102,16 +102,16 @@ class Guard:
         self.drifting = 0
 
     def drifts(self, step: int, progress: float, positive_rate: float, f1: float) -> bool:
-        """Judge one check, and halve the trust if the training drifts.
+        """Return whether training drifts at this check, and if so halve `trust`.
 
         Parameters
         ----------
         step : int
-            Steps done, for the message.
+            Steps done, for the log.
         progress : float
-            Share of the round that is done.
+            Completed fraction of the round.
         positive_rate : float
-            Share of particle pixels among the pseudo-labels; may be NaN.
+            Fraction of particle pixels among the pseudo-labels; may be NaN.
         f1 : float
             Validation F1; may be NaN.
         """
@@ -127,9 +127,9 @@ class Guard:
         self.trust /= 2
         self.drifting = 0
         logger.warning(
-            "%s, step %d: drift towards collapse (pseudo-labels contain %.2f x the labelled "
-            "share of particles, validation F1 %.3f, warm start %.3f); returning to the best "
-            "state, with fixmatch.weight x %g",
+            "%s, step %d: drift towards collapse (particle fraction of pseudo-labels %.2f x that "
+            "of labels, validation F1 %.3f, warm start %.3f); returning to the best weights, "
+            "with fixmatch.weight x %g",
             self.dataset,
             step,
             ratio,
@@ -140,10 +140,10 @@ class Guard:
         return True
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         return {"start_f1": self.start_f1, "trust": self.trust, "drifting": self.drifting}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.start_f1, self.trust = state["start_f1"], state["trust"]
         self.drifting = state["drifting"]

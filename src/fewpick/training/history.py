@@ -1,4 +1,4 @@
-"""What a training wrote down about itself, joined over its phases."""
+"""Read training histories, and define what is plotted of them."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import pandas as pd
 
 from fewpick.stacks import read_table
 
-# What a training is watched by: a title, and the columns drawn under it.
+# Training plots: title -> columns drawn in it.
 DIAGNOSTICS = {
     "loss": ("loss_labelled", "loss_unlabelled"),
     "picks on validation": ("val_pick_f1", "val_average_precision"),
-    "share of particle pixels found at 0.5": ("val_pixel_recall",),
+    "fraction of particle pixels found at 0.5": ("val_pixel_recall",),
     "threshold between particle and background": ("threshold", "val_threshold"),
-    "share of pixels used": ("keep_particle", "keep_background"),
-    "share of pixels labelled particle": ("pseudo_positive_rate", "labelled_prevalence"),
+    "fraction of pixels used": ("keep_particle", "keep_background"),
+    "fraction of pixels labelled particle": ("pseudo_positive_rate", "labelled_prevalence"),
     "student agrees with pseudo-label": ("agreement",),
-    "pseudo-labels against the hidden truth": ("pseudo_precision", "pseudo_recall"),
+    "pseudo-labels against the hidden ground truth": ("pseudo_precision", "pseudo_recall"),
     "weight of the unlabelled loss": ("lambda",),
     "learning rate": ("lr",),
 }
-# Of these, the ones that lie between 0 and 1: a fixed axis shows a collapse for what it is.
+# Plots with a fixed axis from 0 to 1, on which a collapse is obvious.
 FRACTIONS = (
     "picks on validation",
-    "share of particle pixels found at 0.5",
-    "share of pixels used",
+    "fraction of particle pixels found at 0.5",
+    "fraction of pixels used",
     "student agrees with pseudo-label",
-    "pseudo-labels against the hidden truth",
+    "pseudo-labels against the hidden ground truth",
 )
 
 
 def in_dataset(column: str, dataset: str) -> str:
-    """Name the column of a history that is about one of several data sets."""
+    """Return the name of a history column for one of several data sets."""
     return f"{column}.{dataset}"
 
 
 def join_phases(paths: Sequence[Path]) -> pd.DataFrame:
-    """Histories of consecutive phases (warm start, then the arm) as one, steps counted on."""
+    """Join the histories of consecutive phases (warm start, then the arm), continuing the steps."""
     parts, done = [], 0
     for path in paths:
         history = read_table(path)
@@ -49,7 +49,7 @@ def join_phases(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def phase_changes(history: pd.DataFrame) -> list[float]:
-    """Last steps of all phases but the last."""
+    """Return the last step of each phase except the last."""
     if "phase" not in history:
         return []
     ends = history["phase"].ne(history["phase"].shift(-1)).to_numpy()[:-1]

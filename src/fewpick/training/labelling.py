@@ -1,10 +1,10 @@
-"""Rules that turn what a teacher sees into pseudo-labels: one function for each rule.
+"""Rules that turn a teacher's predictions into pseudo-labels, one function per rule.
 
-`config.labelling_rules` names the functions and the settings that each takes by name. A rule for
-pixels maps probabilities to `(labels, weights)` of the same shape, by which the loss of the
-unlabelled batch is weighted; see `PseudoLabels` for more that it may say, and `PixelRule` in
-`fixmatch` for more that it may ask for. A rule for objects draws the teacher's picks on a whole
-micrograph, as an annotator would.
+`config.labelling_rules` lists the functions and the settings that each takes as arguments. A rule
+for pixels maps probabilities to `(labels, weights)` of the same shape, which enter the loss of the
+unlabelled batch; it may also return a loss (`PseudoLabels`) and take further arguments
+(`fixmatch.PixelRule`). A rule for objects draws the teacher's picks on a whole micrograph, as an
+annotator would.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from fewpick.training.losses import class_normalised_bce, masked_bce, non_negati
 
 
 class PseudoLabels(NamedTuple):
-    """What a rule for pixels returns; the loss may be left out.
+    """What a rule for pixels returns; the loss is optional.
 
     Attributes
     ----------
-    labels, weights : tensor like the probabilities
+    labels, weights : tensors of the same shape as the probabilities
     loss : callable
-        Of logits, labels and weights.
+        Function of logits, labels and weights that returns a scalar.
     """
 
     labels: Tensor
@@ -47,12 +47,12 @@ class LabelledBatch(NamedTuple):
 def two_thresholds(
     probability: Tensor, pseudo_label_threshold: float, confidence_threshold: float
 ) -> tuple[Tensor, Tensor]:
-    """Label and confidence thresholds apart.
+    """Apply separate thresholds for label and confidence.
 
-    `t = [p >= pseudo_label_threshold]`, `w = [max(p, 1 - p) >= confidence_threshold]`. With 0.5
-    this is FixMatch (Sohn et al. 2020) for two classes; with `pseudo_label_threshold` equal to
-    `confidence_threshold` both thresholds are one. Where w = 1, p >= c or p <= 1 - c, so every
-    label threshold in (1 - c, c] gives the same labels, loss and gradient.
+    `t = [p >= pseudo_label_threshold]`, `w = [max(p, 1 - p) >= confidence_threshold]`. With a label
+    threshold of 0.5 this is FixMatch (Sohn et al. 2020) for two classes. Where w = 1, p >= c or
+    p <= 1 - c with c the confidence threshold, so every label threshold in (1 - c, c], including c
+    itself, gives the same labels, loss and gradient.
 
     Parameters
     ----------
@@ -68,9 +68,10 @@ def two_thresholds(
 
 
 def unmasked(probability: Tensor, pseudo_label_threshold: float) -> tuple[Tensor, Tensor]:
-    """Count every pixel: `t = [p >= pseudo_label_threshold]`, `w = 1`.
+    """Use every pixel: `t = [p >= pseudo_label_threshold]`, `w = 1`.
 
-    Each pixel below the threshold, however doubtful, teaches "background". This collapses.
+    Every pixel below the threshold, however uncertain, is trained as background; training
+    collapses.
     """
     labels = (probability >= pseudo_label_threshold).to(probability.dtype)
     return labels, torch.ones_like(probability)
@@ -84,9 +85,9 @@ def prevalence(
     keep_fraction: float,
     threshold_momentum: float,
 ) -> PseudoLabels:
-    """Label as many pixels particle as the labels do, and keep equal shares of both classes.
+    """Match the labels' particle fraction, and keep equal fractions of both classes.
 
-    The threshold is a running mean over batches of `prevalence_threshold`; the loss weighs the
+    The threshold is a running mean of `prevalence_threshold` over batches; the loss weights the
     classes by the labelled prevalence.
 
     Parameters
@@ -95,11 +96,11 @@ def prevalence(
     known : tensor like `probability`
         1 inside the annotated area, else 0.
     labelled_prevalence : float
-        Share of particle pixels in the labelled area.
+        Fraction of particle pixels in the labelled area.
     memory : dict
-        Holds the threshold from step to step.
+        Holds the threshold between steps.
     keep_fraction : float
-        Share of the pixels of each class that is kept, see `equal_keep`.
+        Fraction of the pixels of each class to keep, see `equal_keep`.
     threshold_momentum : float
         Weight of the past in the running mean.
     """
@@ -117,11 +118,11 @@ def prevalence(
 def positive_unlabelled(
     probability: Tensor, known: Tensor, particle_share: float, labelled: LabelledBatch
 ) -> PseudoLabels:
-    """Label nothing: what is not labelled is a mixture of particles and background.
+    """Treat unlabelled pixels as a mixture of particles and background.
 
-    The loss is the non-negative risk of Kiryo et al. (2017), `losses.non_negative_pu`. It does not
-    look at the labels, which are the share `particle_share` of the highest probabilities and show
-    how the teacher ranks.
+    The loss is the non-negative risk of Kiryo et al. (2017), `losses.non_negative_pu`. It ignores
+    the returned labels, which are only for diagnostics: they mark the fraction `particle_share`
+    with the highest probabilities.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ def positive_unlabelled(
     known : tensor like `probability`
         1 inside the annotated area, else 0.
     particle_share : float
-        Share of particle pixels that the expected number of particles makes.
+        Expected fraction of particle pixels, from the expected number of particles.
     labelled : LabelledBatch
         Its particle pixels are the known positives.
     """
@@ -142,16 +143,17 @@ def positive_unlabelled(
 
 
 def prevalence_threshold(probability: Tensor, prevalence: float) -> float:
-    """Find the threshold above which the share `prevalence` of the probabilities lies.
+    """Return the threshold that a fraction `prevalence` of the probabilities exceeds.
 
-    It is kept above 0, where every pixel would be a particle, and below 0.95. Networks with a few
-    labels give most particles less than 0.05, so a higher lower limit would leave them out.
+    It is clipped to stay above 0, where every pixel would be a particle, and at most 0.95. The
+    lower limit is tiny because networks trained on few labels give most particles less than 0.05.
 
-    Distribution alignment for two classes: the pseudo-labels are as rich in particles as the
-    labels are. Pool many images of one data set; a single image may well hold fewer or more.
+    This is distribution alignment for two classes: it gives pseudo-labels the same particle
+    fraction as the labels. Pool many images of one data set; a single image may differ from the
+    mean.
     """
     flat = probability.reshape(-1).float()
-    # torch.quantile refuses large inputs; a fixed stride keeps this deterministic.
+    # torch.quantile rejects large inputs; a fixed stride keeps the subsample deterministic.
     flat = flat[:: max(1, flat.numel() // 1_000_000)]
     return float(torch.quantile(flat, 1 - prevalence).clamp(1e-6, 0.95))
 
@@ -159,11 +161,11 @@ def prevalence_threshold(probability: Tensor, prevalence: float) -> float:
 def equal_keep(
     probability: Tensor, threshold: float, keep_fraction: float
 ) -> tuple[Tensor, Tensor]:
-    """Keep the same share of the most confident pixels within each predicted class.
+    """Keep the same fraction of the most confident pixels within each predicted class.
 
-    `t = [p >= threshold]`; within t = 1 the `keep_fraction` largest p have w = 1, within t = 0
-    the `keep_fraction` smallest. Keep rates k1 and k0 of the two classes shift the log-odds that
-    the student learns by log(k1 / k0); equal rates do not.
+    `t = [p >= threshold]`; w = 1 for the `keep_fraction` largest p among t = 1, and the
+    `keep_fraction` smallest among t = 0. If the keep rates k1 and k0 of the two classes differ,
+    they shift the log-odds that the student learns by log(k1 / k0).
 
     Returns
     -------
@@ -193,17 +195,16 @@ def objects(
 ) -> NDArray[np.int8]:
     """Draw a teacher's picks as an annotator would draw particles.
 
-    Picks with `score >= threshold` become discs of radius `disc`. Further picks with
-    `score >= doubt * threshold` are left open: a disc of `ring` particle radii around them is
-    unknown,
-    as is the ring between `disc` and `ring * radius` around each particle, where the edge of a
-    disc is a matter of taste. All else is background.
+    Picks with `score >= threshold` become discs of radius `disc`. Other picks with
+    `score >= doubt * threshold` are uncertain: a disc of `ring` particle radii around them is
+    unknown. So is the ring from `disc` to `ring * radius` around each particle, where the exact
+    edge is arbitrary. All else is background.
 
     Parameters
     ----------
     shape : rows, columns of the image
-    xy : (n, 2) picks, best first, target frame
-    score : (n,) descending
+    xy : (n, 2) array of x, y in px of the preprocessed image (target frame), best first
+    score : (n,) array, descending
     threshold, doubt, ring : see above
     radius, disc : particle radius and radius of the drawn disc, px
 

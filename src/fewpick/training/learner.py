@@ -1,4 +1,4 @@
-"""The network that learns, its optimiser, and the random numbers a training draws."""
+"""The network being trained, its optimiser, and the random number generators of a training."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from fewpick.network.unet import UNet
 from fewpick.network.weights import SCRATCH
 
 GRADIENT_NORM = 1.0
-# Networks of one training have seeds this far apart, further than any two seeds of a configuration.
+# Offset between the seeds of one training's networks; larger than any seed in a configuration, so
+# they do not coincide with those of another training.
 NETWORKS_APART = 1_000_003
 
 
 class Learner:
-    """A network and the optimiser that changes it."""
+    """A network and its optimiser."""
 
     def __init__(self, network: UNet, *, learning_rate: float, weight_decay: float) -> None:
         self.network = network
@@ -28,7 +29,7 @@ class Learner:
         )
 
     def learn(self, loss: Tensor, learning_rate: float) -> None:
-        """Take one step down the gradient of a loss, the gradient's norm clipped."""
+        """Take one optimiser step, with clipped gradient norm."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         self.optimiser.zero_grad(set_to_none=True)
@@ -37,39 +38,39 @@ class Learner:
         self.optimiser.step()
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
 
 
 class Streams:
-    """The random numbers of a training.
+    """The random number generators of a training.
 
     Attributes
     ----------
     rng : numpy.random.Generator
-        Draws crops, views and rounds.
+        For crops, views and rounds.
     generator : torch.Generator
-        Draws noise on the training's device.
+        For noise, on the training's device.
     """
 
     def __init__(self, seed: int, phase: int, device: torch.device) -> None:
-        # Phases draw from streams of their own, so that none repeats the crops of another.
+        # Each phase has its own stream, so that none repeats the crops of another.
         sequence = np.random.SeedSequence([seed, phase])
         self.rng = np.random.default_rng(sequence)
         self.generator = torch.Generator(device)
         self.generator.manual_seed(int(sequence.generate_state(1)[0]))
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         return {"rng": self.rng.bit_generator.state, "generator": self.generator.get_state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.rng.bit_generator.state = state["rng"]
         self.generator.set_state(state["generator"].cpu())
 
@@ -77,7 +78,7 @@ class Streams:
 def new_network(hyperparameters: Mapping[str, Any], device: torch.device, number: int = 0) -> UNet:
     """Initialise the `number`-th network of a seed without touching the global generator.
 
-    With `training.start` other than `scratch`, all begin with the same weights.
+    If `training.start` is not `scratch`, all networks start from the same weights.
     """
     start = hyperparameters.get("training", {}).get("start", SCRATCH)
     if start != SCRATCH:
@@ -89,7 +90,7 @@ def new_network(hyperparameters: Mapping[str, Any], device: torch.device, number
 
 
 def placed(network: UNet, device: torch.device) -> UNet:
-    """Move a network to its device, ready to learn; channels last make convolutions fastest."""
+    """Prepare a network for training on a device; channels last is fastest for convolutions."""
     network.to(device).requires_grad_(True)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network

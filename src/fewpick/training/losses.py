@@ -1,4 +1,4 @@
-"""Losses over pixels, some of which say nothing."""
+"""Pixel losses that ignore pixels without labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy plus Dice loss over the labelled pixels of a batch.
+    """Compute binary cross-entropy plus Dice loss over the labelled pixels of a batch.
 
     `BCE = mean_i -(t_i log p_i + (1 - t_i) log(1 - p_i))` and
     `Dice = 1 - (2 sum p_i t_i + 1) / (sum p_i + sum t_i + 1)` (Milletari et al. 2016, V-Net; with
@@ -22,7 +22,7 @@ def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
 
     Returns
     -------
-    scalar; 0 (with zero gradient) when no pixel has a label
+    scalar tensor; 0 (with zero gradient) if no pixel has a label
     """
     known = (labels >= 0).to(logits.dtype)
     target = (labels > 0).to(logits.dtype)
@@ -34,10 +34,10 @@ def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def masked_bce(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy with weights, averaged over all pixels, as FixMatch averages over its batch.
+    """Compute weighted cross-entropy, averaged over all pixels, as in FixMatch.
 
-    `L = (1 / N) sum_i w_i BCE(p_i, t_i)` with N all pixels, also those of weight 0 (Sohn et al.
-    2020, eq. 4).
+    `L = (1 / N) sum_i w_i BCE(p_i, t_i)`, where N counts all pixels, including those of weight 0
+    (Sohn et al. 2020, eq. 4).
 
     Parameters
     ----------
@@ -50,19 +50,19 @@ def masked_bce(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 def non_negative_pu(
     logits: Tensor, weights: Tensor, labelled: Tensor, labels: Tensor, prior: float
 ) -> Tensor:
-    """Risk of a classifier that knows some particles and nothing of the rest (Kiryo et al. 2017).
+    """Compute the non-negative positive-unlabelled risk of Kiryo et al. (2017).
 
     With the logistic loss `l(z) = log(1 + exp(-z))`, particles p and unlabelled pixels u:
     `R = pi mean_p l(z) + N`, `N = mean_u l(-z) - pi mean_p l(-z)`. N estimates the risk on the
-    background among the unlabelled pixels and cannot be negative; where it is, the network
-    overfits the known particles, and `R = -N` takes it back (their algorithm 1, gamma = 1).
+    background among the unlabelled pixels, which cannot be negative; if the estimate is, the
+    network overfits the known particles, and `R = -N` undoes that (their algorithm 1, gamma = 1).
 
     Parameters
     ----------
-    logits, weights : float tensors of one shape; unlabelled pixels
-    labelled, labels : tensors of one shape; logits and labels of a batch whose particle pixels
-        (label 1) are the known ones
-    prior : pi, the share of particle pixels among the unlabelled ones
+    logits, weights : float tensors of one shape, for the unlabelled pixels
+    labelled, labels : tensors of one shape; logits and labels of the labelled batch, whose particle
+        pixels (label 1) are the known positives
+    prior : pi, the fraction of particle pixels among the unlabelled ones
     """
     particle = (labels > 0).to(logits.dtype)
     n = particle.sum().clamp(min=1)
@@ -75,16 +75,16 @@ def non_negative_pu(
 def class_normalised_bce(
     logits: Tensor, labels: Tensor, weights: Tensor, prevalence: float
 ) -> Tensor:
-    """Cross-entropy averaged within each class, then mixed by the prevalence.
+    """Compute cross-entropy averaged within each class, then weighted by the prevalence.
 
-    `L = pi sum_{t=1} w BCE / sum_{t=1} w + (1 - pi) sum_{t=0} w BCE / sum_{t=0} w`. Keep rates
-    that differ between the classes then no longer shift the log-odds. A class without any weight
-    contributes nothing.
+    `L = pi sum_{t=1} w BCE / sum_{t=1} w + (1 - pi) sum_{t=0} w BCE / sum_{t=0} w`. Different keep
+    rates of the two classes then do not shift the log-odds. A class without any weight contributes
+    nothing.
 
     Parameters
     ----------
     logits, labels, weights : (n, 1, h, w) float tensors; labels 0 or 1
-    prevalence : pi, the share of particle pixels
+    prevalence : pi, the fraction of particle pixels
     """
     bce = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     total = logits.sum() * 0

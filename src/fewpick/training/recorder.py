@@ -1,4 +1,4 @@
-"""What a training writes down about itself: one row of history for each check."""
+"""Record the history of a training, one row per check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from fewpick.training.history import in_dataset
 from fewpick.tuning.validation import Validation
 
-# These columns are there even when no step was left to do.
+# Columns that are always present, even if there were no steps to do.
 COLUMNS = (
     *("step", "phase", "loss", "loss_labelled", "loss_unlabelled", "lr", "val_pick_f1"),
     *("val_average_precision", "val_threshold", "val_pixel_recall", "labelled_prevalence"),
@@ -20,12 +20,12 @@ COLUMNS = (
 
 
 class Recorder:
-    """Means over the steps since the last check, and the rows written so far.
+    """Average over the steps since the last check, and collect one row per check.
 
     Attributes
     ----------
     seconds : float
-        Time spent in steps and validations.
+        Time spent on steps and validation.
     last_loss : float
         Loss of the last step.
     """
@@ -38,7 +38,7 @@ class Recorder:
         self._recent: list[dict[str, float]] = []
 
     def add(self, numbers: dict[str, float]) -> None:
-        """Note the numbers of one step."""
+        """Record the values of one step."""
         self.last_loss = numbers["loss"]
         self._recent.append(numbers)
 
@@ -62,7 +62,7 @@ class Recorder:
         for name, held in validation.datasets.items():
             row[in_dataset("val_pick_f1", name)] = held.f1
             row[in_dataset("val_threshold", name)] = held.threshold
-        # Plain floats, which is what a checkpoint may hold.
+        # Checkpoints can only hold plain floats.
         row |= {str(name): float(value) for name, value in means.items()}
         self.rows.append(row)
         return row
@@ -73,7 +73,7 @@ class Recorder:
         return pd.DataFrame(self.rows, columns=list(columns))
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         return {
             "seconds": self.seconds,
             "last_loss": self.last_loss,
@@ -82,6 +82,6 @@ class Recorder:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.seconds, self.last_loss = state["seconds"], state["last_loss"]
         self.rows, self._recent = state["rows"], state["recent"]

@@ -1,4 +1,4 @@
-"""When a training validates, starts a round, and how fast it learns."""
+"""Schedule validation, rounds and the learning rate of a training."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-# Share of the steps in which the learning rate rises.
+# Fraction of the steps during which the learning rate rises.
 WARM_UP = 0.05
 
 
 class Schedule:
-    """Where a training stands, and what follows from that.
+    """The progress of a training, and what it implies for the next step.
 
     Parameters
     ----------
     steps : int
-        Optimiser steps of the training.
+        Number of optimiser steps.
     checks : int
-        How often it is validated at even distances, and again early on, see `check_steps`.
+        Number of evenly spaced validations; there are as many early ones, see `check_steps`.
     rounds : int
-        Into how many rounds the steps are divided.
+        Number of rounds that the steps are divided into.
     peak : float
         Highest learning rate.
 
     Attributes
     ----------
     step : int
-        Steps that are done.
+        Steps done so far.
     """
 
     def __init__(self, steps: int, checks: int, *, rounds: int, peak: float) -> None:
@@ -43,48 +43,48 @@ class Schedule:
 
     @property
     def round(self) -> int:
-        """Number of the round that the next step belongs to."""
+        """Number of the next step's round, starting at 0."""
         return round_of(self.step, self.steps, self.rounds)[0]
 
     @property
     def begins_round(self) -> bool:
-        """Whether the next step is the first one of its round."""
+        """Whether the next step is the first of its round."""
         return self.step == round_of(self.step, self.steps, self.rounds)[1]
 
     @property
     def learning_rate(self) -> float:
-        """Learning rate of the next step; each round rises and falls by itself."""
+        """Learning rate of the next step; it rises and falls in each round."""
         _, first, length = round_of(self.step, self.steps, self.rounds)
         return learning_rate(self.step - first, length, self.peak)
 
     @property
     def checking(self) -> bool:
-        """Whether the training is validated after the step just done."""
+        """Whether to validate after the step just done."""
         return self.step in self.checks
 
     @property
     def judging(self) -> bool:
-        """Whether the check just done is an even one, at which a drift is judged."""
+        """Whether the check just done is an evenly spaced one, which the guard uses."""
         return self.step in self.even_checks
 
     def progress(self, ahead: int = 0) -> float:
-        """Share of the present round that is done, or will be in `ahead` steps."""
+        """Return the fraction of the current round that is done, or will be in `ahead` steps."""
         _, first, length = round_of(self.step, self.steps, self.rounds)
         return (self.step - first + ahead) / length
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         return {"step": self.step}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.step = state["step"]
 
 
 def round_of(step: int, steps: int, rounds: int) -> tuple[int, int, int]:
-    """Find the round that a step falls into: its number, its first step and its length.
+    """Return the number, the first step and the length of the round that contains a step.
 
-    The rounds are equally long; the last one takes what the division leaves over.
+    All rounds have the same length, except that the last one also takes the remainder.
     """
     length = max(1, steps // rounds)
     number = min(step // length, rounds - 1)
@@ -93,7 +93,7 @@ def round_of(step: int, steps: int, rounds: int) -> tuple[int, int, int]:
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Rise linearly over the first `WARM_UP`, then fall along half a cosine to 0."""
+    """Return the learning rate: linear rise over the first `WARM_UP`, then half a cosine to 0."""
     rise = max(1, round(WARM_UP * steps))
     return peak * min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
@@ -101,9 +101,9 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 def check_steps(steps: int, n: int, rounds: int = 1) -> set[int]:
     """Choose the steps after which a training is validated, the same for every arm and phase.
 
-    The union of `n` even steps and `n` steps in a geometric series from the 5th on: with a handful
-    of labels, a network is at its best after a few dozen steps and overfits after that. An arm that
-    is looked at where another is not would be stopped at its best by better luck.
+    This is the union of `n` evenly spaced steps and `n` steps in a geometric series from step 5:
+    with a handful of labels, a network is best after a few dozen steps and overfits after that.
+    Checks at different steps would favour the arm that happens to be checked at its best.
     """
     first = min(5, steps)
     early = {round(first * (steps / first) ** (i / max(n - 1, 1))) for i in range(n)}
@@ -111,6 +111,6 @@ def check_steps(steps: int, n: int, rounds: int = 1) -> set[int]:
 
 
 def even_steps(steps: int, n: int, rounds: int = 1) -> set[int]:
-    """Choose `n` evenly spaced steps, and the last one of each round."""
+    """Choose `n` evenly spaced steps, and the last step of each round."""
     ends = {sum(round_of(step, steps, rounds)[1:]) for step in range(steps)}
     return {round(steps * (i + 1) / n) for i in range(n)} - {0} | ends

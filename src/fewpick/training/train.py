@@ -1,4 +1,4 @@
-"""One trainer for every arm: supervised, and FixMatch with any labelling rule."""
+"""Train any arm: supervised, or FixMatch with any labelling rule."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from fewpick.tuning.validation import Validator, validation_micrographs
 
 logger = logging.getLogger(__name__)
 
-# With fewer labelled particles in the median data set, a new network learns from pseudo-labels: one
-# that has seen a handful of labels, or those of another protein, many times overfits them. With
-# more, it would only have less time to learn from these than the supervised arm has
-# (docs/experiments.md).
+# With fewer labelled particles than this in the median data set, a new network is trained on the
+# pseudo-labels, because one that has seen a handful of labels (or those of another protein) many
+# times overfits them. With more labels, a new network would only have less time to learn from them
+# than the supervised arm (docs/experiments.md).
 FEW_PARTICLES = 50
-# Share of the labelled views that are strong, in every arm.
+# Fraction of the labelled views that are strong, in every arm.
 STRONG_FRACTION = 0.5
 
 
 class Stopped(Exception):
-    """A training was asked to stop, and did so; the same call resumes from its checkpoint."""
+    """Training stopped early on request; the same call resumes from its checkpoint."""
 
 
 @failures_told()
@@ -65,36 +65,38 @@ def train(
 ) -> tuple[UNet, pd.DataFrame]:
     """Train one network.
 
-    Without `warm_start` this is the supervised warm start of `warm_start_steps` steps; with it,
-    the remaining steps of an arm, supervised or with the unlabelled micrographs as well. The
+    Without `warm_start` this is the supervised warm start of `warm_start_steps` steps. With it,
+    these are the remaining steps of an arm, supervised or also using unlabelled micrographs. The
     labelling `objects` divides them into rounds: in each, the best network so far draws labels on
-    unlabelled micrographs, from which a new network learns, or it itself goes on where labels are
-    many. The returned weights are the exponential moving average at the best validation score, the
-    warm start itself included; or the last one, where `keep` says so. Without enough validation
-    labels they are the last ones too, but those of a supervised training end after
-    `STEPS_PER_PARTICLE` for each labelled particle.
+    unlabelled micrographs, on which a new network is trained (or, with many labels, a copy of the
+    best one).
+
+    The returned weights are the exponential moving average at the best validation score, including
+    that of the warm start, or the last one if `training.keep` is `last`. Without enough validation
+    labels they are the last ones too, but in supervised training those after `STEPS_PER_PARTICLE`
+    steps per labelled particle.
 
     Parameters
     ----------
     hyperparameters : mapping
-        As `config.hyperparameters.resolve_arm` or `warm_start` gives them.
+        From `config.hyperparameters.resolve_arm` or `warm_start`.
     micrographs : sequence of Micrograph
-        All parts of the split; test micrographs are not looked at.
+        All parts of the split; test micrographs are not used.
     warm_start : UNet, optional
         The network to continue from.
     rival : UNet, optional
-        A network of another training with the same labels. It is returned unless a state of this
-        training has a better validation score, and it draws pseudo-labels while it is the best.
+        A network of another training with the same labels. It is returned unless this training
+        reaches a better validation score, and draws pseudo-labels as long as it is the best.
     device : str
         auto, cpu or cuda.
     checkpoint : Path, optional
-        File to save the state in now and then and to resume from; removed at the end. A
-        checkpoint of other hyperparameters or of another kind of device is ignored.
+        File to save the state to regularly and to resume from; removed at the end. A checkpoint
+        from other hyperparameters or another kind of device is ignored.
     on_step : callable
         Called after each step with the number of steps done since the last call (more than one
-        after resuming) and the current validation score.
+        after resuming), the current validation F1 and the last loss.
     stop : callable
-        Asked after each step; when true, the state is saved and the training ends early.
+        Called after each step; if it returns true, the state is saved and training stops early.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def train(
     InputError
         If no training micrograph is labelled, the loss is no longer finite, or a GPU fails.
     Stopped
-        If `stop` said so before the last step.
+        If `stop` returned true before the last step.
     """
     training = Trainer(hyperparameters, micrographs, warm_start, select_device(device), rival)
     schedule, kept = training.schedule, None
@@ -152,8 +154,8 @@ class Trainer:
     datasets : list of str
         Names of all data sets, with labels or without.
     schedule, streams, learner, ema, passes, validator, best, guards, recorder, consistency
-        The parts, each with a state of its own. `consistency` is what unlabelled micrographs
-        teach; None where they teach nothing.
+        The parts, each with its own state. `consistency` is the rule for unlabelled micrographs;
+        None in supervised training.
     """
 
     def __init__(
@@ -213,7 +215,7 @@ class Trainer:
         self.recorder = Recorder("warm_start" if warm_start is None else hyperparameters["method"])
 
     def advance(self) -> None:
-        """Take one optimiser step, and validate where the schedule has a check."""
+        """Take one optimiser step, and validate if the schedule has a check there."""
         begin = time.monotonic()
         if self.schedule.begins_round:
             self._begin_round()
@@ -255,7 +257,7 @@ class Trainer:
         return self.learner.network
 
     def parts(self) -> dict[str, Part]:
-        """Return all that has a state, by name."""
+        """Return all parts with a state, by name."""
         parts: dict[str, Part] = {
             "schedule": self.schedule,
             "streams": self.streams,
@@ -289,7 +291,7 @@ class Trainer:
         )
 
     def _shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of a step's batches: the labelled one, and the unlabelled one if there is one."""
+        """Return the shapes of a step's batches: the labelled and, if any, the unlabelled one."""
         n, edge = self.settings["batch_size"], self.labelled.size
         shapes: list[tuple[int, ...]] = [(n, 1, edge, edge)]
         if self.fixmatch is not None:
@@ -298,7 +300,7 @@ class Trainer:
         return shapes
 
     def _take(self, network: UNet) -> None:
-        """Make `network` the student, with an average and an optimiser that know nothing yet."""
+        """Make `network` the student, with a fresh moving average and optimiser."""
         self.learner = Learner(
             network,
             learning_rate=self.settings["learning_rate"],
@@ -308,10 +310,10 @@ class Trainer:
         self.passes.forget()
 
     def _begin_round(self) -> None:
-        """Let the best network so far draw the labels that it or a new one learns from.
+        """Let the best network so far draw the labels on which it or a new network is trained.
 
-        A network overfits a few labels, and whatever continues from it inherits that. A new one,
-        which meets thousands of drawn particles, does not.
+        A network overfits a few labels, and any network that continues from it inherits that. A new
+        one, trained on thousands of drawn particles, does not.
         """
         if self.consistency is None or not self.consistency.draws:
             return
@@ -324,7 +326,7 @@ class Trainer:
         self._take(student)
 
     def _new_students(self) -> bool:
-        """Whether each round begins with a new network."""
+        """Return whether each round starts with a new network."""
         if self.fixmatch is None or self.consistency is None or not self.consistency.draws:
             return False
         wanted = self.fixmatch["student"]
@@ -332,7 +334,7 @@ class Trainer:
         return few if wanted == "auto" else wanted == "new"
 
     def _labelled_batch(self) -> tuple[Tensor, Tensor]:
-        """Draw labelled views, and make some of them strong."""
+        """Draw labelled views, some of them strong."""
         rng = self.streams.rng
         images, labels = self.labelled.draw(self.settings["batch_size"], rng, self.device)
         chosen = np.flatnonzero(rng.random(len(images)) < STRONG_FRACTION)
@@ -345,14 +347,14 @@ class Trainer:
         return self.ema.network if self.fixmatch["teacher"] == "ema" else self.learner.network
 
     def _weight(self) -> float:
-        """Weight of the unlabelled loss: it rises linearly over the first `ramp` of a round."""
+        """Return the unlabelled loss's weight, which rises linearly over a round's first `ramp`."""
         assert self.fixmatch is not None
         ramp, progress = self.fixmatch["ramp"], self.schedule.progress(1)
         rise = min(1.0, progress / ramp) if ramp else 1.0
         return float(self.guards.trust * self.fixmatch["weight"] * rise)
 
     def _note(self, diagnostics: Diagnostics) -> None:
-        """Record a step; only now is the GPU waited for."""
+        """Record a step; converting to float waits for the GPU."""
         self.recorder.add({name: float(value) for name, value in diagnostics.items()})
         if not math.isfinite(self.recorder.last_loss):
             raise InputError(
@@ -361,7 +363,7 @@ class Trainer:
             )
 
     def _check(self, rate: float, begin: float) -> None:
-        """Validate, keep the best weights, and go back to them if the training drifts."""
+        """Validate, keep the best weights, and return to them if training drifts."""
         step = self.schedule.step
         validation = self.validator.check(self.ema.network)
         self.best.offer(self.ema.network, validation, self.steps_before + step)

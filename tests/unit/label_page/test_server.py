@@ -72,8 +72,7 @@ def test_without_the_token_nothing_is_answered(running: Running, path: str) -> N
     status, text, _ = ask(running, path, raw=True)
     assert status == 403
     assert (
-        text == b"This is not the address that fewpick label printed. Copy the address from the "
-        b"terminal.\n"
+        text == b"This is not the address that fewpick label printed. Copy it from the terminal.\n"
     )
 
 

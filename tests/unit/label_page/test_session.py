@@ -254,7 +254,7 @@ def test_names_stay_as_the_file_has_them(tmp_path: Path) -> None:
         (add("a.mrc", negatives=[(1.0, -0.1)]), ("y=-0.1",)),
         (add("a.mrc", areas=[(0, 0, 101, 10)]), ("(0, 0, 101, 10)", "extends beyond the 100 x 80")),
         (add("a.mrc", areas=[(5, 5, 5, 10)]), ("(5, 5, 5, 10)",)),
-        (add("a.mrc", areas=[(15, 15, 30, 30)]), ("overlaps", "x 10 to 20", "Draw beside it")),
+        (add("a.mrc", areas=[(15, 15, 30, 30)]), ("overlaps", "x 10 to 20", "Draw next to it")),
         (add("zzz.mrc", marks=[(1.0, 1.0)]), ("zzz.mrc", "Reload")),
     ],
 )

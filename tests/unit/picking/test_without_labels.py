@@ -266,7 +266,7 @@ def test_the_network_learns_from_a_template(
     picker = Picker(model, CPU, radius=20)
     verdict, found = without_labels.pick_micrographs(paths, picker, adapt=True)
     assert verdict.template is None
-    assert str(verdict).endswith("so the network learned from the picks of a ring template")
+    assert str(verdict).endswith("so the network was fine-tuned on the picks of a ring template")
     for labels in taught:
         assert label((labels == 1).astype(int))[1] == 36
         assert (labels == 0).mean() > 0.4

@@ -127,7 +127,7 @@ def test_what_speaks_against_trust_is_said(example: Example) -> None:
         "particle discs cover 60% of the annotated area",
         "Scored on 4 test micrographs",
         "Labelled for validation: 60 validation particles.",
-        "The smallest training has 20 labels; a lab with so few does not have the others.",
+        "The smallest training has 20 labels; a lab with so few would not have the extra ones.",
         "fixmatch with 10 % of the training data: in 2 of 2 trainings the validation F1 fell",
     ):
         assert said in cautions
@@ -140,7 +140,7 @@ def test_facts_of_a_data_set_are_said_once(example: Example) -> None:
     assert facts["image size"] == "512 x 400 px"
     assert facts["particle diameter"] == "40 px, 80 Å"
     assert facts["micrographs"] == "4 (4 annotated)"
-    assert facts["share of particle pixels"] == "60.0%"
+    assert facts["fraction of particle pixels"] == "60.0%"
 
 
 def table(columns: dict[str, Any]) -> pd.DataFrame:
@@ -206,7 +206,7 @@ def test_an_answer_needs_no_second_arm() -> None:
     ("few", "many", "said"),
     [
         (0.5, 0.9, "No smaller number of labels tried comes close"),
-        (0.9, 0.8, "This is the smallest number tried; up to 100 did not do better"),
+        (0.9, 0.8, "This is the smallest number tried; using up to 100 was no better"),
         (0.89, 0.9, "10 labelled particles come within 0.02"),
     ],
 )
