@@ -50,7 +50,7 @@ def on_the_wrong_one(project: Project) -> None:
 
 
 def outside(n: int, micrographs: int) -> tuple[str, ...]:
-    return ("coordinates", f"{n} of 90 marks lie outside", f"on {micrographs} micrograph", "clicks")
+    return ("coordinates", f"{n} of 90 marks are outside", f"on {micrographs} micrograph", "clicks")
 
 
 WHOLE = f"0 0 {NX} {NY}"
@@ -72,7 +72,7 @@ CASES = [
         "an area outside the image",
         "drawn on another micrograph, or on a larger copy",
         areas(f"m0 0 0 {NX} {NY}", "m1 0 0 1000 100"),
-        Refused("areas.tsv: line 3", "extends beyond m1.mrc", "on a scaled one?"),
+        Refused("areas.tsv: line 3", "extends beyond m1.mrc", "or a rescaled one"),
     ),
     Case(
         "an area with zero width",
@@ -96,8 +96,8 @@ CASES = [
         Right(
             {"particles": 15, "annotated": 2, "changed annotations": 5},
             (
-                ("coordinates", "15 of 15 marks lie outside the areas", "clicks"),
-                ("15 marks of m3.mrc lie where m4.mrc has an area", "Correct the name"),
+                ("coordinates", "15 of 15 marks are outside the areas", "clicks"),
+                ("15 marks of m3.mrc are where m4.mrc has an area", "Correct the name"),
             ),
         ),
     ),
@@ -144,7 +144,13 @@ CASES = [
         negatives(points("m3")[:2] + np.array([[1.0, 0.0], [9.0, 0.0]])),
         Right(
             {"training micrographs": 6, "labelled particles": 90},
-            (("negatives.star", "1 negative lies on a marked particle", "Remove one of the two"),),
+            (
+                (
+                    "negatives.star",
+                    "1 negative is also marked as a particle",
+                    "Remove one of the two",
+                ),
+            ),
         ),
     ),
     Case(

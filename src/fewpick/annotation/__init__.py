@@ -1,1 +1,1 @@
-"""Marks, areas and negatives of micrographs."""
+"""Read annotations of micrographs: marks, areas and negatives."""

@@ -1,8 +1,8 @@
 """Interpret the annotation of a data set.
 
-`full`: everything unmarked is background. `areas`: this holds inside the areas that were fully
-marked; marks elsewhere are clicks. `clicks`: the marks are particles, and nothing else is known.
-Places marked as "not a particle" (negatives) are background in all three.
+`full`: everything unmarked is background. `areas`: the same, but only inside fully marked areas;
+marks elsewhere are clicks. `clicks`: the marks are particles, and everything else is unknown.
+Positions marked as "not a particle" (negatives) are background in all three.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 KINDS = FULL, AREAS, CLICKS = ("full", "areas", "clicks")
 NONE = "none"
-# For a micrograph that is not used: its areas are read and dropped.
+# Size of micrographs that are not used; their areas are read and dropped.
 ANY_SHAPE = (1 << 40, 1 << 40)
 # A negative closer than this to a mark contradicts it, in particle radii.
 SAME_PLACE = 0.5
@@ -37,15 +37,15 @@ AREA_COLUMNS = ["micrograph", *EDGES]
 
 @dataclass(frozen=True)
 class Annotation:
-    """The marks of a data set and what they imply for the rest.
+    """The annotation of a data set.
 
     Attributes
     ----------
     manifest : the manifest with the columns annotation (full, areas, clicks or none), n_areas and
-        n_negatives, and `annotated` true wherever anything is said
-    areas : micrograph x0 y0 x1 y1, px of the original frame, x1 and y1 exclusive; areas of one
-        micrograph do not overlap
-    negatives : micrograph x y, px of the original frame
+        n_negatives; `annotated` is true for micrographs with any annotation
+    areas : table with micrograph, x0, y0, x1, y1, px of the original, x1 and y1 exclusive; areas
+        of one micrograph do not overlap
+    negatives : table with micrograph, x, y, px of the original
     """
 
     manifest: pd.DataFrame
@@ -59,19 +59,19 @@ def annotate(
     coordinates: pd.DataFrame,
     left_out: Collection[str] = (),
 ) -> Annotation:
-    """Read areas and negatives, and classify how each micrograph is annotated.
+    """Read areas and negatives, and classify the annotation of each micrograph.
 
     Parameters
     ----------
-    spec : the data set's block of the configuration: `annotation`, `areas` and `negatives`, both in
-        pixels of the micrographs' arrays, rows counted from the first one
-    manifest, coordinates : as `manifest.build_manifest` returns them
+    spec : the data set's block of the configuration, with `annotation`, `areas` and `negatives`;
+        the last two are in px of the micrographs, x = column, y = row of the array
+    manifest, coordinates : from `manifest.build_manifest`
     left_out : names of micrographs that are not used; their areas and negatives are dropped
 
     Raises
     ------
     InputError
-        When a file cannot be used, names no micrograph of the data set, or extends beyond an image.
+        If a file cannot be used, names no micrograph of the data set, or extends beyond an image.
     """
     kind = spec.get("annotation", FULL)
     shapes = {
@@ -95,7 +95,7 @@ def annotate(
         if kind == FULL and is_annotated
         else AREAS
         if len(areas.get(name, ()))
-        # Without areas, a micrograph listed without marks is not annotated.
+        # A micrograph that is listed without marks or areas is not annotated.
         else CLICKS
         if len(marks.get(name, ())) or len(negatives.get(name, ()))
         else NONE
@@ -119,7 +119,7 @@ def annotate(
 def _read_areas(
     spec: Mapping[str, Any], shapes: Mapping[str, tuple[int, int]], left_out: Collection[str]
 ) -> dict[str, Areas]:
-    """Areas of each micrograph, none overlapping."""
+    """Return the areas of each micrograph, made disjoint."""
     path = spec["areas"]
     held, match = read_areas(path, {**shapes, **dict.fromkeys(left_out, ANY_SHAPE)})
     if match.unmatched_keys:
@@ -133,7 +133,7 @@ def _read_areas(
     overlapping = [name for name in areas if _size(areas[name]) < _size(held[name])]
     if overlapping:
         logger.warning(
-            "%s: areas overlap on %s, first %s; each place counts once. Merge overlapping areas.",
+            "%s: areas overlap on %s, first on %s; overlaps count once. Merge overlapping areas.",
             *(path, _counted(len(overlapping), "micrograph"), overlapping[0]),
         )
     return areas
@@ -142,7 +142,7 @@ def _read_areas(
 def _read_negatives(
     spec: Mapping[str, Any], shapes: Mapping[str, tuple[int, int]], left_out: Collection[str]
 ) -> dict[str, Points]:
-    """Places that are no particle, by micrograph."""
+    """Return the negatives by micrograph."""
     try:
         held = read_in_frame(spec["negatives"], shapes, left_out=left_out)
     except NoParticles:
@@ -156,7 +156,7 @@ def _without_contradictions(
     marks: Mapping[str, Points],
     radii: Mapping[str, float],
 ) -> dict[str, Points]:
-    """Return the negatives that are not marked as particles as well."""
+    """Drop negatives that are also marked as particles."""
     kept, dropped = {}, []
     for name, xy in negatives.items():
         clear = np.ones(len(xy), bool)
@@ -167,14 +167,21 @@ def _without_contradictions(
         dropped += [name] * int((~clear).sum())
     if dropped:
         logger.warning(
-            "%s: %s on a marked particle (so on %s) and not used. Remove one of the two.",
-            *(path, _counted(len(dropped), "negative", "lies", "lie"), dropped[0]),
+            "%s: %s, first on %s; ignoring the negative. Remove one of the two labels.",
+            path,
+            _counted(
+                len(dropped),
+                "negative",
+                "is also marked as a particle",
+                "are also marked as particles",
+            ),
+            dropped[0],
         )
     return kept
 
 
 def _tell_marks_outside(path: str, marks: Mapping[str, Points], areas: Mapping[str, Areas]) -> None:
-    """Report how many marks are clicks, and whether areas were drawn on the wrong micrograph."""
+    """Warn about marks outside the areas, and about areas drawn on the wrong micrograph."""
     none = np.empty((0, 4), np.int64)
     outside = {
         name: xy[~inside_any(xy, areas.get(name, none))]
@@ -186,16 +193,16 @@ def _tell_marks_outside(path: str, marks: Mapping[str, Points], areas: Mapping[s
     total, n = sum(map(len, marks.values())), sum(map(len, outside.values()))
     logger.warning(
         "%s: %d of %s outside the areas, on %s; these count as clicks, and their surroundings "
-        "count as not annotated.",
-        *(path, n, _counted(total, "mark", "lies", "lie"), _counted(len(outside), "micrograph")),
+        "as not annotated.",
+        *(path, n, _counted(total, "mark", "is", "are"), _counted(len(outside), "micrograph")),
     )
     for name, held in areas.items():
         empty = held[[not inside_any(marks.get(name, none[:, :2]), area).any() for area in held]]
         for other, xy in outside.items():
             if other != name and (misplaced := int(inside_any(xy, empty).sum())) > 1:
                 logger.warning(
-                    "%s: %d marks of %s lie where %s has an area without marks. Was the area "
-                    "drawn on another micrograph? Correct the name in the table of areas.",
+                    "%s: %d marks of %s are where %s has an area without marks. If the area was "
+                    "drawn on another micrograph, correct the name in the table of areas.",
                     *(path, misplaced, other, name),
                 )
                 return
@@ -206,18 +213,18 @@ def _size(areas: Areas) -> int:
 
 
 def _counted(n: int, noun: str, one: str = "", many: str = "") -> str:
-    """Return "1 mark lies", "3 marks lie"."""
+    """Return "1 mark is", "3 marks are"."""
     verb = one if n == 1 else many
     return f"{n} {noun}{'' if n == 1 else 's'}{' ' if verb else ''}{verb}"
 
 
 def require_full(dataset: str, manifest: pd.DataFrame) -> None:
-    """Reject a data set whose picks cannot be scored because not all of its particles are marked.
+    """Reject a data set that cannot be used for scoring, because not all particles are marked.
 
     Raises
     ------
     InputError
-        When a micrograph is annotated by areas or clicks.
+        If a micrograph is annotated by areas or clicks.
     """
     partly = manifest[manifest["annotation"].isin([AREAS, CLICKS])]
     if len(partly):

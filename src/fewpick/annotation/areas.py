@@ -1,7 +1,7 @@
-"""Areas of micrographs in which every particle is marked: a table of rectangles.
+"""Read and write areas in which every particle is marked, as a table of rectangles.
 
-Columns micrograph, x0, y0, x1, y1, one area a line. Whole pixels of the original micrograph; x1
-and y1 are the first column and row outside. A point is inside when x0 <= x < x1 and y0 <= y < y1.
+Columns micrograph, x0, y0, x1, y1, one area per line, in whole px of the original micrograph; x1
+and y1 are exclusive. A point is inside if x0 <= x < x1 and y0 <= y < y1.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ def read_areas(
 
     Returns
     -------
-    areas : micrograph name -> (n, 4) int64 array of x0, y0, x1, y1; empty for a header alone
-    match : which names of the file mean which micrograph, and which mean none
+    areas : micrograph name -> (n, 4) int64 array of x0, y0, x1, y1; empty if the file has only a
+        header
+    match : which micrograph each name in the file refers to, if any
 
     Raises
     ------
     InputError
-        When a column is missing, an edge is not a whole number, an area is empty or extends beyond
+        If a column is missing, an edge is not a whole number, an area is empty or extends beyond
         its image, or no name matches a micrograph.
     """
     path = Path(path)
@@ -65,10 +66,10 @@ def read_areas(
     for (line, _), name, area in zip(table.rows, names, edges, strict=True):
         where = f"{path}: line {line}"
         if (area != np.rint(area)).any():
-            raise InputError(f"{where}: {_shown(area)} are not whole pixels. Round them.")
+            raise InputError(f"{where}: {_shown(area)} are not whole numbers. Round them.")
         if area[0] >= area[2] or area[1] >= area[3]:
             raise InputError(
-                f"{where}: the area {_shown(area)} is empty. Give x0 < x1 and y0 < y1."
+                f"{where}: the area {_shown(area)} is empty. It needs x0 < x1 and y0 < y1."
             )
         if name not in match.matched:
             continue
@@ -77,14 +78,14 @@ def read_areas(
         if area[0] < 0 or area[1] < 0 or area[2] > nx or area[3] > ny:
             raise InputError(
                 f"{where}: the area {_shown(area)} extends beyond {micrograph}, which has {nx} x "
-                f"{ny} px. Was it marked on another micrograph, or on a scaled one?"
+                f"{ny} px. Check whether it was drawn on another micrograph or a rescaled one."
             )
         areas.setdefault(micrograph, []).append(area)
     return {name: np.array(held).astype(np.int64) for name, held in areas.items()}, match
 
 
 def write_areas(path: str | Path, areas: Mapping[str, ArrayLike]) -> None:
-    """Write areas, (n, 4) each, as a table delimited by tabs; without any, its header alone."""
+    """Write areas, (n, 4) each, as a tab-delimited table; without any, only the header."""
     lines = ["\t".join((NAME, *EDGES))]
     for name, held in areas.items():
         for area in np.asarray(held, np.int64).reshape(-1, 4):
@@ -94,13 +95,13 @@ def write_areas(path: str | Path, areas: Mapping[str, ArrayLike]) -> None:
 
 
 def overlapping(areas: ArrayLike, area: ArrayLike) -> NDArray[np.intp]:
-    """Find those of `areas`, (n, 4), that share a pixel with `area`, (4,)."""
+    """Return the indices of those `areas`, (n, 4), that share a pixel with `area`, (4,)."""
     held, one = np.asarray(areas).reshape(-1, 4), np.asarray(area)
     return np.flatnonzero((held[:, :2] < one[2:]).all(1) & (one[:2] < held[:, 2:]).all(1))
 
 
 def inside_any(xy: ArrayLike, areas: ArrayLike) -> NDArray[np.bool_]:
-    """Which of the points, (n, 2), lie in one of the areas, (m, 4)."""
+    """Return a mask of the points ((n, 2) x, y) inside one of the areas, (m, 4)."""
     points = np.asarray(xy, np.float64).reshape(-1, 1, 2)
     held = np.asarray(areas).reshape(1, -1, 4)
     within = (held[..., :2] <= points) & (points < held[..., 2:])

@@ -1,4 +1,4 @@
-"""Rectangles of whole pixels that may overlap."""
+"""Make overlapping rectangles of whole pixels disjoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def disjoint(areas: Areas) -> Areas:
 
     Parameters
     ----------
-    areas : (n, 4) x0, y0, x1, y1, the last two exclusive
+    areas : (n, 4) int64 array of x0, y0, x1, y1, the last two exclusive
     """
     kept: list[tuple[int, int, int, int]] = []
     for area in areas.tolist():
@@ -26,7 +26,7 @@ def disjoint(areas: Areas) -> Areas:
 def _outside(
     area: tuple[int, int, int, int], other: tuple[int, int, int, int]
 ) -> list[tuple[int, int, int, int]]:
-    """Up to four rectangles that make up `area` without `other`."""
+    """Return up to four rectangles that make up `area` without `other`."""
     x0, y0, x1, y1 = area
     a0, b0, a1, b1 = other
     left, right, top, bottom = max(x0, a0), min(x1, a1), max(y0, b0), min(y1, b1)

@@ -1,1 +1,1 @@
-"""Compare all runs: one table, its intervals, and a readable text."""
+"""Compare all runs in a table with intervals, also as Markdown."""

@@ -1,24 +1,23 @@
-"""95 % intervals of scores that come from few seeds and few test micrographs.
+"""Compute 95 % intervals of scores from few seeds and few test micrographs.
 
-A score is a mean over data sets of a statistic of pooled counts, such as F1 or the difference of
-two F1, averaged over seeds. It varies for two reasons: another seed gives other labels and other
-initial weights, and another sample of micrographs has other particles to find. Seeds share test
-micrographs, so the two are estimated apart:
+A score is a statistic of pooled counts, such as F1 or a difference of two F1, averaged over data
+sets and seeds. It varies for two reasons: another seed gives different labels and initial weights,
+and another sample of micrographs contains different particles. Seeds share test micrographs, so the
+two are estimated separately:
 
 - seeds: `A = s^2 / S`, from the standard deviation s of the S seeds' scores;
-- micrographs: `V`, a delete-one jackknife in which a micrograph leaves all seeds at once. It is
-  scaled so that it is unbiased, for the seeds' test sets as they are, if nothing but the
-  micrographs varies.
+- micrographs: `V`, a delete-one jackknife that removes a micrograph from all seeds at once. It is
+  scaled to be unbiased, for the actual test sets of the seeds, if nothing but the micrographs
+  varies.
 
 The interval is the mean plus and minus the largest of three half-widths: `t sqrt(A)` with S - 1
 degrees of freedom, `t sqrt(V)` with those of V (U - 1 if all seeds share the same U micrographs),
 and `t sqrt(A + V)` with the degrees of freedom of Satterthwaite (1946, Biometrics Bulletin 2,
-110). The first two hold where one source dominates, where the third is too narrow because few
+110). The first two are needed if one source dominates: the third is then too narrow, because few
 degrees of freedom make the weights uncertain. tests/unit/comparison/test_intervals.py measures the
 coverage.
 
-One seed says nothing about other seeds: its interval is the spread over test micrographs of this
-one training.
+With a single seed, the interval is only the spread over test micrographs of that one training.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 FloatArray = NDArray[np.float64]
-# Scores of counts that are summed over micrographs: (..., k) to (...).
+# Maps counts summed over micrographs, (..., k), to scores, (...).
 Statistic = Callable[[FloatArray], FloatArray]
 
 LEVEL = 0.95
@@ -47,12 +46,11 @@ class Estimate:
     Attributes
     ----------
     mean : float
-        NaN without a single micrograph.
+        NaN without any micrographs.
     low, high : float
-        95 % interval; NaN where a data set has only one test micrograph, which says nothing about
-        others.
+        95 % interval; NaN if a data set has only one test micrograph.
     by_seed : dict
-        Seed to its score.
+        Seed -> score.
     """
 
     mean: float
@@ -77,11 +75,11 @@ def estimate(counts: pd.DataFrame, statistic: Statistic) -> Estimate:
     Parameters
     ----------
     counts : DataFrame
-        Columns seed, dataset and micrograph, one row for each micrograph that a seed was tested
-        on; all other columns are counts.
+        Columns seed, dataset and micrograph, with one row per seed and test micrograph; all other
+        columns are counts.
     statistic : callable
-        Maps (..., k) counts that are summed over micrographs, in the order of the columns, to a
-        (...) score. Data sets weigh the same, whatever their number of micrographs.
+        Maps (..., k) counts summed over micrographs, in the order of the columns, to a (...)
+        score. Data sets are weighted equally, whatever their number of micrographs.
     """
     seeds = list(dict.fromkeys(counts["seed"]))
     tables = [CountTable.of(rows, seeds) for _, rows in counts.groupby("dataset", sort=False)]
@@ -121,9 +119,9 @@ class CountTable:
 def interval(
     tables: Sequence[CountTable], statistic: Statistic
 ) -> tuple[float, float, float, FloatArray]:
-    """Mean, its interval and the score of each seed, from tables of the same seeds.
+    """Return the mean, the ends of its interval and each seed's score, from tables of equal seeds.
 
-    `estimate` for counts that are arranged already.
+    This is `estimate` for counts that are already arranged as arrays.
     """
     if not tables:
         return math.nan, math.nan, math.nan, np.empty(0)
@@ -145,13 +143,13 @@ def interval(
 def _micrograph_variance(
     present: NDArray[np.bool_], scores: FloatArray, deleted: FloatArray, weights: FloatArray
 ) -> tuple[float, float]:
-    """Variance that micrographs give the sum of scores times `weights`, and its freedom.
+    """Return the variance of the weighted sum of scores due to micrographs, and its freedom.
 
-    Scores are those of one data set, (S,), and (S, N) with one micrograph deleted.
+    `scores` are those of one data set, (S,), and `deleted`, (S, N), those without one micrograph.
 
-    The deletions respond to the micrographs' effects b by a matrix C, as the score itself does
-    by a vector w (both in linear approximation). `sum((C b)^2)` estimates `|w|^2 var(b)` when
-    it is scaled by `|w|^2 / |C|^2`; its degrees of freedom are `tr(C'C)^2 / tr((C'C)^2)`.
+    In linear approximation, the deletions depend on the micrographs' effects b through a matrix C,
+    and the score through a vector w. `sum((C b)^2)`, scaled by `|w|^2 / |C|^2`, estimates
+    `|w|^2 var(b)`; its degrees of freedom are `tr(C'C)^2 / tr((C'C)^2)`.
     """
     n = present.sum(axis=1)
     several, alone = present & (n > 1)[:, None], present & (n == 1)[:, None]
@@ -161,7 +159,7 @@ def _micrograph_variance(
         "s,su,sv->uv", weights / np.maximum(n - 1, 1), several.astype(float), shares
     )
     response -= np.diag((weights / np.maximum(n - 1, 1)) @ several)
-    # Seeds whose only micrograph is deleted drop out, and the others take over their weight.
+    # Seeds whose only micrograph is deleted drop out; the others take over their weight.
     without = alone & (weights > 0)[:, None]
     left = weights.sum() - weights @ without
     takes_over = without.any(axis=0) & (left > 0)
@@ -178,16 +176,16 @@ def _micrograph_variance(
 
 
 def _sum(parts: list[tuple[float, float]]) -> tuple[float, float]:
-    """Sum of independent variances, and its degrees of freedom (Satterthwaite)."""
+    """Return the sum of independent variances, and its degrees of freedom (Satterthwaite)."""
     variances, freedoms = np.array(parts).T
     total = variances.sum()
-    if not total > 0:  # nothing varies, or one part is not known
+    if not total > 0:  # nothing varies, or a part is unknown (NaN)
         return float(total), float(freedoms.min())
     return float(total), float(total**2 / (variances**2 / freedoms).sum())
 
 
 def _half_width(by_seed: FloatArray, variance: float, freedom: float) -> float:
-    """Half the width of the interval from the seeds' scores and the variance of micrographs."""
+    """Return half the width of the interval, from seeds' scores and the micrographs' variance."""
     if math.isnan(variance):
         return math.nan
     widths = [_t(freedom) * math.sqrt(variance)]
@@ -205,7 +203,7 @@ def _t(freedom: float) -> float:
 
 
 def t_interval(values: FloatArray) -> tuple[float, float]:
-    """95 % t interval of a mean over seeds, for scores that no counts per micrograph are kept of.
+    """Return the 95 % t interval of a mean over seeds, for scores without counts per micrograph.
 
     It covers other seeds on the same test micrographs. NaN with fewer than two values.
     """
@@ -217,12 +215,12 @@ def t_interval(values: FloatArray) -> tuple[float, float]:
 
 
 def f1(counts: FloatArray) -> FloatArray:
-    """F1 of (..., 3) true positives, false positives and false negatives; 0 / 0 is 0."""
+    """Return the F1 of (..., 3) true positives, false positives, false negatives; 0 / 0 is 0."""
     tp, fp, fn = counts[..., 0], counts[..., 1], counts[..., 2]
     total = 2 * tp + fp + fn
     return np.divide(2 * tp, total, out=np.zeros(total.shape), where=total > 0)
 
 
 def f1_difference(counts: FloatArray) -> FloatArray:
-    """F1 of the first three of (..., 6) counts minus that of the others."""
+    """Return the F1 of the first three of (..., 6) counts minus that of the last three."""
     return f1(counts[..., :3]) - f1(counts[..., 3:])

@@ -1,4 +1,4 @@
-"""Write the comparison table as readable text."""
+"""Write the comparison table as Markdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fewpick.evaluation.scores import at_radius
 def write_markdown(
     table: pd.DataFrame, path: Path, radii: Sequence[float], reference: str = "supervised"
 ) -> None:
-    """Write the table for reading: by data set and labelled ratio, explained below.
+    """Write the table as Markdown, by data set and labelled ratio, with explanations.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def write_markdown(
 
 
 def _section(name: str, rows: pd.DataFrame, radii: Sequence[float], gain: str) -> list[str]:
-    # The most complete row: all-positive pixels have no picks, other programs may have fewer.
+    # Take the maximum: some rows have no picks or were scored on fewer micrographs.
     tested = rows.loc[rows["seed"] == "mean", ["n_test_micrographs", "n_test_particles"]].max()
     title = "All data sets together" if name == "all" else name
     lines = [
@@ -80,7 +80,7 @@ def _section(name: str, rows: pd.DataFrame, radii: Sequence[float], gain: str) -
 
 
 def validation_use(part: pd.DataFrame) -> list[str]:
-    """Report how many validation labels there were, and what each arm used them for.
+    """Return a sentence on the number of validation labels, and what each arm used them for.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def validation_use(part: pd.DataFrame) -> list[str]:
 
 
 def _rows(part: pd.DataFrame, radii: Sequence[float], gain: str) -> list[str]:
-    """Return a markdown table, one line per arm."""
+    """Return a Markdown table, one line per arm."""
     radius, headline = radii[0], at_radius("pick_f1", radii[0])
     columns = {
         "precision": at_radius("pick_precision", radius),
@@ -143,20 +143,20 @@ def _rows(part: pd.DataFrame, radii: Sequence[float], gain: str) -> list[str]:
 
 
 def gain_title(table: pd.DataFrame, reference: str) -> str:
-    """Name the gain column, whose interval depends on the number of seeds."""
+    """Return the title of the gain column, which depends on the number of seeds."""
     if table.loc[~table["seed"].isin(["mean", "sd"]), "seed"].nunique() == 1:
         return f"gain over {reference} [spread over test micrographs, one training]"
     return f"gain over {reference} [95 % interval]"
 
 
 def seeds_above(mean: Any) -> str:
-    """In how many seeds the arm is above the reference: "2 of 3"."""
+    """Return in how many seeds the arm is above the reference: "2 of 3"."""
     if pd.isna(mean["n_seeds"]):
         return ""
     return f"{mean['n_seeds_above']:.0f} of {mean['n_seeds']:.0f}"
 
 
 def _count(value: float, noun: str) -> str:
-    """Return a number of things, with one decimal where seeds differ."""
+    """Return a number with its noun; means over different seeds get one decimal."""
     number = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
     return f"{number} {noun}" if value == 1 else f"{number} {noun}s"

@@ -1,8 +1,8 @@
-"""The comparison table: every run, mean and spread over seeds, and the gain over the reference.
+"""Build the comparison table: every run, mean and spread over seeds, gain over the reference.
 
 `build_table` gives one row per (dataset, arm, labeled_ratio, seed) and, for each (dataset, arm,
 labeled_ratio), one with `seed = mean` and one with `seed = sd` (n - 1 in the denominator; empty
-with one seed). All scores are fractions. `NOTES` says what the columns are.
+with one seed). All scores are fractions. `NOTES` describes the columns.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ NOTES = {
     ),
     "n_validation_particles, validation_used_for": (
         "further labels, and what was chosen with them: the checkpoint, the score threshold, "
-        "the pseudo-label threshold. Fewer than 20 are not used, since the choice would be luck"
+        "the pseudo-label threshold. Fewer than 20 are not used, because the choice would be "
+        "random"
     ),
     "pick_precision, pick_recall, pick_f1": (
-        "share of the picks that are particles, share of the particles that are picked, and "
-        "their harmonic mean. Picks and true centres are matched one to one within the distance "
-        "at the end of the column's name, in particle diameters D; all test micrographs pooled"
+        "fraction of the picks that are particles, fraction of the particles that are picked, "
+        "and their harmonic mean. Picks and true centres are matched one to one within the "
+        "distance at the end of the column's name, in particle diameters D; all test micrographs "
+        "are pooled"
     ),
     "macro_precision, macro_recall, macro_f1": (
         "the same for each test micrograph separately, then averaged"
@@ -47,13 +49,15 @@ NOTES = {
         "ranking, independent of the threshold"
     ),
     "pixel_precision, pixel_recall, pixel_f1": (
-        "the same measures for the pixels of the predicted mask, at probability 0.5"
+        "the same metrics for the pixels of the predicted mask, at probability 0.5"
     ),
     "tuned_pixel_f1": (
         "pixel F1 at the probability that is best on the validation micrographs. Pixel recall and "
         "F1 at 0.5 depend on calibration; this one does not"
     ),
-    "all_positive_pixel_f1": "pixel F1 of calling every pixel a particle; a mask must beat this",
+    "all_positive_pixel_f1": (
+        "pixel F1 of labelling every pixel particle; a useful mask must beat this"
+    ),
     "localisation_error_px, localisation_error_diameters": (
         "median distance of matched picks from the true centre, in pixels of the original "
         "micrograph and in particle diameters"
@@ -63,7 +67,7 @@ NOTES = {
     ),
     "flipped_pick_f1": (
         "F1 of the same picks flipped upside down. It should be far lower; if it is higher, the "
-        "y axis of the coordinates is wrong"
+        "y axis of the coordinates is reversed"
     ),
     "threshold": (
         "candidates with at least this score are picks; never chosen on test micrographs"
@@ -73,21 +77,21 @@ NOTES = {
         "interval. The interval of the row `mean` covers other seeds and other micrographs (t, "
         "with a jackknife over test micrographs); an interval that contains 0 shows no "
         "difference. The interval of a single seed is the spread over the test micrographs of "
-        "that one training, and says nothing about other seeds. Empty with one test micrograph"
+        "that one training and does not cover other seeds. Empty with one test micrograph"
     ),
     "delta_pixel_f1, delta_pixel_low, delta_pixel_high": (
         "the same for pixel F1 at probability 0.5"
     ),
     "n_seeds, n_seeds_above, n_seeds_below": (
-        "seeds for which the reference arm was also trained, and in how many of them pick F1 is "
-        "higher and lower"
+        "number of seeds for which the reference arm was also trained, and in how many of them "
+        "pick F1 is higher and lower"
     ),
     "train_seconds": "wall time of the training",
     "all_positive, random, difference_of_gaussians, y_flipped": (
-        "controls without learning: every pixel; as many random picks as there are particles; "
-        "the strongest blobs of particle size, a filter that is given the true number of "
+        "controls without training: every pixel; as many random picks as there are particles; "
+        "the strongest blobs of particle size, by a filter that is given the true number of "
         "particles on each test micrograph and takes its polarity and width from the validation "
-        "labels, where there are any; and the reference arm's picks flipped upside down"
+        "labels, if there are any; and the reference arm's picks flipped upside down"
     ),
 }
 
@@ -98,7 +102,7 @@ def build_table(
     radius: float,
     reference: str = "supervised",
 ) -> pd.DataFrame:
-    """Gather the scores of all runs.
+    """Collect the scores of all runs.
 
     Parameters
     ----------
@@ -107,19 +111,19 @@ def build_table(
     radius : float
         Headline match radius, the first of `evaluation.match_radii`.
     reference : str
-        Arm that differences are taken against, `evaluation.reference_arm`.
+        Baseline arm for differences, `evaluation.reference_arm`.
 
     Returns
     -------
     DataFrame
-        The column `seed` is text. The columns `delta_*` are empty where there is no reference of
-        the same ratio and seed, and for the reference itself. They are taken on the micrographs
-        that both arms were scored on; over several data sets (`all`), data sets weigh the same.
+        The column `seed` is text. The columns `delta_*` are empty for the reference itself, and if
+        there is no reference with the same ratio and seed. They use the micrographs that both arms
+        were scored on; over several data sets (`all`), data sets are weighted equally.
 
     Raises
     ------
     InputError
-        If the same run comes twice.
+        If a run is listed twice.
     """
     scores = list(scores)
     runs = pd.concat([read_table(path) for path in scores], ignore_index=True)
@@ -143,7 +147,6 @@ def build_table(
     for key, group in runs.groupby(GROUP, sort=False, dropna=False):
         dataset, ratio, arm = key
         mine, base = (_select(counts, dataset, a, ratio) for a in (arm, reference))
-        # The reference has no gain over itself.
         base = base[:0] if arm == reference else base
         pairs = mine.merge(base, on=intervals.KEYS, suffixes=("", "_reference"))
         parts.append(_with_differences(group.copy(), pairs, headline))
@@ -152,21 +155,21 @@ def build_table(
 
 
 def read_counts(paths: Iterable[Path], radius: float) -> pd.DataFrame:
-    """Read the counts per micrograph at one match radius."""
+    """Read the counts per micrograph at one match radius (particle diameters)."""
     tables = [table for table in map(read_table, paths) if len(table)]
     counts = pd.concat([t[t["radius"] == radius] for t in tables], ignore_index=True)
     return counts.reindex(columns=[*RUN, "dataset", "micrograph", *PICKS, *PIXELS])
 
 
 def _select(counts: pd.DataFrame, dataset: Any, arm: Any, ratio: Any) -> pd.DataFrame:
-    """Return the counts of an arm at one ratio, all seeds: columns of `KEYS` and counts."""
+    """Return the counts of an arm at one ratio for all seeds: `intervals.KEYS` and counts."""
     rows = counts[(counts["arm"] == arm) & (counts["labeled_ratio"] == ratio)]
     rows = rows if dataset == "all" else rows[rows["dataset"] == dataset]
     return rows[[*intervals.KEYS, *PICKS, *PIXELS]]
 
 
 def _with_differences(group: pd.DataFrame, pairs: pd.DataFrame, headline: str) -> pd.DataFrame:
-    """Rows of one arm, with differences, and the rows `mean` and `sd` below them."""
+    """Return the rows of one arm with differences, followed by the rows `mean` and `sd`."""
     over_seeds: dict[str, float] = {}
     for (delta, low, high), counted in (
         ((f"delta_{headline}", "delta_low", "delta_high"), PICKS),
@@ -201,12 +204,12 @@ def _with_differences(group: pd.DataFrame, pairs: pd.DataFrame, headline: str) -
 
 
 def _bounded(estimate: intervals.Estimate) -> tuple[float, float]:
-    """Return the interval, within what a difference of two F1 can be."""
+    """Return the interval, clipped to [-1, 1], the range of a difference of two F1."""
     return max(estimate.low, -1.0), min(estimate.high, 1.0)
 
 
 def _ordered(columns: Iterable[str]) -> list[str]:
-    """Keys and budget, picks, pixels, then the rest; within these as they came."""
+    """Sort columns: keys and budget, picks, pixels, then the rest; stable within each group."""
     groups = (
         "n_",
         "pick_",

@@ -1,1 +1,1 @@
-"""Scores of picks and masks against true centres, and the comparison table."""
+"""Score picks and masks against true centres."""

@@ -1,4 +1,4 @@
-"""The row `all`: the mean over data sets, which weigh the same, whatever their size."""
+"""Compute the row `all`: the mean over data sets, weighted equally whatever their size."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def append_all(rows: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        One row per data set, with the column dataset. Counts, whose names begin with `n_`, are
-        summed; everything else is averaged over the data sets where it is defined.
+        One row per data set, with a column `dataset`. Counts, whose names begin with `n_`, are
+        summed; everything else is averaged over the data sets where it is not NaN.
     """
     if len(rows) < 2:
         return rows
@@ -34,16 +34,16 @@ def mean_curve(curves: Sequence[pd.DataFrame], points: int) -> pd.DataFrame:
     Parameters
     ----------
     curves : sequence of DataFrame
-        One per data set: threshold (falling), precision, recall, of the picks with a score of at
+        One per data set: threshold (decreasing), precision and recall of the picks that score at
         least the threshold.
     points : int
-        Thresholds to keep at most.
+        Maximum number of thresholds to keep.
 
     Returns
     -------
     DataFrame
-        threshold (falling), precision, recall. It begins where every data set has a pick, and is
-        empty where one has none.
+        threshold (decreasing), precision, recall. It starts where every data set has a pick, and is
+        empty if one has no picks.
     """
     if not all(len(curve) for curve in curves):
         return pd.DataFrame({"threshold": [], "precision": [], "recall": []})
@@ -54,7 +54,7 @@ def mean_curve(curves: Sequence[pd.DataFrame], points: int) -> pd.DataFrame:
     thresholds = thresholds[kept.astype(int)]
     means = {}
     for measure in ("precision", "recall"):
-        # The last point whose threshold is not below the one asked for.
+        # The last point with a threshold not below the requested one.
         means[measure] = np.mean(
             [
                 curve[measure].to_numpy()[

@@ -1,8 +1,8 @@
-"""Trivial pickers, to be beaten: all-positive pixels, random picks, a difference of Gaussians.
+"""Score trivial baselines: all-positive pixels, random picks, a difference of Gaussians.
 
-None of them learns. Random picks and the difference of Gaussians are told the true number of
-particles of each micrograph, which no real picker knows. The fourth control, picks turned upside
-down, is made from a trained model's picks, see `evaluate.score_run`.
+None of them is trained. Random picks and the difference of Gaussians are given the true number of
+particles in each micrograph, which no real picker knows. The fourth control, picks flipped upside
+down, is made from a trained model's picks, see `scores.score_run`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ ALL_POSITIVE, RANDOM, DIFFERENCE_OF_GAUSSIANS = (
     "random",
     "difference_of_gaussians",
 )
-# What the blob filter is told, as tables say it.
+# Note on the blob filter, for tables.
 TOLD = (
     "learns nothing; it is given the true number of particles on each test micrograph, and "
     "takes its polarity and width from the validation labels, where there are any"
 )
 FILTER_USE = "polarity and width of the filter"
 RANDOM_DRAWS = 20
-# Dark particles on bright ground and the reverse, and the width of the inner Gaussian in particle
-# radii; the outer one is 1.6 times wider (Marr and Hildreth 1980). Both chosen on validation.
+# Polarities (dark particles on bright background, and the reverse) and widths of the inner
+# Gaussian, in particle radii, to choose from on validation labels; the outer Gaussian is 1.6 times
+# wider (Marr and Hildreth 1980).
 POLARITIES = (-1.0, 1.0)
 WIDTHS = (0.25, 0.35, 0.5, 0.7)
 WIDTH_RATIO = 1.6
-# Closest two peaks may come, in particle radii.
+# Minimum distance between peaks, in particle radii.
 PEAK_DISTANCE = 1.0
 
 
@@ -57,7 +58,7 @@ def score_baselines(
     seed: int,
     radii: Sequence[float],
 ) -> Scores:
-    """Score the trivial pickers on the test micrographs of one seed.
+    """Score the trivial baselines on the test micrographs of one seed.
 
     Parameters
     ----------
@@ -65,11 +66,11 @@ def score_baselines(
     split : Path
         `split.tsv` of the seed.
     validation : sequence of Truth
-        From `truth.validation_truths`: what the filter's polarity and width are chosen by.
+        From `truth.validation_truths`, to choose the filter's polarity and width.
     stacks, masks : mapping of data set name to paths of its shards
         The preprocessed stacks (float16) and the masks (int8); images are read one at a time.
     seed : int
-        Of the splits; it also seeds the random picks.
+        Seed of the split; also used for the random picks.
     radii : sequence of float
         `evaluation.match_radii`, in particle diameters; the first is the headline.
 
@@ -82,7 +83,7 @@ def score_baselines(
     Raises
     ------
     InputError
-        If there is no test micrograph, or a stack lacks one.
+        If there is no test micrograph, or one is missing from the stacks.
     """
     test = read_truths(datasets, split, "test")
     if not test:
@@ -107,7 +108,7 @@ def score_baselines(
             )
     gaussians = score_picks(test, picks, radii)
     everything = all_positive(test, masks)
-    # The same prevalence stands beside the scores of each row, as it does for trained models.
+    # As for trained models, each row also has the score of all-positive pixels.
     prevalence = everything[["dataset", "all_positive_pixel_f1"]]
     parts = [Scores(everything, pd.DataFrame(), pd.DataFrame()).labelled(_key(ALL_POSITIVE, seed))]
     for arm, result in [(RANDOM, random), (DIFFERENCE_OF_GAUSSIANS, gaussians)]:
@@ -127,7 +128,7 @@ def score_baselines(
 
 
 def random_picks(truth: Truth, rng: np.random.Generator) -> Candidates:
-    """As many uniform random picks as there are true centres, within the annotated area."""
+    """Draw as many uniform random picks as there are true centres, within the annotated area."""
     corner = np.full(2, truth.border)
     far = np.array([truth.nx, truth.ny]) - 1 - truth.border
     n = len(truth.xy)
@@ -138,7 +139,7 @@ def random_picks(truth: Truth, rng: np.random.Generator) -> Candidates:
 def difference_of_gaussians(
     image: NDArray[np.generic], frame: Frame, truth: Truth, polarity: float, width: float
 ) -> Candidates:
-    """Blobs of particle size: peaks of a band-pass, the strongest of which are the picks.
+    """Pick blobs of particle size: the strongest peaks of a band-pass filter.
 
     Parameters
     ----------
@@ -150,12 +151,12 @@ def difference_of_gaussians(
     polarity : float
         -1 for dark particles, 1 for bright ones.
     width : float
-        Inner Gaussian's standard deviation in particle radii.
+        Standard deviation of the inner Gaussian, in particle radii.
 
     Returns
     -------
     Candidates
-        px of the original; scores are the filter's response.
+        In px of the original; scores are the filter's response.
     """
     radius = truth.diameter / 2 * frame.scale
     valid = np.asarray(frame.without_padding(image), dtype=np.float32)
@@ -172,15 +173,15 @@ def difference_of_gaussians(
 
 
 def choose_filter(validation: Sequence[Truth], stacks: Sequence[Path]) -> tuple[float, float]:
-    """Polarity and width of the band-pass with the most hits on validation labels.
+    """Choose the polarity and width of the band-pass with the most matches on validation labels.
 
-    Hits lie within the match radius of `threshold_policy`. Without enough labels, dark particles
-    and half a radius are assumed.
+    Matches are within `threshold_policy.MATCH_RADIUS`. Without enough labels, assume dark particles
+    and half a radius.
 
     Parameters
     ----------
     validation : sequence of Truth
-        Of one data set.
+        Validation micrographs of one data set.
     stacks : sequence of Path
     """
     settings = list(product(POLARITIES, WIDTHS))
@@ -195,7 +196,7 @@ def choose_filter(validation: Sequence[Truth], stacks: Sequence[Path]) -> tuple[
 
 
 def all_positive(truths: Sequence[Truth], masks: Mapping[str, Sequence[Path]]) -> pd.DataFrame:
-    """Pixel scores of calling every annotated pixel particle: F1 = `2 pi / (1 + pi)`.
+    """Return the pixel scores of labelling every annotated pixel particle: F1 = `2 pi / (1 + pi)`.
 
     Returns
     -------
@@ -221,7 +222,7 @@ def all_positive(truths: Sequence[Truth], masks: Mapping[str, Sequence[Path]]) -
 
 
 def mean_scores(draws: Sequence[Scores]) -> Scores:
-    """Mean of evaluations of the same micrographs; the curve is the first one's."""
+    """Average evaluations of the same micrographs, keeping the curve of the first."""
 
     def mean(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         first = tables[0]
@@ -237,7 +238,7 @@ def mean_scores(draws: Sequence[Scores]) -> Scores:
 def _peaks(
     response: NDArray[np.float32], distance: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of positive maxima, none with a higher one within `distance` pixels."""
+    """Return rows and columns of positive maxima without a higher one within `distance` px."""
     side = 2 * int(distance / np.sqrt(2)) + 1  # the square inside the disc: fast, then exact
     highest = (response == ndimage.maximum_filter(response, size=side)) & (response > 0)
     rows, columns = np.nonzero(highest)

@@ -1,7 +1,7 @@
 """Compare picks with true centres: one-to-one matching, precision-recall, the best threshold.
 
-All points are (n, 2) float arrays of x, y; any frame and unit will do, so long as picks, truth and
-radius share it. A pick can only explain a true centre at most `radius` away, borders included.
+All points are (n, 2) float arrays of x, y, in any frame and unit shared by picks, truth and radius.
+A pick matches only true centres at a distance of at most `radius`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def match(
     """Match picks to true centres one to one: as many pairs as possible, then the closest ones.
 
     A k-d tree finds the pairs within `radius`; each connected component of the graph they form is
-    an assignment problem of its own, solved exactly (Hungarian method, Crouse 2016).
+    a separate assignment problem, solved exactly (Hungarian method, Crouse 2016).
 
     Parameters
     ----------
     picks_xy : (n, 2) array
     truth_xy : (m, 2) array
     radius : float
-        Largest distance of a pair, in the unit of the points.
+        Maximum distance of a pair, in the unit of the points.
 
     Returns
     -------
@@ -59,12 +59,12 @@ def match(
 def is_true_by_score(
     picks_xy: ArrayLike, scores: ArrayLike, truth_xy: ArrayLike, radius: float
 ) -> BoolArray:
-    """Say of each pick whether it is true, for ranked measures (precision-recall, AP).
+    """Return whether each pick is true, for ranking metrics (precision-recall, AP).
 
-    Greedy, as in object detection (Everingham et al. 2010, PASCAL VOC): each pick in order of
-    falling score takes the nearest true centre within `radius` that is still free, and is true if
-    there is one. Unlike in `match`, no later pick can take a centre from an earlier one, so the
-    verdict on a pick does not depend on the picks below it. Equal scores keep their order.
+    Greedy, as in object detection (Everingham et al. 2010, PASCAL VOC): in order of decreasing
+    score, each pick takes the nearest free true centre within `radius`, and is true if there is
+    one. Unlike in `match`, a later pick cannot take a centre from an earlier one, so a pick's
+    result does not depend on the picks below it. Equal scores keep their order.
 
     Returns
     -------
@@ -85,11 +85,11 @@ def is_true_by_score(
 def adds_a_match(
     picks_xy: ArrayLike, scores: ArrayLike, truth_xy: ArrayLike, radius: float
 ) -> BoolArray:
-    """Say of each pick whether it adds a pair to the best matching of the picks above it.
+    """Return whether each pick adds a pair to the best matching of the picks above it.
 
-    The number of pairs that `match` finds among the k best picks is the number of true values
-    among them, for every k at once: a new pick enlarges a maximum matching exactly when an
-    augmenting path starts at it (Berge 1957), and then by one.
+    For every k, the number of true values among the k best picks equals the number of pairs that
+    `match` finds for them: a new pick enlarges a maximum matching exactly if an augmenting path
+    starts at it (Berge 1957), and then by one.
 
     Returns
     -------
@@ -101,17 +101,17 @@ def adds_a_match(
 def grow_matching(
     picks_xy: ArrayLike, scores: ArrayLike, truth_xy: ArrayLike, radius: float
 ) -> tuple[BoolArray, IntArray]:
-    """`adds_a_match`, and with which pick each true centre is first matched.
+    """Do the same as `adds_a_match`, and return which pick first matches each true centre.
 
-    What an augmenting path has matched stays matched. So among the picks with score >= t, those
-    that add a pair are true, the others false, and a true centre is found when the pick named here
-    is among them, at every threshold t: a slider needs no matching of its own.
+    A true centre matched by an augmenting path stays matched. So at every threshold t, the picks
+    with score >= t that add a pair are true, the others are false, and a true centre is found if
+    the pick returned for it is among them: a threshold slider needs no further matching.
 
     Returns
     -------
     adds : (n,) bool array
     found_with : (m,) int64 array
-        Index of a pick, -1 for a true centre that no pick finds.
+        Index of a pick; -1 for a true centre that no pick finds.
     """
     scores = np.asarray(scores, dtype=np.float64)
     pick, truth, distance = _candidates(picks_xy, truth_xy, radius)
@@ -133,7 +133,7 @@ def grow_matching(
 def precision_recall_curve(
     scores: ArrayLike, is_true: ArrayLike, n_truth: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Precision and recall of the picks with score >= threshold, for each distinct score.
+    """Compute precision and recall of the picks with score >= threshold, for each distinct score.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def precision_recall_curve(
 
     Returns
     -------
-    threshold : (k,) float64 array, falling
+    threshold : (k,) float64 array, decreasing
     precision, recall : (k,) float64 arrays
         Recall is NaN without true centres.
     """
@@ -158,10 +158,10 @@ def precision_recall_curve(
 
 
 def average_precision(scores: ArrayLike, is_true: ArrayLike, n_truth: int) -> float:
-    """Area under the precision-recall steps, `sum((R_k - R_(k-1)) * P_k)`, not interpolated.
+    """Return the area under the precision-recall steps, `sum((R_k - R_(k-1)) * P_k)`.
 
-    The definition is scikit-learn's `average_precision_score`, except that recall counts the true
-    centres which no pick found too. Without picks 0, without true centres NaN.
+    Defined as in scikit-learn's `average_precision_score` (not interpolated), except that recall
+    includes true centres that no pick found. 0 without picks, NaN without true centres.
     """
     if n_truth == 0:
         return float("nan")
@@ -172,25 +172,25 @@ def average_precision(scores: ArrayLike, is_true: ArrayLike, n_truth: int) -> fl
 def choose_threshold(
     micrographs: Iterable[tuple[ArrayLike, ArrayLike, ArrayLike]], radius: float
 ) -> tuple[float, float]:
-    """Score threshold of the highest micro F1 over pooled micrographs, and that F1.
+    """Return the score threshold with the highest F1 over pooled micrographs, and that F1.
 
-    Exact and one pass over the picks: the F1 is the one `match` yields for the picks with
-    score >= threshold, at each distinct score (see `adds_a_match`). Of equal F1, the highest
-    threshold is taken.
+    Exact in one pass over the picks: at each distinct score, the F1 is that of `match` for the
+    picks with score >= threshold (see `adds_a_match`). If several thresholds are best, the highest
+    is returned.
 
     Parameters
     ----------
     micrographs : iterable of (picks_xy, scores, truth_xy)
-        One entry per micrograph, also those without picks or without truth.
+        One entry per micrograph, including those without picks or without truth.
     radius : float
-        Largest distance of a pair, in the unit of the points.
+        Maximum distance of a pair, in the unit of the points.
 
     Returns
     -------
     threshold : float
-        0.5 if there is not a single pick.
+        0.5 without any picks.
     f1 : float
-        In 0..1.
+        Between 0 and 1.
     """
     pooled_scores, pooled_adds, n_truth = [np.empty(0)], [np.empty(0, dtype=bool)], 0
     for picks_xy, scores, truth_xy in micrographs:
@@ -210,7 +210,7 @@ def choose_threshold(
 def _candidates(
     picks_xy: ArrayLike, truth_xy: ArrayLike, radius: float
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """Pick index, truth index and distance of all pairs within `radius`."""
+    """Return pick index, truth index and distance of all pairs within `radius`."""
     picks, truth = _points(picks_xy), _points(truth_xy)
     if len(picks) == 0 or len(truth) == 0:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
@@ -231,7 +231,7 @@ def _points(xy: ArrayLike) -> FloatArray:
 
 
 def _components(pick: IntArray, truth: IntArray) -> IntArray:
-    """Label of each pair's connected component in the bipartite graph of all pairs."""
+    """Return the connected component of each pair in the bipartite graph of all pairs."""
     if len(pick) == 0:
         return np.empty(0, np.int64)
     n_picks, n_truth = int(pick.max()) + 1, int(truth.max()) + 1
@@ -242,13 +242,13 @@ def _components(pick: IntArray, truth: IntArray) -> IntArray:
 
 
 def _assign(pick: IntArray, truth: IntArray, distance: FloatArray, edge: IntArray) -> IntArray:
-    """Pairs (members of `edge`) of one component's optimal assignment."""
+    """Return the pairs (members of `edge`) of one component's optimal assignment."""
     if len(edge) < 2:
         return edge
     rows, row = np.unique(pick, return_inverse=True)
     columns, column = np.unique(truth, return_inverse=True)
-    # A forbidden pair costs more than all allowed ones together, so it only fills up the
-    # assignment when no further allowed pair can be had: count first, distance second.
+    # A forbidden pair costs more than all allowed ones together, so it is only used if no further
+    # allowed pair is possible: this maximises the count first, then minimises the distance.
     forbidden = distance.max() * (min(len(rows), len(columns)) + 1) + 1.0
     cost = np.full((len(rows), len(columns)), forbidden)
     cost[row, column] = distance
@@ -261,10 +261,10 @@ def _assign(pick: IntArray, truth: IntArray, distance: FloatArray, edge: IntArra
 def _augment(
     pick: int, neighbours: dict[int, list[int]], owner: dict[int, int], centre: dict[int, int]
 ) -> int | None:
-    """Match `pick`, moving earlier picks to other centres if need be (breadth first).
+    """Match `pick`, moving earlier picks to other centres if necessary (breadth first).
 
-    `owner` (centre to pick) and `centre` (pick to centre) hold the matching and are updated.
-    Returns the centre that was free before, None if `pick` cannot be matched.
+    `owner` (centre -> pick) and `centre` (pick -> centre) hold the matching and are updated in
+    place. Returns the centre that was free before; None if `pick` cannot be matched.
     """
     came_from: dict[int, int] = {}
     queue = [pick]
@@ -277,7 +277,7 @@ def _augment(
                 queue.append(owner[t])
                 continue
             free: int | None = t
-            while free is not None:  # hand the centres on along the path, back to `pick`
+            while free is not None:  # reassign the centres along the path back to `pick`
                 taker = came_from[free]
                 owner[free] = taker
                 taken, free = free, centre.get(taker)
@@ -295,14 +295,14 @@ def _rank(scores: FloatArray) -> IntArray:
 def _at_distinct_scores(
     scores: FloatArray, is_true: BoolArray
 ) -> tuple[FloatArray, IntArray, IntArray]:
-    """Distinct scores, and true picks and all picks down to each; `scores` fall."""
-    # The last of each run of equal scores; a NaN after the end closes the last run.
+    """Return the distinct ones of decreasing scores, and the true and all picks down to each."""
+    # The last of each run of equal scores; the appended NaN ends the last run.
     last = np.flatnonzero(np.diff(scores, append=np.nan) != 0)
     return scores[last], np.cumsum(is_true, dtype=np.int64)[last], last + 1
 
 
 def precision_recall_f1(tp: float, fp: float, fn: float) -> tuple[float, float, float]:
-    """Precision, recall and F1 from counts; 0 / 0 counts as 0."""
+    """Compute precision, recall and F1 from counts; 0 / 0 counts as 0."""
 
     def ratio(part: float, whole: float) -> float:
         return float(part / whole) if whole else 0.0

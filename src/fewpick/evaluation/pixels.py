@@ -1,4 +1,4 @@
-"""Pixel scores of masks, from histograms of the predicted probability."""
+"""Score masks by pixels, from histograms of the predicted probability."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from numpy.typing import NDArray
 from fewpick.evaluation.all_datasets import append_all
 from fewpick.evaluation.matching import precision_recall_f1
 
-PIXEL_THRESHOLD_BIN = 50  # of the 100 bins of pixels.tsv: probability 0.5
+PIXEL_THRESHOLD_BIN = 50  # of the 100 bins in pixels.tsv, i.e. probability 0.5
 
 
 def pixel_scores(pixels: pd.DataFrame) -> pd.DataFrame:
-    """Pixel scores from histograms of the predicted probability.
+    """Compute pixel scores from histograms of the predicted probability.
 
     Parameters
     ----------
     pixels : DataFrame
-        dataset micrograph split bin n_particle n_background: annotated pixels per bin (of 100) of
-        probability, of test micrographs and the labelled part of validation micrographs.
+        dataset, micrograph, split, bin, n_particle, n_background: annotated pixels per bin of
+        probability (100 bins), of test micrographs and the labelled part of validation micrographs.
 
     Returns
     -------
     DataFrame
-        One row per data set and, with several, their mean as `all`: dataset pixel_precision
-        pixel_recall pixel_f1 (probability >= 0.5) tuned_pixel_f1 (at what is best on validation
-        pixels of all data sets; NaN without any) all_positive_pixel_f1 (`2 pi / (1 + pi)`).
+        One row per data set and, with several, their mean as `all`: dataset, pixel_precision,
+        pixel_recall, pixel_f1 (at probability 0.5), tuned_pixel_f1 (at the probability that is
+        best on the validation pixels of all data sets; NaN without any), all_positive_pixel_f1
+        (`2 pi / (1 + pi)`).
     """
     validation = pixels[pixels["split"] == "val"]
     threshold = None
@@ -61,17 +62,17 @@ def pixel_scores(pixels: pd.DataFrame) -> pd.DataFrame:
 
 
 def pixel_counts(pixels: pd.DataFrame) -> pd.DataFrame:
-    """Count the pixels of each test micrograph that are particle at probability 0.5.
+    """Count true positive, false positive and false negative pixels at probability 0.5.
 
     Parameters
     ----------
-    pixels: DataFrame
+    pixels : DataFrame
         As in `pixel_scores`.
 
     Returns
     -------
     DataFrame
-        dataset micrograph pixel_tp pixel_fp pixel_fn
+        One row per test micrograph: dataset, micrograph, pixel_tp, pixel_fp, pixel_fn.
     """
     test = pixels[pixels["split"] == "test"]
     above = test["bin"] >= PIXEL_THRESHOLD_BIN
@@ -88,7 +89,7 @@ def pixel_counts(pixels: pd.DataFrame) -> pd.DataFrame:
 
 
 def _histogram(pixels: pd.DataFrame) -> NDArray[np.float64]:
-    """(2, 100) array: particle and background pixels per bin."""
+    """Return a (2, 100) array of particle and background pixels per bin."""
     return np.stack(
         [
             np.bincount(pixels["bin"], weights=pixels[column], minlength=100)
@@ -98,6 +99,6 @@ def _histogram(pixels: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _at_threshold(counts: NDArray[np.float64], threshold: int) -> tuple[float, float, float]:
-    """Count true positive, false positive and false negative pixels at a threshold in bins."""
+    """Return true positive, false positive and false negative pixels at a threshold in bins."""
     (tp, fp), fn = counts[:, threshold:].sum(axis=1), counts[0, :threshold].sum()
     return float(tp), float(fp), float(fn)

@@ -1,19 +1,18 @@
-"""Score picks and pixels of the annotated test micrographs.
+"""Score picks and pixels on the annotated test micrographs.
 
-Picks are compared with the true centres in the pixels of the original micrograph, one to one and
-at radii given in particle diameters (see `matching`). The border without annotation is left out
-of the picks and of the truth. Every annotated micrograph of the test split counts, also one
-without picks or without particles.
+Picks are matched one to one with the true centres in px of the original micrograph, at radii given
+in particle diameters (see `matching`). Picks and true centres in the unannotated border are
+ignored. Every annotated micrograph of the test split counts, even without picks or particles.
 
-`score_run` scores one trained model, `score_external` the picks of another program; both go
-through `score_picks`, and so do the trivial pickers of `baselines`. Each returns `Scores`, three
-tables which `Scores.write` writes:
+`score_run` scores one trained model, `score_external` the picks of another program; both use
+`score_picks`, as do the trivial pickers in `baselines`. Each returns `Scores`, three tables that
+`Scores.write` writes:
 
-scores (one row per data set, and `dataset = all` when there are several: their mean)
+scores (one row per data set and, if there are several, `dataset = all` for their mean)
     The columns of the final table, see `comparison.result_table.NOTES`.
 micrographs (one row per micrograph and match radius)
     arm labeled_ratio seed dataset micrograph radius n_truth n_picks tp fp fn precision recall f1
-    and pixel_tp pixel_fp pixel_fn (probability >= 0.5) of arms that give masks
+    and pixel_tp pixel_fp pixel_fn (at probability 0.5) for arms that give masks
 curve (precision and recall against the threshold, per data set and match radius)
     arm labeled_ratio seed dataset radius threshold precision recall
 """
@@ -54,21 +53,21 @@ from fewpick.stacks import read_table, write_table
 from fewpick.stage_tables.definitions import LabelTable, ManifestTable
 
 FLIPPED_ARM = "y_flipped"
-# Uses of validation labels, as tables name them.
+# Use of validation labels, as named in tables.
 SCORE_THRESHOLD = "score threshold"
-CURVE_POINTS = 400  # per curve kept for the pictures; average precision uses all of them
+CURVE_POINTS = 400  # kept per curve for plots; average precision uses all points
 
 
 @dataclass(frozen=True)
 class Key:
-    """What a row of the table is about; `labeled_ratio` is NaN where it has no meaning."""
+    """What identifies a row of the tables; `labeled_ratio` is NaN if not applicable."""
 
     arm: str
     labeled_ratio: float
     seed: int
 
     def label(self, table: pd.DataFrame) -> pd.DataFrame:
-        """`table` with the columns arm, labeled_ratio and seed put before its own."""
+        """Prepend the columns arm, labeled_ratio and seed to a table."""
         named = {"arm": self.arm, "labeled_ratio": self.labeled_ratio, "seed": self.seed}
         return pd.concat([pd.DataFrame(named, index=table.index), table], axis=1)
 
@@ -82,12 +81,12 @@ class Scores:
     curve: pd.DataFrame
 
     def labelled(self, key: Key) -> Scores:
-        """Put the columns of a key before those of all tables."""
+        """Prepend the columns of a key to all tables."""
         return Scores(*(key.label(t) for t in (self.scores, self.micrographs, self.curve)))
 
     @classmethod
     def stack(cls, parts: Sequence[Scores]) -> Scores:
-        """Return the rows of several evaluations, one under the other."""
+        """Concatenate the rows of several evaluations."""
         return cls(
             *(
                 pd.concat([getattr(part, name) for part in parts], ignore_index=True)
@@ -115,14 +114,14 @@ def score_picks(
     truths : sequence of Truth
         The test micrographs; all of them count.
     picks : mapping of (dataset, micrograph) to Candidates
-        Those of micrographs not in `truths` are not checked.
+        Micrographs not in `truths` are ignored.
     radii : sequence of float
         Match radii in particle diameters; the first is the headline.
 
     Returns
     -------
     Scores
-        Without the columns of `Key` and those which do not follow from the picks.
+        Only the columns that follow from the picks, without those of `Key`.
     """
     micrographs: list[dict[str, Any]] = []
     ranking: list[pd.DataFrame] = []
@@ -153,8 +152,8 @@ def score_picks(
     table["fp"] = table["n_picks"] - table["tp"]
     table["fn"] = table["n_truth"] - table["tp"]
     measures = [precision_recall_f1(*row) for row in table[["tp", "fp", "fn"]].to_numpy()]
-    # A micrograph with nothing to find and nothing picked is a full success of its own, which
-    # 0 / 0 would hide from the mean over micrographs.
+    # A micrograph with no particles and no picks is perfect, but would score 0 / 0 = 0 in the mean
+    # over micrographs.
     empty = (table["n_truth"] + table["n_picks"]).to_numpy() == 0
     table[["precision", "recall", "f1"]] = np.where(empty[:, None], 1.0, np.array(measures))
 
@@ -182,12 +181,12 @@ def score_picks(
 
 
 def labelled_budget(ratio: pd.DataFrame, dataset: str) -> dict[str, int]:
-    """Labels used by a run: of the training part, and of the validation part beside it.
+    """Count the labels used by a run, for training and for validation.
 
     Parameters
     ----------
     ratio : DataFrame
-        `ratio-{r}.tsv`: dataset micrograph split labelled n_labeled_particles ...
+        `ratio-{r}.tsv`, see `stage_tables.definitions.LabelTable`.
     dataset : str
         A data set, or "all".
     """
@@ -226,15 +225,15 @@ def score_run(
     split, ratio : Path
         `split.tsv` and `ratio-{r}.tsv` of the seed.
     candidates, pixels : Path
-        `candidates.tsv` and `pixels.tsv` of the run; None for a program that gives no mask.
+        `candidates.tsv` and `pixels.tsv` of the run; `pixels` is None for programs without masks.
     threshold : Path
-        `threshold.json`; its `threshold` makes picks of candidates.
+        `threshold.json`; candidates that score at least its `threshold` are picks.
     history : Path
         `history.tsv`; its last `seconds` is the training time.
     radii : sequence of float
         `evaluation.match_radii`, in particle diameters; the first is the headline.
     warm_start : Path, optional
-        `history.tsv` of the training that the run went on from; its time counts too.
+        `history.tsv` of the warm start that the run continued from; its time is added.
     flipped_row : bool
         Add the y-flipped picks as rows of the arm `y_flipped` (done for the reference arm).
 
@@ -245,7 +244,7 @@ def score_run(
     Raises
     ------
     InputError
-        If an input holds no test micrograph or a value that cannot be used.
+        If there is no test micrograph, or an input contains an invalid value.
     """
     chosen = json.loads(Path(threshold).read_text())
     least = {name: dataset_threshold(chosen, name) for name in datasets}
@@ -264,7 +263,7 @@ def score_run(
             pixel_counts(histograms), on=["dataset", "micrograph"], how="left"
         )
     scores[_flipped_column(radii)] = upside_down.scores[at_radius("pick_f1", radii[0])]
-    # Data sets have thresholds of their own, and the row of all has none then.
+    # Thresholds are per data set, so the row `all` has none.
     scores["threshold"] = scores["dataset"].map(least)
     scores["validation_used_for"] = ", ".join(chosen.get("validation_used_for", [])) or np.nan
     histories = [read_table(path) for path in (warm_start, history) if path is not None]
@@ -282,10 +281,13 @@ def score_run(
 
 @dataclass(frozen=True)
 class External:
-    """Scores of another program's picks, and what a picture of them needs.
+    """Scores of another program's picks, and what is needed to draw them.
 
-    `candidates`: dataset micrograph x y score; `threshold`: the score that makes them picks, -inf
-    where all of them are.
+    Attributes
+    ----------
+    scores : Scores
+    candidates : table with dataset, micrograph, x, y (px of the original) and score
+    threshold : minimum score of a pick; -inf if all candidates are picks
     """
 
     scores: Scores
@@ -305,15 +307,16 @@ def score_external(
     radii: Sequence[float],
     covered: Iterable[str] | None = None,
 ) -> External:
-    """Score the picks of another program with the same scorer.
+    """Score the picks of another program in the same way as those of a trained model.
 
-    Its threshold is chosen as that of the arms (`threshold_policy`). Without scores, or without
-    enough validation labels, all picks are kept. Without scores there is no average precision.
+    The threshold is chosen in the same way as for the arms (`threshold_policy`). Without scores, or
+    without enough validation labels, all picks are kept. Without scores there is no average
+    precision.
 
     Parameters
     ----------
     key : Key
-        `labeled_ratio` NaN: another program's labels are its own affair.
+        With a `labeled_ratio` of NaN, as the labels used by another program are unknown.
     dataset : str
         Data set that the picks belong to.
     files : TruthFiles
@@ -322,27 +325,29 @@ def score_external(
     validation : sequence of Truth
         From `truth.validation_truths`.
     candidates : DataFrame
-        micrograph x y [score], px of the original micrograph, internal y axis.
+        Columns micrograph, x, y and optionally score; px of the original micrograph, y = row of
+        the array.
     source : str
         File or folder of the picks, for messages.
     radii : sequence of float
         As in `score_run`.
     covered : iterable of str, optional
-        Micrographs the program was run on, if not all; others are left out of its rows. With
-        these known, it may also have found nothing at all.
+        Micrographs the program was run on, if not all; its scores do not include others. If
+        given, having no picks at all is not an error.
 
     Raises
     ------
     InputError
-        If no pick lies on a micrograph of the data set or no test micrograph is covered.
+        If no picks are on micrographs of the data set, or no test micrograph is covered.
     """
     known = set(ManifestTable.read(files.manifest)["micrograph"])
     nothing = not len(candidates) and covered is not None and bool(known & set(covered))
     if not known & set(candidates["micrograph"]) and not nothing:
-        example = candidates["micrograph"].iloc[0] if len(candidates) else "none at all"
+        first = candidates["micrograph"].iloc[0] if len(candidates) else None
+        detail = "there are none" if first is None else f"the first is on {first}"
         raise InputError(
-            f"{source}: no pick lies on a micrograph of data set {dataset!r} (the first is on "
-            f"{example}). Name the files or rows after the micrographs."
+            f"{source}: no picks on micrographs of data set {dataset!r} ({detail}). Name the "
+            "files or rows after the micrographs."
         )
     named = {dataset: files}
     test = read_truths(named, split, "test")
@@ -352,8 +357,8 @@ def score_external(
         test = [t for t in test if t.micrograph in ran_on]
     if not test:
         raise InputError(
-            f"{source}: no test micrograph of data set {dataset!r} has picks. Run the program "
-            f"on the test micrographs of {split}."
+            f"{source}: no picks on test micrographs of data set {dataset!r}. Run the program "
+            f"on the test micrographs in {split}."
         )
     table = candidates.assign(dataset=dataset)
     has_scores = "score" in table and bool(table["score"].notna().any())
@@ -415,7 +420,7 @@ def _pick_scores(
 
 
 def _curve(part: pd.DataFrame, ranking: pd.DataFrame, radius: float) -> pd.DataFrame:
-    """All points of a precision-recall curve."""
+    """Return all points of a precision-recall curve."""
     n_truth = int(part.loc[part["radius"] == radius, "n_truth"].sum())
     ranked = ranking[ranking["radius"] == radius]
     threshold, precision, recall = precision_recall_curve(ranked["score"], ranked["true"], n_truth)
@@ -429,7 +434,7 @@ def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_radius(measure: str, radius: float) -> str:
-    """Name the column of a measure at a match radius: `pick_f1_0.3`."""
+    """Return the column name of a metric at a match radius: `pick_f1_0.3`."""
     return f"{measure}_{radius:g}"
 
 

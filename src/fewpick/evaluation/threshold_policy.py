@@ -1,7 +1,7 @@
-"""The policy by which validation labels choose a score threshold: the same for every picker.
+"""Choose score thresholds from validation labels, in the same way for every picker.
 
-Networks of this package, programs trained on the same labels and picks from elsewhere are tuned by
-`best_threshold`, so that none is tuned for another match radius or by other labels than the rest.
+Networks of this package, programs trained on the same labels and picks from elsewhere are all tuned
+with `best_threshold`, i.e. at the same match radius and on the same labels.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from fewpick.evaluation.matching import choose_threshold
 
-# Match radius, in particle diameters, at which thresholds and checkpoints are chosen, whatever
-# radii the table reports.
+# Match radius, in particle diameters, for choosing thresholds and checkpoints, whatever radii the
+# table reports.
 MATCH_RADIUS = 0.3
-# Fewer validation particles of a data set than this say less than the rules that do without them:
-# the best of ten checkpoints or thresholds by n particles is a matter of luck while their scores
-# differ by less than sqrt(f (1 - f) / n), which at an F1 of f = 0.8 and n = 20 is 0.09.
+# With fewer validation particles in a data set, the rules for selection without validation are
+# better: which of ten checkpoints or thresholds is best on n particles is random if their scores
+# differ by less than sqrt(f (1 - f) / n), which is 0.09 for an F1 of f = 0.8 and n = 20.
 ENOUGH_PARTICLES = 20
 
 
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class BestThreshold:
-    """Score threshold of the best F1, that F1, and the number of true centres behind it."""
+    """Score threshold of the best F1, that F1, and the number of true centres it is based on."""
 
     threshold: float
     f1: float
@@ -54,20 +54,20 @@ class BestThreshold:
 
 
 def dataset_threshold(chosen: Mapping[str, Any], dataset: str) -> float:
-    """Read the threshold of a data set: its own, or the one of all; -inf where all are picks.
+    """Return the threshold of a data set: its own or the overall one; -inf if all are picks.
 
     Parameters
     ----------
     chosen : mapping
-        Content of `threshold.json`: `threshold`, and with several data sets `datasets`, which
-        holds as much for each of them.
+        Content of `threshold.json`: `threshold` and, with several data sets, `datasets` with the
+        same for each of them.
     """
     value = chosen.get("datasets", {}).get(dataset, chosen)["threshold"]
     return -np.inf if value is None else float(value)
 
 
 def datasets_with_enough(particles: Iterable[tuple[str, int]]) -> set[str]:
-    """Name the data sets that have enough validation particles to choose by.
+    """Return the data sets with enough validation particles for selection.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def datasets_with_enough(particles: Iterable[tuple[str, int]]) -> set[str]:
 def best_threshold(cases: Iterable[Case]) -> BestThreshold | None:
     """Choose the score threshold of the best pooled F1 at `MATCH_RADIUS`.
 
-    Data sets with too few validation particles do not count; None where no data set has enough.
+    Data sets with too few validation particles are ignored; None if no data set has enough.
     """
     cases = list(cases)
     chosen = datasets_with_enough((case.dataset, len(case.truth)) for case in cases)

@@ -1,7 +1,7 @@
-"""The true centres that picks are judged by, and the picks themselves, per micrograph.
+"""Read true centres and picks per micrograph for scoring.
 
-Points are (n, 2) float64 arrays of x, y in pixels of the original micrograph. The border without
-annotation is left out on both sides, picks and truth, by one test (`geometry.inside`).
+Points are (n, 2) float64 arrays of x (column), y (row) in px of the original micrograph. Picks and
+true centres in the unannotated border are ignored, by the same test (`geometry.inside`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class TruthFiles:
-    """Where the truth of one data set is.
+    """The files with the ground truth of one data set.
 
     Attributes
     ----------
@@ -45,10 +45,11 @@ class TruthFiles:
 
 @dataclass(frozen=True)
 class Truth:
-    """True centres of one annotated micrograph: (n, 2) px of the original, border left out.
+    """True centres of one annotated micrograph, `xy` (n, 2) px of the original, without the border.
 
-    Where only windows of it are labelled, `frame` and `windows` (y0, x0, y1, x1, half open, target
-    frame) say which, and the centres are those inside.
+    `ny`, `nx`, `border` and `diameter` are in px of the original. If only windows are labelled,
+    `frame` and `windows` (y0, x0, y1, x1, half open, target frame) define them, and `xy` are the
+    centres inside.
     """
 
     dataset: str
@@ -67,7 +68,7 @@ class Truth:
         return self.dataset, self.micrograph
 
     def inside(self, xy: FloatArray) -> BoolArray:
-        """Which of the points (n, 2) lie within the annotated area."""
+        """Return a mask of the points (n, 2) within the annotated area."""
         within = np.asarray(inside(xy, self.ny, self.nx, self.border), dtype=bool)
         if self.frame is None:
             return within
@@ -80,16 +81,16 @@ class Truth:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Candidates of one micrograph and which of them are picks.
+    """Candidates of one micrograph, and which of them are picks.
 
     Attributes
     ----------
     xy : (n, 2) float64 array
-        px of the original micrograph.
+        x, y in px of the original micrograph.
     score : (n,) float64 array
         Ranks the candidates for precision-recall and average precision.
     kept : (n,) bool array
-        The picks proper, which precision, recall and F1 are about.
+        Which candidates are picks, for precision, recall and F1.
     """
 
     xy: FloatArray
@@ -98,16 +99,16 @@ class Candidates:
 
     @classmethod
     def none(cls) -> Candidates:
-        """Make candidates of a micrograph that has none."""
+        """Return an empty set of candidates."""
         return cls(np.empty((0, 2)), np.empty(0), np.empty(0, dtype=bool))
 
     def within(self, truth: Truth) -> Candidates:
-        """Those within the annotated area."""
+        """Return the candidates within the annotated area."""
         where = truth.inside(self.xy)
         return Candidates(self.xy[where], self.score[where], self.kept[where])
 
     def flipped(self, ny: int) -> Candidates:
-        """Return the same with rows counted from the other end of the micrograph."""
+        """Return the candidates flipped upside down."""
         xy = np.column_stack([self.xy[:, 0], ny - 1 - self.xy[:, 1]])
         return Candidates(xy, self.score, self.kept)
 
@@ -119,13 +120,13 @@ def read_truths(datasets: Mapping[str, TruthFiles], split: Path, part: str) -> l
     ----------
     datasets : mapping of name to TruthFiles
     split : Path
-        `results/splits/seed-{s}/split.tsv`; rows of other data sets are passed over.
+        `results/splits/seed-{s}/split.tsv`; rows of other data sets are ignored.
     part : "train", "val" or "test"
 
     Raises
     ------
     InputError
-        If the split names a micrograph that the manifest does not have or have annotated.
+        If the split lists a micrograph that is missing from the manifest or not annotated.
     """
     wanted = SplitTable.read(split)
     wanted = wanted[wanted["split"] == part]
@@ -156,9 +157,9 @@ def read_truths(datasets: Mapping[str, TruthFiles], split: Path, part: str) -> l
 def read_candidates(
     path: Path, threshold: float | Mapping[str, float]
 ) -> dict[tuple[str, str], Candidates]:
-    """Candidates by (dataset, micrograph); those with score >= threshold are the picks.
+    """Read candidates by (dataset, micrograph); those with score >= threshold are picks.
 
-    The threshold may be a mapping from data sets to theirs.
+    The threshold may also be a mapping of data set to threshold.
 
     Raises
     ------
@@ -171,14 +172,14 @@ def read_candidates(
 def group_candidates(
     table: pd.DataFrame, threshold: float | Mapping[str, float], source: str
 ) -> dict[tuple[str, str], Candidates]:
-    """`read_candidates` for a table (dataset micrograph x y score) at hand."""
+    """Do the same as `read_candidates` for a table with dataset, micrograph, x, y, score."""
     values = table[["x", "y", "score"]].to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
         row = table.iloc[bad[0]]
         raise InputError(
             f"{source}: row {bad[0] + 1} ({row['micrograph']}) has x, y, score = {row['x']}, "
-            f"{row['y']}, {row['score']}. Give each pick three finite numbers."
+            f"{row['y']}, {row['score']}. Each pick needs three finite numbers."
         )
     keys = pd.MultiIndex.from_frame(table[["dataset", "micrograph"]])
     codes, names = keys.factorize()
@@ -198,7 +199,7 @@ def validation_truths(
     ratio: Path | None = None,
     stacks: Mapping[str, Sequence[Path]] | None = None,
 ) -> list[Truth]:
-    """Read what is labelled of the validation part, by which pickers besides the arms are tuned.
+    """Read the labels of the validation part, for tuning pickers other than the arms.
 
     Parameters
     ----------
@@ -206,11 +207,11 @@ def validation_truths(
     split : Path
         `split.tsv` of the seed.
     validation : "full", "matched" or "none"
-        `splits.validation`: whole micrographs, as many labels as the training has, or none.
+        `splits.validation`: whole micrographs, as many labels as for training, or none.
     ratio : Path, optional
-        `ratio-{r}.tsv`, which says what `matched` labels.
+        `ratio-{r}.tsv`, which lists the labels of `matched`.
     stacks : mapping of data set name to paths of its preprocessed stacks
-        Their tables hold the frames of the micrographs; for `matched` only.
+        Their tables hold the frames of the micrographs; only needed for `matched`.
     """
     if validation == "none":
         return []
@@ -237,7 +238,7 @@ def validation_truths(
 def validation_threshold(
     candidates: Mapping[tuple[str, str], Candidates], truths: Sequence[Truth]
 ) -> BestThreshold | None:
-    """Score threshold of the best F1 on the labels `truths`, by the policy of every picker.
+    """Choose the score threshold of the best F1 on `truths`; None with too few labels.
 
     Parameters
     ----------
@@ -246,7 +247,7 @@ def validation_threshold(
         From `validation_truths`.
     """
     picks = [candidates.get(t.key, Candidates.none()).within(t) for t in truths]
-    # In units of each micrograph's particle diameter, so that data sets can be pooled.
+    # Convert to particle diameters, so that data sets can be pooled.
     return best_threshold(
         Case(t.dataset, p.xy / t.diameter, p.score, t.xy / t.diameter)
         for p, t in zip(picks, truths, strict=True)
@@ -256,17 +257,17 @@ def validation_threshold(
 def flip(
     picks: Mapping[tuple[str, str], Candidates], truths: Iterable[Truth]
 ) -> dict[tuple[str, str], Candidates]:
-    """Candidates of the micrographs in `truths`, upside down: the control for a wrong y axis."""
+    """Flip candidates of the micrographs in `truths` upside down, to detect a wrong y axis."""
     return {t.key: picks[t.key].flipped(t.ny) for t in truths if t.key in picks}
 
 
 def images_of(
     truths: Sequence[Truth], stacks: Sequence[Path]
 ) -> Iterator[tuple[Truth, NDArray[np.generic], dict[Any, Any]]]:
-    """Image and table row of each micrograph of one data set, from preprocessed or mask stacks.
+    """Yield each micrograph of one data set with its image and row of the stack's table.
 
-    One image at a time is read, in the order of the stacks. Only the rows of preprocessed stacks
-    hold a `geometry.Frame`.
+    Images are read one at a time, in the order of the stacks, which are preprocessed images or
+    masks; only rows of preprocessed stacks contain a `geometry.Frame`.
 
     Raises
     ------
@@ -282,5 +283,6 @@ def images_of(
     if missing:
         raise InputError(
             f"{stacks[0].parent if stacks else 'results/preprocessed'}: micrograph "
-            f"{next(iter(missing))!r} is in no stack of its data set. Rerun the preprocessing."
+            f"{next(iter(missing))!r} is not in any stack of its data set. Rerun the "
+            "preprocessing."
         )

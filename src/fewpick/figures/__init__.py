@@ -1,1 +1,1 @@
-"""Plots and pictures."""
+"""Draw plots and micrographs."""

@@ -1,4 +1,4 @@
-"""Micrographs as pictures for people: particles visible, grain and carbon kept in bounds."""
+"""Convert micrographs to greyscale images in which particles are visible."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from fewpick.evaluation.scores import FLIPPED_ARM
 from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 from fewpick.stacks import read_table
 
-# Grey levels of a picture reach this many standard deviations from the median.
+# Grey levels span this many standard deviations around the median.
 GREY_REACH = 3.5
-# Low-pass of the pictures, in particle radii: grain goes, particles stay.
+# Low-pass, in particle radii: removes noise, keeps particles.
 PICTURE_SIGMA = 0.2
-# Side of the square whose mean is taken away, in particle radii: slopes of ice and light go.
+# Side of the square whose mean is subtracted, in particle radii: removes gradients of ice and
+# illumination.
 BACKGROUND = 10.0
 
 
 def smooth_levels(
     image: NDArray[np.generic], radius: float
 ) -> tuple[NDArray[np.float32], float, float]:
-    """Band-pass an image and find the grey levels to show it with.
+    """Band-pass an image and choose its black and white levels for display.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def smooth_levels(
     Returns
     -------
     smooth : (h, w) float32 array
-    black, white : levels for the ice and the particles; carbon and contamination may saturate
+    black, white : levels suited to ice and particles; carbon and contamination may saturate
     """
     smooth = gaussian_filter(np.asarray(image, np.float32), max(PICTURE_SIGMA * radius, 0.7))
     side = max(3, round(BACKGROUND * radius))
@@ -44,14 +45,14 @@ def smooth_levels(
 
 
 def grey(image: NDArray[np.generic], radius: float) -> NDArray[np.uint8]:
-    """Return the picture of an image, (h, w) uint8; see `smooth_levels`."""
+    """Convert an image to (h, w) uint8 grey levels; see `smooth_levels`."""
     smooth, black, white = smooth_levels(image, radius)
     scaled = (smooth - black) * (255 / (white - black))
     return np.asarray(scaled.clip(0, 255) + 0.5, np.uint8)
 
 
 def choose_micrographs(micrographs: Path, n: int = 3) -> list[tuple[str, str]]:
-    """Choose (dataset, micrograph) by F1: the worst, the best and evenly between, n per set.
+    """Choose `n` micrographs per data set by F1: the worst, the best, and evenly in between.
 
     Parameters
     ----------

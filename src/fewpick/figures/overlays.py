@@ -1,4 +1,4 @@
-"""Pictures of micrographs with circles on them, for a quick look at picks."""
+"""Draw circles on micrographs, to inspect picks."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def draw_circles(
     Parameters
     ----------
     image : (h, w) array
-    groups : (n, 2) centres x, y in px of the image, and the colour of their circles
-    radius : px, of the particles, which also sets how much the picture is smoothed
-    path : file
+    groups : pairs of (n, 2) centres x, y in px of the image, and the colour of their circles
+    radius : particle radius, px, which also determines the smoothing
+    path : output file
     """
     picture = Image.fromarray(grey(image, radius)).convert("RGB")
     draw = ImageDraw.Draw(picture)

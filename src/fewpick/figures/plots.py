@@ -1,7 +1,7 @@
-"""Pictures of a comparison: scores, precision-recall curves, trainings and picked micrographs.
+"""Draw the figures of a comparison: scores, precision-recall curves, training, picks.
 
-Each function draws one PNG from tables that other stages wrote, in the colours of `palette`.
-Equal input gives equal bytes.
+Each function draws one PNG from tables written by other stages, in the colours of `palette`. The
+same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fewpick.training.history import DIAGNOSTICS, FRACTIONS, join_phases, phase_
 
 FloatArray = NDArray[np.float64]
 
-# Inches that an entry of a legend may need.
+# Maximum width of a legend entry, inches.
 LEGEND_WIDTH = 2.7
 DASHES = ("--", ":", "-.", (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2)))
 GREY = "0.45"
@@ -41,15 +41,15 @@ DPI = 150
 
 
 def draw_scores(table: pd.DataFrame, radius: float, path: Path) -> None:
-    """Headline F1 against the labelled ratio: one panel per data set, one line per arm.
+    """Plot the headline F1 against the labelled ratio: a panel per data set, a line per arm.
 
-    Means with standard deviation over seeds, and each seed as a faint mark. Pickers without
-    labels from here (controls, other programs) are level lines.
+    Shows mean and standard deviation over seeds, and each seed as a faint marker. Pickers that
+    used none of these labels (controls, other programs) are horizontal lines.
 
     Parameters
     ----------
     table : DataFrame
-        From `table.build_table`.
+        From `comparison.result_table.build_table`.
     radius : float
         Headline match radius, in particle diameters.
     path : Path
@@ -71,15 +71,15 @@ def draw_scores(table: pd.DataFrame, radius: float, path: Path) -> None:
 def draw_precision_recall(
     table: pd.DataFrame, radius: float, curves: Iterable[Path], path: Path
 ) -> None:
-    """Precision against recall: a row of panels per data set, a panel per labelled ratio.
+    """Plot precision against recall: a row of panels per data set, a panel per labelled ratio.
 
-    A thin line per seed, a marker where the chosen threshold lies. Pickers without labels from
-    here are grey in each panel.
+    Shows a thin line per seed, with a marker at the chosen threshold. Pickers that used none of
+    these labels are grey in each panel.
 
     Parameters
     ----------
     table : DataFrame
-        From `table.build_table`.
+        From `comparison.result_table.build_table`.
     radius : float
         Headline match radius, in particle diameters.
     curves : paths of `curve.tsv` of all runs and baselines
@@ -126,13 +126,13 @@ def draw_precision_recall(
 
 
 def draw_training(runs: Mapping[str, Sequence[Path]], title: str, path: Path) -> None:
-    """Draw what happened during trainings, one colour per run.
+    """Plot training histories, one colour per run.
 
     Parameters
     ----------
     runs : mapping of label to the run's `history.tsv` files
-        The files of one run follow each other (the warm start, then the arm); their steps are
-        counted on. Columns that no run has are left out.
+        The files of one run in order (warm start, then the arm); steps continue from one to the
+        next. Columns that no run has are skipped.
     title : str
     path : Path
     """
@@ -177,16 +177,16 @@ def draw_micrographs(
     title: str,
     path: Path,
 ) -> None:
-    """Test micrographs with found, false and missed particles circled.
+    """Draw test micrographs with circles around found, false and missed particles.
 
     Parameters
     ----------
     truths : sequence of Truth
-        The micrographs to draw, see `pictures.choose_micrographs`.
+        The micrographs to draw, see `grey.choose_micrographs`.
     picks : mapping of (dataset, micrograph) to Candidates
         From `truth.read_candidates`.
     stacks : mapping of data set name to paths of its preprocessed shards
-        One image at a time is read.
+        Images are read one at a time.
     radius : float
         Match radius in particle diameters.
     title : str
@@ -227,7 +227,7 @@ def _score_lines(
         mean = mine[mine["seed"] == "mean"]
         if mean.empty:
             continue
-        # Arms stand a little apart, lest error bars hide each other.
+        # Shift arms slightly apart, so that error bars do not hide each other.
         apart = 1.03 ** (i - (len(styles) - 1) / 2)
         single = mine[~mine["seed"].isin(["mean", "sd"])]
         axis.plot(single["labeled_ratio"] * apart, single[headline], **_mark(style), alpha=0.3)
@@ -293,7 +293,7 @@ def _draw_micrograph(
         f" (F1 {2 * len(hit) / total if total else 1.0:.2f})",
         fontsize="medium",
     )
-    # Circles at the edge would widen the axes and shrink the picture.
+    # Otherwise circles at the edge would widen the axes and shrink the image.
     axis.set(xticks=[], yticks=[], xlim=(-0.5, frame.width - 0.5), ylim=(frame.height - 0.5, -0.5))
 
 
@@ -324,7 +324,7 @@ def _grid(n: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list
 
 
 def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend below all panels, each label once."""
+    """Add one legend below all panels, with each label once."""
     handles: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -340,6 +340,6 @@ def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # The version of matplotlib in the file would make equal pictures differ.
+    # Leave out the matplotlib version, which would make equal figures differ.
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})

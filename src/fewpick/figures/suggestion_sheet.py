@@ -1,4 +1,4 @@
-"""A table and a picture of the areas that are worth labelling next."""
+"""Write a table and an image of the areas suggested for labelling."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ DISPUTED = (0.2, 0.8)
 
 
 def tabulate(chosen: Sequence[Area], frames: Mapping[Path, Frame]) -> pd.DataFrame:
-    """One row per area, the best first: rank micrograph x0 y0 x1 y1 disputed seen.
+    """Return one row per area, best first: rank, micrograph, x0, y0, x1, y1, disputed, seen.
 
-    The corners are px of the micrograph, x the column and y the row of its array.
+    The corners are in px of the original micrograph (x = column, y = row of its array); `disputed`
+    and `seen` are numbers of particles.
     """
     rows = []
     for rank, area in enumerate(chosen, start=1):
@@ -48,7 +49,7 @@ def tabulate(chosen: Sequence[Area], frames: Mapping[Path, Frame]) -> pd.DataFra
 
 
 def draw_sheet(chosen: Sequence[Area], pickers: Sequence[Picker], path: Path) -> None:
-    """Write a PNG with a picture of each area and the picks that voters agree on or dispute."""
+    """Write a PNG with an image of each area and the picks that voters agree on or dispute."""
     columns = min(COLUMNS, len(chosen))
     rows = -(-len(chosen) // columns)
     size = (columns * (CELL + GAP) + GAP, rows * (CELL + CAPTION + GAP) + GAP)

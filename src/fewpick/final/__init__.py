@@ -1,1 +1,1 @@
-"""The last training: on all labels there are, judged by leaving parts of them out in turn."""
+"""Train on all labels for the final picks, and judge these by cross-validation."""

@@ -1,9 +1,9 @@
-"""About how many picks a micrograph should have, where clicks alone do not tell.
+"""Estimate the number of picks per micrograph for data sets labelled by clicks only.
 
-The network that a training begins with has seen neither these micrographs nor the clicks. How its
-scores fall off says how many picks they call for (`general.calibration`), and the clicks are held
-against that: where the network would miss too many of them, or finds them all among far fewer
-picks, they move the count.
+The initial network of a training has seen neither these micrographs nor the clicks. How its scores
+fall off suggests a number of picks (`general.calibration`), which is then checked against the
+clicks: if the network would miss too many of them, or finds all of them with far fewer picks, they
+move the number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fewpick.sampling.training_set import Micrograph
 
 
 def is_uncounted(micrographs: Sequence[Micrograph]) -> bool:
-    """Tell a data set that is labelled by clicks alone, and of which nobody expects a number."""
+    """Return whether a data set is labelled by clicks only, without an expected particle count."""
     clicked = any(len(m.points) for m in micrographs)
     return clicked and not any(m.windows or m.expected is not None for m in micrographs)
 
@@ -28,13 +28,13 @@ def is_uncounted(micrographs: Sequence[Micrograph]) -> bool:
 def expected_picks(
     picker: Picker, micrographs: Sequence[Micrograph], sample: Sequence[str]
 ) -> float:
-    """Estimate the number of picks on a micrograph of one data set.
+    """Estimate the number of picks per micrograph of one data set.
 
     Parameters
     ----------
-    picker : `calibrated`; has not learned from the clicks
-    micrographs : of the data set
-    sample : names of those on which picks are counted, as `sample.rate_sample` chooses them
+    picker : `calibrated` picker that was not trained on the clicks
+    micrographs : micrographs of the data set
+    sample : names of the micrographs on which to count picks, from `sample.rate_sample`
     """
     prepared = {
         m.name: PreparedMicrograph(m.image, m.frame, m.radius, m.area, None)

@@ -1,9 +1,9 @@
-"""All labels of a data set as one table, and the same with parts of them left out in turn.
+"""Make the label tables of the final training and its cross-validation folds.
 
-Nothing is held out for a test. How good the picks are is told by folds: each leaves out some of the
-labels, trains as the final training does, and is asked for what it did not see. Whole micrographs
-are left out where enough of them hold particles; else every area and every group of clicks is cut
-into as many parts as there are folds.
+There is no test set. Instead, the quality of the picks is estimated by folds: each leaves out some
+of the labels, trains like the final training, and is judged on what it left out. Folds leave out
+whole micrographs if enough of them contain particles; if not, every area and every group of clicks
+is split into as many parts as there are folds.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ NOWHERE: Points = np.empty((0, 2))
 
 @dataclass(frozen=True)
 class Piece:
-    """Labels of one micrograph that are left out together, target frame.
+    """Labels of one micrograph that are left out together, in px of the target frame.
 
     Attributes
     ----------
-    window : where every particle is marked; None for clicks
-    points, negatives : (n, 2) x, y
+    window : y0, x0, y1, x1 of an area in which every particle is marked; None for clicks
+    points, negatives : (n, 2) x, y of particles and non-particles
     """
 
     dataset: str
@@ -57,7 +57,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Sheet:
-    """One micrograph: its frame, its image without padding and border, its particle radius."""
+    """One micrograph without its labels, lengths in px of the target frame.
+
+    Attributes
+    ----------
+    area : y0, x0, y1, x1 of the image without padding and border
+    radius : particle radius
+    expected : expected number of particles; None if unknown
+    """
 
     dataset: str
     micrograph: str
@@ -74,7 +81,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What is known of one or more data sets."""
+    """Micrographs and labels of one or more data sets."""
 
     sheets: list[Sheet]
     pieces: list[Piece]
@@ -92,17 +99,17 @@ def collect(
     *,
     use: bool = True,
 ) -> Labelled:
-    """Bring all labels of a data set into the target frame.
+    """Convert all labels of a data set to the target frame.
 
     Parameters
     ----------
     dataset : its name
     spec : particle size and border, as configured
-    manifest, areas, negatives : as `annotation.annotate` gives them
-    geometry : tables of all preprocessed shards, one below the other
-    coordinates : micrograph x y, original frame
-    expected_particles : about how many particles a micrograph has, as far as known
-    use : False to leave all labels aside
+    manifest, areas, negatives : from `annotation.annotate`
+    geometry : concatenated tables of all preprocessed shards
+    coordinates : table with micrograph, x, y in px of the original
+    expected_particles : approximate number of particles per micrograph, if known
+    use : False ignores all labels
     """
     border = float(spec.get("border") or 0)
     radii = particle_radii(spec, manifest)
@@ -136,12 +143,12 @@ def collect(
 
 
 def join(parts: Iterable[Labelled], folds: int) -> Labelled:
-    """Return the labels of several data sets together.
+    """Join the labels of several data sets.
 
     Raises
     ------
     InputError
-        When fewer particles are marked than there are folds, or than a training can begin with.
+        If fewer particles are marked than there are folds, or fewer than two.
     """
     parts = list(parts)
     joined = Labelled(
@@ -160,13 +167,13 @@ def join(parts: Iterable[Labelled], folds: int) -> Labelled:
 
 
 def label_table(labels: Labelled, held: Sequence[Piece] = ()) -> pd.DataFrame:
-    """Return the table that a training reads, as `splits.label_subset` writes one.
+    """Return the label table of a training, in the same format as `splits.label_subset`.
 
     Parameters
     ----------
-    labels : all there are, or those that remain
-    held : what is left out, for the column `held`: JSON of its areas (x0, y0, x1, y1), the points
-        in them, clicks and negatives, all in the original frame, and the particle diameter
+    labels : labels to train on
+    held : labels left out, for the column `held`: JSON of areas (x0, y0, x1, y1), points in them,
+        clicks and negatives, all in px of the original, and the particle diameter
     """
     rows = []
     for sheet in labels.sheets:
@@ -197,8 +204,8 @@ def label_table(labels: Labelled, held: Sequence[Piece] = ()) -> pd.DataFrame:
 def folds_of(labels: Labelled, n: int) -> list[tuple[Labelled, list[Piece]]]:
     """Return what each of `n` folds trains on, and what it leaves out.
 
-    Every label is left out once. A fold that would be left with nothing to train on leaves nothing
-    out.
+    Every label is left out once, except that a fold with no particle left to train on leaves
+    nothing out.
     """
     if not n:
         return []
@@ -210,21 +217,21 @@ def folds_of(labels: Labelled, n: int) -> list[tuple[Labelled, list[Piece]]]:
     else:
         split = [_split(piece, n) for piece in labels.pieces]
         pieces = [part for parts in split for part in parts]
-        # Each piece begins with another fold, so that small ones do not all fall into the first.
+        # Each piece starts with another fold; otherwise small pieces would all go to the first.
         folds = [(i + j) % n for j, parts in enumerate(split) for i in range(len(parts))]
     found = []
     for k in range(n):
         held = [piece for piece, fold in zip(pieces, folds, strict=True) if fold == k]
         kept = [piece for piece, fold in zip(pieces, folds, strict=True) if fold != k]
         if not any(len(piece.points) for piece in kept):
-            logger.warning("fold %d would leave no particle to train on; it leaves nothing out", k)
+            logger.warning("fold %d: no particle left to train on, so it leaves nothing out", k)
             held, kept = [], labels.pieces
         found.append((Labelled(labels.sheets, kept), held))
     return found
 
 
 def _by_micrograph(pieces: Sequence[Piece], n: int) -> dict[tuple[str, str], int]:
-    """Fold of each micrograph, so that all folds hold about as many particles."""
+    """Assign micrographs to folds with about equal numbers of particles."""
     counts: dict[tuple[str, str], int] = {}
     for piece in pieces:
         counts[piece.key] = counts.get(piece.key, 0) + len(piece.points)
@@ -237,7 +244,7 @@ def _by_micrograph(pieces: Sequence[Piece], n: int) -> dict[tuple[str, str], int
 
 
 def _split(piece: Piece, n: int) -> list[Piece]:
-    """Cut an area into strips, or clicks into groups, along its longer side."""
+    """Split an area into strips, or clicks into groups, along the longer side."""
     if piece.window is None:
         groups = [_grouped(xy, n) for xy in (piece.points, piece.negatives)]
         return [
@@ -260,13 +267,13 @@ def _split(piece: Piece, n: int) -> list[Piece]:
 
 
 def _grouped(xy: Points, n: int) -> list[Points]:
-    """Points in `n` groups of about equal size, by their place along the wider axis."""
+    """Split points into `n` groups of about equal size along the axis of larger extent."""
     axis = int(np.argmax(np.ptp(xy, axis=0))) if len(xy) else 0
     return np.array_split(xy[np.argsort(xy[:, axis], kind="stable")], n)
 
 
 def _original(sheet: Sheet, held: Sequence[Piece]) -> dict[str, Any]:
-    """Return what is left out of one micrograph, in px of the original."""
+    """Return the labels left out of one micrograph, in px of the original."""
     corners = [
         sheet.frame.to_original([[x0 - 0.5, y0 - 0.5], [x1 - 0.5, y1 - 0.5]]).ravel().tolist()
         for y0, x0, y1, x1 in (piece.window for piece in held if piece.window)

@@ -1,4 +1,4 @@
-"""What the target picks concludes: a threshold for each data set, and a verdict."""
+"""Conclude the target `picks`: a threshold per data set, and a verdict."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ Part = tuple[pd.DataFrame, pd.DataFrame]
 def conclude(
     everything: Part, folds: Sequence[Part], expected: Mapping[str, float | None]
 ) -> dict[str, dict[str, Any]]:
-    """Choose thresholds and judge the picks, data set by data set.
+    """Choose thresholds and judge the picks, separately for each data set.
 
     Parameters
     ----------
-    everything : labels and candidates of the network that learned from all labels
-    folds : those of the networks that left some out
-    expected : data set -> about how many particles a micrograph has, as far as known
+    everything : labels and candidates of the network trained on all labels
+    folds : labels and candidates of the networks that left some labels out
+    expected : data set -> approximate number of particles per micrograph, if known
 
     Returns
     -------
-    data set -> JSON-ready dictionary: threshold, source (what it rests on: areas, expected,
-        counted or marks; none for a data set without labels, which takes the others' threshold),
-        picks, micrographs, labels (micrographs and particles), quality (`quality.judge`), verdict
-        (sentences)
+    data set -> JSON-ready dictionary: threshold; source (basis of the threshold: areas, expected,
+        counted or marks; none for a data set without labels, which gets the median threshold of
+        the others); picks; micrographs; labels (micrographs and particles); quality
+        (`quality.judge`); verdict (sentences)
     """
     labels, candidates = everything
     outcome: dict[str, dict[str, Any]] = {}
@@ -50,7 +50,7 @@ def conclude(
             Fold(_seen(part, found), read_held(part))
             for part, found in ((_of(part, name), found) for part, found in folds)
         ]
-        # Where the user expects no number, that of the table was counted.
+        # Without an expected number from the user, the table holds a counted one.
         counted = mine["expected"].iloc[0]
         rate, source = choose_rate(
             left_out, expected[name], None if math.isnan(counted) else float(counted)
@@ -77,7 +77,7 @@ def conclude(
 
 
 def _seen(labels: pd.DataFrame, candidates: pd.DataFrame) -> RatedCandidates:
-    """Select the candidates of the data set that the labels are of."""
+    """Select the candidates of the labels' data set."""
     (dataset,) = labels["dataset"].unique()
     names = [micrograph for _, micrograph in rate_sample(labels)]
     return RatedCandidates.of(_of(candidates, dataset), names)
@@ -88,7 +88,7 @@ def _of(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def threshold_of(outcome: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Threshold as a picker keeps it: that of the data set with the most picks, and each one's."""
+    """Return thresholds for a picker: that of the data set with the most picks, and each one's."""
     main = max(outcome, key=lambda name: (outcome[name]["picks"], name))
     each = {
         name: {"threshold": held["threshold"], "source": held["source"]}

@@ -1,9 +1,9 @@
-"""The score from which a candidate is a pick, and how good the picks are, by what folds left out.
+"""Choose the score threshold, and estimate the quality of the picks, from labels left out.
 
-Networks of different folds differ in the scale of their scores and hardly in how many candidates
-they see. So a score is expressed by its *rate*: how many candidates per micrograph reach it, on
-micrographs that all networks look at. What is learned from the folds is a rate, and the threshold
-of the final network is the score of that rate.
+Networks of different folds differ in the scale of their scores, but hardly in the number of their
+candidates. A score is therefore expressed as a *rate*: the number of candidates per micrograph that
+reach it, on micrographs that all networks process. The folds determine a rate, and the threshold of
+the final network is its score at that rate.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from fewpick.coordinates.picks import Points
 from fewpick.evaluation.matching import choose_threshold, match
 from fewpick.evaluation.threshold_policy import ENOUGH_PARTICLES, MATCH_RADIUS
 
-# Particles in left-out areas below which they choose no threshold, and their score is no verdict.
+# Minimum number of particles in left-out areas to choose a threshold and judge the picks by them.
 ENOUGH = ENOUGH_PARTICLES
-# Without such areas, the threshold keeps this share of the left-out marks.
+# Otherwise, the threshold keeps this fraction of the left-out marks.
 KEPT_MARKS = 0.9
 CONFIDENCE = 0.95
-# Chance that marks move an estimate that is right, in either direction: one standard error.
+# Probability, in each direction, that marks move a correct estimate: one standard error.
 VETO = 0.16
 
 Floats = NDArray[np.float64]
@@ -37,13 +37,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Held:
-    """What a fold left out of one micrograph, px of the original.
+    """Labels that a fold left out of one micrograph, in px of the original.
 
     Attributes
     ----------
     areas : (n, 4) x0, y0, x1, y1; every particle inside is one of `points`
-    clicks : (n, 2) further particles
-    negatives : (n, 2) places that are none
+    points : (n, 2) x, y of the particles in `areas`
+    clicks : (n, 2) x, y of other particles
+    negatives : (n, 2) x, y of non-particles
+    diameter : particle diameter
     """
 
     micrograph: str
@@ -56,10 +58,11 @@ class Held:
 
 @dataclass(frozen=True)
 class RatedCandidates:
-    """What one network sees of a data set: micrograph -> places (n, 2) and scores (n,).
+    """Candidates of one network on a data set, with rates.
 
     Attributes
     ----------
+    xy, score : micrograph -> positions (n, 2), px of the original, and scores (n,)
     sample : micrographs on which rates are measured
     """
 
@@ -69,7 +72,7 @@ class RatedCandidates:
 
     @classmethod
     def of(cls, table: pd.DataFrame, sample: Sequence[str]) -> RatedCandidates:
-        """From a table micrograph x y score."""
+        """Convert a table with micrograph, x, y and score."""
         groups = {str(name): rows for name, rows in table.groupby("micrograph")}
         return cls(
             {name: rows[["x", "y"]].to_numpy(np.float64) for name, rows in groups.items()},
@@ -78,11 +81,11 @@ class RatedCandidates:
         )
 
     def places(self, micrograph: str) -> Points:
-        """Return the candidates of a micrograph, (n, 2) px."""
+        """Return the candidates of a micrograph, (n, 2) x, y."""
         return self.xy.get(micrograph, np.empty((0, 2)))
 
     def rates(self, micrograph: str) -> Floats:
-        """Rate of each candidate of a micrograph."""
+        """Return the rate of each candidate of a micrograph."""
         held = self._sampled()
         scores = self.score.get(micrograph, np.empty(0))
         reached = len(held) - np.searchsorted(held, scores, side="left")
@@ -93,7 +96,7 @@ class RatedCandidates:
         return len(self._sampled()) / max(len(self.sample), 1)
 
     def score_at(self, rate: float) -> float:
-        """Score that `rate` candidates per micrograph reach; 1 if there is no candidate."""
+        """Return the score that `rate` candidates per micrograph reach; 1 without candidates."""
         held = self._sampled()
         if not len(held):
             return 1.0
@@ -106,14 +109,14 @@ class RatedCandidates:
 
 @dataclass(frozen=True)
 class Fold:
-    """One network, and what was left out of its labels."""
+    """The candidates of one network, and the labels left out of its training."""
 
     candidates: RatedCandidates
     held: Sequence[Held]
 
 
 def read_held(labels: pd.DataFrame) -> list[Held]:
-    """Return what a table of labels leaves out (`labels.label_table`), of one data set."""
+    """Read the labels left out in a label table (`labels.label_table`) of one data set."""
     found = []
     for row in labels[labels["held"].notna()].to_dict("records"):
         held = json.loads(row["held"])
@@ -129,18 +132,18 @@ def read_held(labels: pd.DataFrame) -> list[Held]:
 def choose_rate(
     folds: Sequence[Fold], expected: float | None, counted: float | None = None
 ) -> tuple[float | None, str]:
-    """Return the picks per micrograph, and what they rest on.
+    """Return the number of picks per micrograph, and its basis.
 
     `areas`: the rate of the best F1 on areas left out, if these hold `ENOUGH` particles.
-    `expected`: the number that the user expects. `counted`: the number that the network says which
-    the training began with (`count.expected_picks`), held to the marks left out. `marks`: the rate
-    at which the share `KEPT_MARKS` of them is found. None if nothing was left out.
+    `expected`: the number that the user expects. `counted`: the estimate from the initial network
+    (`count.expected_picks`), checked against the marks left out. `marks`: the rate at which the
+    fraction `KEPT_MARKS` of them is found. None and `none` if nothing was left out.
     """
     if _n_points(folds) >= ENOUGH:
         return _best_rate(folds)[0], "areas"
     if expected is not None:
         return expected, "expected"
-    # A mark that is never found asks for all candidates.
+    # Marks that are never found get the rate of all candidates.
     most = max((fold.candidates.rate_of_all() for fold in folds), default=0.0)
     rates = np.minimum(mark_rates(folds), most)
     if counted is not None:
@@ -151,16 +154,17 @@ def choose_rate(
 
 
 def held_to_marks(counted: float, rates: Floats) -> float:
-    """Move a number of picks per micrograph to where marks do not contradict it.
+    """Clip a number of picks per micrograph to the range that is consistent with the marks.
 
-    The rate at which the share `KEPT_MARKS` of all particles is found lies between two of the rates
-    at which `n` marks are found: `k` of them lie below it with the chance of a binomial
-    distribution. A number outside moves to the nearer end; no mark moves nothing.
+    The true rate at which the fraction `KEPT_MARKS` of all particles is found lies between two of
+    the rates at which the `n` marks are found: the number of marks below it follows a binomial
+    distribution. A number outside this range moves to the nearer end; without marks it does not
+    change.
 
     Parameters
     ----------
     counted : picks per micrograph
-    rates : (n,) array, of networks that did not learn from these marks
+    rates : (n,) array of the marks' rates, from networks that were not trained on them
     """
     low, high = binom.ppf([VETO, 1 - VETO], len(rates), KEPT_MARKS).astype(int)
     ends = np.concatenate([[0.0], np.sort(rates), [np.inf]])
@@ -168,7 +172,7 @@ def held_to_marks(counted: float, rates: Floats) -> float:
 
 
 def mark_rates(folds: Iterable[Fold]) -> Floats:
-    """Rate at which each mark that was left out is found; infinite for one that never is."""
+    """Return the rate at which each left-out mark is found; infinite for one that never is."""
     found = []
     for fold in folds:
         for held in fold.held:
@@ -178,9 +182,9 @@ def mark_rates(folds: Iterable[Fold]) -> Floats:
 
 
 def judge(folds: Sequence[Fold], rate: float) -> dict[str, Any]:
-    """How good picks at a rate are, by what was left out.
+    """Score picks at a rate against the labels left out.
 
-    Where areas choose the rate, each fold is judged at the rate that the others choose.
+    If the rate comes from areas, each fold is scored at the rate that the other folds give.
 
     Returns
     -------
@@ -214,7 +218,7 @@ def judge(folds: Sequence[Fold], rate: float) -> dict[str, Any]:
             "found": found,
             "precision": _share(found, picks),
             "recall": _share(found, truth),
-            # 2 found / (picks + true) as a share of the mean of both.
+            # 2 found / (picks + true), written as a fraction of their mean.
             "f1": _share(found, (picks + truth) / 2),
         },
         "marks": {"marks": marks, "found": marks_found, "recall": _share(marks_found, marks)},
@@ -223,7 +227,7 @@ def judge(folds: Sequence[Fold], rate: float) -> dict[str, Any]:
 
 
 def verdict(quality: Mapping[str, Any]) -> list[str]:
-    """Return what that means, in sentences."""
+    """Return the verdict on the output of `judge` in sentences."""
     areas, marks, negatives = quality["areas"], quality["marks"], quality["negatives"]
     lines = []
     if areas["true"] >= ENOUGH:
@@ -235,8 +239,8 @@ def verdict(quality: Mapping[str, Any]) -> list[str]:
     elif marks["marks"] >= ENOUGH:
         lines.append(
             f"{marks['found']} of {marks['marks']} marked particles left out of training were "
-            f"found: recall {_said(marks['recall'])}. Too few of them lie in fully marked areas "
-            f"({areas['true']}, {ENOUGH} are needed) to estimate how many picks are false."
+            f"found: recall {_said(marks['recall'])}. Too few of them are in fully marked areas "
+            f"({areas['true']}; {ENOUGH} are needed) to estimate how many picks are false."
         )
     elif marks["marks"]:
         lines.append(
@@ -249,14 +253,14 @@ def verdict(quality: Mapping[str, Any]) -> list[str]:
         lines.append("No labels were left out of training, so the quality of the picks is unknown.")
     if negatives["picked"]:
         lines.append(
-            f"{negatives['picked']} of {negatives['negatives']} places marked as no particle would "
-            "have been picked."
+            f"{negatives['picked']} of {negatives['negatives']} marked non-particles would have "
+            "been picked."
         )
     return lines
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927), which counts particles as independent."""
+    """Return the 95 % interval of a fraction (Wilson 1927), treating particles as independent."""
     z = float(norm.ppf((1 + CONFIDENCE) / 2))
     share = successes / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -265,7 +269,7 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
 
 
 def _share(successes: float, n: float) -> list[float] | None:
-    """Share, and the ends of its interval; None of nothing."""
+    """Return a fraction and the ends of its interval; None if `n` is 0."""
     return [successes / n, *wilson(successes, n)] if n else None
 
 
@@ -281,7 +285,7 @@ def _n_points(folds: Iterable[Fold]) -> int:
 
 
 def _best_rate(folds: Iterable[Fold]) -> tuple[float, float]:
-    """Rate of the best F1 on areas left out, and that F1."""
+    """Return the rate of the best F1 on areas left out, and that F1."""
     cases = []
     for fold in folds:
         for held in fold.held:
@@ -294,7 +298,7 @@ def _best_rate(folds: Iterable[Fold]) -> tuple[float, float]:
 
 
 def rates_at(candidates: RatedCandidates, micrograph: str, xy: Points, diameter: float) -> Floats:
-    """Rate of the best candidate at each place, infinite where there is none."""
+    """Return the rate of the best candidate at each position; infinite where there is none."""
     places, rates = candidates.places(micrograph), candidates.rates(micrograph)
     if not len(places) or not len(xy):
         return np.full(len(xy), np.inf)

@@ -1,4 +1,4 @@
-"""Which micrographs a network looks at, and on which of them rates are measured."""
+"""Choose the micrographs that fold networks process, and those on which rates are measured."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import hashlib
 
 import pandas as pd
 
-# Micrographs on which the networks of all folds look.
+# Number of micrographs that the networks of all folds process.
 SAMPLE = 16
-# Unlabelled micrographs that are enough to measure rates on; a network knows labelled ones.
+# With this many unlabelled micrographs, rates are measured on these only: networks have been
+# trained on labelled ones.
 ENOUGH_UNLABELLED = 3
 
 
 def rate_sample(labels: pd.DataFrame) -> list[tuple[str, str]]:
     """Choose the micrographs on which rates are measured, for each data set.
 
-    Those that no label touches, if there are enough; else all. The same for every fold.
+    These are unlabelled ones if there are enough, else any; the same for every fold.
 
     Parameters
     ----------
-    labels : as `labels.label_table` gives it
+    labels : from `labels.label_table`
     """
     chosen: list[tuple[str, str]] = []
     for dataset, rows in labels.groupby("dataset"):
@@ -31,7 +32,7 @@ def rate_sample(labels: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def looked_at(labels: pd.DataFrame) -> set[tuple[str, str]]:
-    """Return the sample and the micrographs with labels left out; all when nothing is left out."""
+    """Return the sample and the micrographs with labels left out; all if nothing is left out."""
     held = labels[labels["held"].notna()]
     if held.empty:
         held = labels

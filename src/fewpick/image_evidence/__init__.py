@@ -1,1 +1,1 @@
-"""What the images say of coordinates: their frame, and how large particles are."""
+"""Check coordinates against the images: their frame, and the particle size."""

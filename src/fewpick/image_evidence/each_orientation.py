@@ -1,8 +1,8 @@
-"""The frame of one micrograph's coordinates, judged by the average particle of all micrographs.
+"""Check the frame of each micrograph's coordinates against the average particle of all.
 
-The image is filtered by that particle (a matched filter). Summed at the points, it is large in the
-right frame and has, in any other, the spread that it has at arbitrary offsets: its ratio to that
-spread is in standard deviations, and so are the differences between frames.
+The image is filtered with the average particle (a matched filter) and summed at the points. In the
+right frame, the sum is large; in any other, it varies as it does at arbitrary offsets. Divided by
+the standard deviation over such offsets, it is a significance that can be compared between frames.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 
 OK, UNCLEAR, SCALE, SHIFT = "ok", "unclear", "scale", "shift"
 INVERTED, NOTHING = "opposite contrast", "no particle"
-CLEAR = 5.0  # standard deviations that the declared frame has when it is right
-FEWEST = 8  # points of a micrograph from which it may contradict the others
-CERTAIN = 7.0  # those that another frame must have, of the hundreds that are tried
-BETTER = 1.7  # and how many times those of the declared one
-EXPECTED, ABSENT = 12.0, 3.0  # those expected and those found, where there is no particle
+CLEAR = 5.0  # the declared frame is right if it reaches this many standard deviations
+FEWEST = 8  # with fewer points, a micrograph is not reported as being in another frame
+CERTAIN = 7.0  # standard deviations that another frame must reach, as hundreds are tried,
+BETTER = 1.7  # and the factor by which it must exceed the declared one
+# "No particle" means this many standard deviations expected, and fewer than this found.
+EXPECTED, ABSENT = 12.0, 3.0
 SAME_PLACE, SHIFTED, SEARCHED, NULL = 0.5, 1.2, 4.0, 10.0  # offsets in radii; corners are 1.4
 EXTENT = 1.5  # of the filter, in radii
-CAPPED = 8.0  # standard deviations of the filtered image, above which it counts no more
-SCALES = (0.2, 5.0)  # factors that are tried
-CANDIDATES = 12  # of them that are looked at closely
-ALIKE = 0.03  # relative; factors as near to 1 are the declared frame
-N_NULL, GOLDEN = 1000, 2.399963  # offsets that stand for noise, and the angle between them
+CAPPED = 8.0  # standard deviations at which the filtered image is clipped
+SCALES = (0.2, 5.0)  # range of scale factors tried
+CANDIDATES = 12  # number of scale factors examined closely
+ALIKE = 0.03  # relative; scale factors this close to 1 count as the declared frame
+N_NULL, GOLDEN = 1000, 2.399963  # number of offsets that represent noise, and angle between them
 AT_ONCE = 1 << 20  # values gathered at a time
-INSIDE = 0.7  # share of the points that a scale must leave inside the image
+INSIDE = 0.7  # fraction of the points that must be inside the image in another frame
 
 Frames = Mapping[str, Callable[[Points, Points, int, int], tuple[Points, Points]]]
 Image = NDArray[np.float32]
@@ -41,16 +42,17 @@ Image = NDArray[np.float32]
 
 @dataclass
 class Judged:
-    """What one micrograph says.
+    """The result for one micrograph.
 
     Attributes
     ----------
     kind : "ok", "unclear", a frame, "scale", "shift", "opposite contrast" or "no particle"
     verdict : the same with numbers
-    evidence : standard deviations in favour of that
-    declared : of the declared frame; negative where particles have the opposite contrast
-    n_particles : int
-    noise : standard deviation of `declared` in units of the filtered image
+    evidence : standard deviations in favour of the verdict
+    declared : standard deviations of the declared frame, with the sign of the filtered image at
+        the points
+    n_particles : number of points inside the image
+    noise : standard deviation of the sum at the points, in units of the filtered image
     """
 
     kind: str
@@ -62,7 +64,7 @@ class Judged:
 
     @property
     def moved(self) -> bool:
-        """Whether the points seem to lie elsewhere than declared."""
+        """Whether the points seem to be in another frame, scaled or shifted."""
         return self.kind not in (OK, UNCLEAR, INVERTED, NOTHING)
 
 
@@ -79,7 +81,7 @@ def radial(patch: NDArray[np.float64], dx: int, dy: int, radius: float) -> NDArr
 
 
 def plain(radius: float) -> NDArray[np.float64]:
-    """Return a filter for bright discs, where the particle is not known."""
+    """Return a filter for bright discs, for use without an average particle."""
     cut = int(np.ceil(EXTENT * radius))
     return _filter((np.arange(cut + 1) <= radius).astype(float), cut)
 
@@ -101,23 +103,24 @@ def judge_micrograph(
 
     Parameters
     ----------
-    image : (ny, nx) array, flat, with particles of `radius` px
+    image : (ny, nx) array, flattened, with particles of `radius` px
     points : (n, 2) array of x, y in px of `image`, in the declared frame
-    radius : float
-    template : filter, or None where the average particle is not known
-    frames : name to where a point lies in the image; "ok" is the declared one
+    radius : particle radius, px of `image`
+    template : average particle as a filter, or None if unknown
+    frames : name -> function that maps points of that frame into the image; "ok" is the declared
+        frame
     """
     kernel = plain(radius) if template is None else template
     filtered = signal.fftconvolve(image, kernel.astype(np.float32), mode="same")
     filtered -= np.median(filtered)
-    # Hot columns and edges of carbon must not drown the particles.
+    # Clip, so that hot columns and carbon edges do not outweigh the particles.
     spread = SIGMA_PER_MAD * float(np.median(np.abs(filtered))) or float(filtered.std()) or 1.0
     filtered = np.clip(filtered / spread, -CAPPED, CAPPED)
     filtered /= float(filtered.std()) or 1.0
     ny, nx = image.shape
     offsets = _offsets(SEARCHED * radius)
     near = np.hypot(*offsets.T) <= SAME_PLACE * radius
-    # A spiral, so that the same image and points always have the same spread.
+    # A deterministic spiral, so that results are reproducible.
     turns = np.arange(N_NULL)
     distance = radius * np.sqrt(np.linspace(SEARCHED**2, NULL**2, N_NULL))
     away = np.stack([distance * np.cos(turns * GOLDEN), distance * np.sin(turns * GOLDEN)], axis=1)
@@ -155,7 +158,7 @@ def judge_micrograph(
 
 
 def _offsets(most: float) -> NDArray[np.int64]:
-    """All whole offsets x, y up to a distance, (k, 2)."""
+    """Return all integer offsets x, y up to a distance, (k, 2)."""
     reach = int(np.ceil(most))
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     held = np.hypot(columns, rows) <= most
@@ -163,7 +166,7 @@ def _offsets(most: float) -> NDArray[np.int64]:
 
 
 def _inside(shape: tuple[int, ...], x: Points, y: Points) -> tuple[NDArray[np.int64], int]:
-    """Whole places x, y of the points inside the image, (n, 2), and their number."""
+    """Return the rounded points inside the image, (n, 2) x, y, and their number."""
     ny, nx = shape
     places = np.rint(np.stack([x, y], axis=1)).astype(int)
     places = places[((places >= 0) & (places < [nx, ny])).all(axis=1)]
@@ -173,7 +176,7 @@ def _inside(shape: tuple[int, ...], x: Points, y: Points) -> tuple[NDArray[np.in
 def _sums(
     image: Image, places: NDArray[np.int64], offsets: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Sum of the image over the places, moved by each offset; over the edge it begins anew."""
+    """Sum the image over the places shifted by each offset, with periodic edges."""
     ny, nx = image.shape
     sums = np.zeros(len(offsets))
     for part in np.array_split(places, max(1, len(places) * len(offsets) // AT_ONCE)):
@@ -186,9 +189,9 @@ def _sums(
 def _best_scale(
     filtered: Image, points: Points, radius: float, null: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """Find the factor by which the points fit best, other than 1, and its standard deviations."""
+    """Return the scale factor other than 1 that fits the points best, and its significance."""
     ny, nx = filtered.shape
-    # Steps that move no point by more than a third of a radius.
+    # Steps small enough that no point is ever more than a third of a radius off.
     step = 0.6 * radius / max(ny, nx)
     n = int(np.ceil(np.log(SCALES[1] / SCALES[0]) / step))
     factors = np.geomspace(*SCALES, max(n, 2))
@@ -202,7 +205,7 @@ def _best_scale(
     evidence[count < INSIDE * len(points)] = 0
     best, most = 1.0, 0.0
     for candidate in np.argsort(-evidence)[:CANDIDATES]:
-        # Points that a small factor crowds are no longer independent.
+        # Points crowded by a small factor are not independent, so measure their spread.
         places, _ = _inside(filtered.shape, *(factors[candidate] * points).T)
         spread = float(_sums(filtered, places, null).std()) or 1.0
         value = float(abs(_sums(filtered, places, np.zeros((1, 2), int))[0])) / spread
@@ -212,7 +215,10 @@ def _best_scale(
 
 
 def compare(each: Mapping[Path, Judged]) -> None:
-    """Find what shows only beside the others: opposite contrast, and points without particles."""
+    """Detect what needs comparison with the others: opposite contrast, points without particles.
+
+    Updates `kind` and `verdict` in place.
+    """
     clear = [judged for judged in each.values() if judged.kind == OK]
     if not clear:
         return

@@ -1,13 +1,15 @@
-"""Tell whether coordinates fit the images, or images flipped, transposed, scaled or shifted.
+"""Check whether coordinates fit the images, or are flipped, transposed, scaled or shifted.
 
-Averaging the image patches at the true centres leaves the average particle, bright, dark or
-ring-shaped; in any other frame it leaves noise. So the evidence for a frame is the energy of that
+Averaging image patches at the true centres gives the average particle, be it bright, dark or
+ring-shaped; in any other frame, it gives noise. The evidence for a frame is the energy of this
 average within a particle radius of the centres, divided by the 99th percentile of its energy at
-arbitrary offsets. On real data a wrong frame stays below 2 whatever the number of particles; the
-right one grows with it, from 3 to 17 for 50 particles to hundreds for a whole data set.
+arbitrary offsets. On real data, a wrong frame stays below 2 whatever the number of particles; for
+the right one it grows with their number, from 3 to 17 for 50 particles to hundreds for a whole data
+set.
 
-Together, a minority of micrographs in another frame only weakens the evidence. So each micrograph
-is judged as well (`fewpick.image_evidence.each_orientation`), by the average particle of all.
+In the average over all, a minority of micrographs in another frame only weakens the evidence.
+Therefore each micrograph is also checked individually against the average particle of all
+(`fewpick.image_evidence.each_orientation`).
 """
 
 from __future__ import annotations
@@ -30,17 +32,17 @@ from fewpick.micrographs.listing import shown
 
 logger = logging.getLogger(__name__)
 
-SAMPLED = 100  # micrographs looked at
-FEWEST = 10  # particles below which nothing is concluded
+SAMPLED = 100  # micrographs checked
+FEWEST = 10  # minimum number of particles for a verdict
 CLEAR = 4.0  # evidence that noise does not reach
 MARGIN = 3.0  # factor by which another frame must beat the declared one
-NEARLY_ALL = 4.0  # micrographs in another frame for each in the declared one, if that is wrong
+NEARLY_ALL = 4.0  # if more micrographs per one in the declared frame are in another, it is wrong
 NAMED = 8  # micrographs named in a message
-BINNED_RADIUS = 6.0  # px of the particle radius after binning
-FFT_COST = 20  # sums per pixel that an FFT takes as long as
+BINNED_RADIUS = 6.0  # particle radius after binning, px
+FFT_COST = 20  # cost of an FFT, in additions per pixel
 NEAR, SHIFTS, WINDOW = 0.5, 4.0, 10.0  # offsets in radii: same place, searched, null
 
-# Where a point (x, y) given in a frame lies in the image; n is the image's (nx, ny).
+# Maps a point (x, y) given in a frame to its position in the image of nx x ny px.
 FRAMES: dict[str, Callable[[Points, Points, int, int], tuple[Points, Points]]] = {
     "ok": lambda x, y, nx, ny: (x, y),
     "flip_y": lambda x, y, nx, ny: (x, ny - 1 - y),
@@ -55,19 +57,19 @@ FRAMES: dict[str, Callable[[Points, Points, int, int], tuple[Points, Points]]] =
 
 @dataclass(frozen=True)
 class Orientation:
-    """What the images say about the frame of the coordinates.
+    """The frame of the coordinates according to the images.
 
     Attributes
     ----------
     verdict : str
         "ok", "unclear", "<frame> suspected", "shift by ... suspected" or "scale by ... suspected";
-        "... suspected in k of n micrographs" where only some are in another frame.
+        "... suspected in k of n micrographs" if only some are in another frame.
     evidence : dict
-        Energy of the average patch per frame, relative to what noise may have.
+        Frame -> energy of the average patch, relative to the 99th percentile of noise.
     n_micrographs, n_particles : int
-        Looked at.
+        How many were checked.
     each : dict
-        Micrograph to what it says by itself.
+        Micrograph -> its individual result.
     """
 
     verdict: str
@@ -77,7 +79,7 @@ class Orientation:
     each: dict[Path, Judged] = field(default_factory=dict)
 
     def odd(self) -> dict[str, list[Path]]:
-        """Micrographs that disagree with nearly all others, by what they say."""
+        """Return the micrographs that disagree with nearly all others, by kind of result."""
         usual = OK
         if self.verdict.endswith(" suspected"):
             usual = self.verdict.removesuffix(" suspected").split(" by ")[0]
@@ -88,7 +90,7 @@ class Orientation:
         return found
 
     def warnings(self) -> list[str]:
-        """Say which micrographs disagree, a line for each thing that they say."""
+        """Return a warning for each kind of disagreement, with the micrographs concerned."""
         lines = []
         for what, paths in self.odd().items():
             share = f"on {len(paths)} of the {self.n_micrographs} checked"
@@ -134,12 +136,12 @@ def measure_orientation(
     Parameters
     ----------
     points : dict
-        Micrograph to its (n, 2) points x, y in the declared frame, px.
+        Micrograph -> its (n, 2) points x, y in the declared frame, px.
     radius : float or dict
-        Particle radius in px of the micrograph, of all or of each.
+        Particle radius in px of the micrograph, for all or for each.
     """
     peopled = sorted(path for path, xy in points.items() if len(xy))
-    # Spread over the whole session: neighbours share their grid square.
+    # Spread over the whole data collection: consecutive micrographs share their grid square.
     count = min(SAMPLED, len(peopled))
     sampled = [peopled[i * len(peopled) // count] for i in range(count)]
     n_particles = sum(len(points[path]) for path in sampled)
@@ -147,7 +149,7 @@ def measure_orientation(
         return Orientation(UNCLEAR, {}, len(sampled), n_particles)
 
     radii = {path: radius[path] if isinstance(radius, Mapping) else radius for path in sampled}
-    # All are binned so that their particles are about as large.
+    # Bin each micrograph so that particles have about the same size in all.
     binnings = {path: max(1, int(held / BINNED_RADIUS)) for path, held in radii.items()}
     binned_radius = float(np.median([radii[path] / binnings[path] for path in sampled]))
     binning = float(np.median(list(binnings.values())))
@@ -185,7 +187,7 @@ def measure_orientation(
 
 
 def _overall(together: Orientation, each: Mapping[Path, Judged]) -> str:
-    """Give the verdict on all: what nearly all say, or that some disagree."""
+    """Return the verdict on all micrographs: that of nearly all, or that some disagree."""
     kinds = Counter(judged.kind for judged in each.values() if judged.moved)
     if not kinds:
         return together.verdict
@@ -206,7 +208,7 @@ def _template(
     radius: float,
     together: Orientation,
 ) -> NDArray[np.float64] | None:
-    """Average the particles to a radial filter; None where they do not show."""
+    """Average the particles into a radial filter; None if they are not visible."""
     if max(together.evidence.values(), default=0.0) < CLEAR:
         return None
     best = max(
@@ -224,7 +226,7 @@ def _template(
 
 
 def flatten(image: Image32, binning: int, radius: float) -> NDArray[np.float64]:
-    """Bin an image and keep what has the size of particles, at equal contrast everywhere.
+    """Bin and band-pass an image around the particle size, and equalise its local contrast.
 
     Parameters
     ----------
@@ -239,7 +241,7 @@ def flatten(image: Image32, binning: int, radius: float) -> NDArray[np.float64]:
     small = binned.mean((1, 3), dtype=np.float64)
     small -= ndimage.gaussian_filter(small, 2 * radius)
     small = ndimage.gaussian_filter(small, radius / 4)
-    # Carbon edges and contamination outshine particles: cap them by the contrast around them.
+    # Carbon edges and contamination outshine particles: normalise by local contrast and clip.
     contrast = np.sqrt(ndimage.gaussian_filter(small**2, 3 * radius))
     floor = 0.3 * float(np.median(contrast)) or 1.0
     flat: NDArray[np.float64] = np.clip(small / np.maximum(contrast, floor), -3, 3)
@@ -255,8 +257,9 @@ def average_patch(
 ) -> tuple[NDArray[np.float64], int]:
     """Return the sum of the image at offsets -reach to reach around the points, and their number.
 
-    With the image's spectrum by FFT, all offsets at once: the cross-correlation of the image with
-    the points. Else point by point, which few points in a large image do faster.
+    With the image's spectrum, all offsets are computed at once as the cross-correlation of the
+    image with the points. Without it, points are added one by one, which is faster for few points
+    in a large image.
     """
     ny, nx = image.shape
     columns, rows = np.rint(x).astype(int), np.rint(y).astype(int)
@@ -276,7 +279,7 @@ def average_patch(
 def _offsets(
     patch: NDArray[np.float64], radius: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Offsets x and y of a patch, those that stand for noise, and those in the same place."""
+    """Return the x and y offsets of a patch, and masks of noise offsets and near-zero offsets."""
     reach = len(patch) // 2
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     offset = np.hypot(dx, dy)
@@ -285,10 +288,10 @@ def _offsets(
 
 
 def _energy(patch: NDArray[np.float64], count: int, radius: float) -> NDArray[np.float64]:
-    """Mean energy within a radius of each offset of a sum of `count` patches."""
+    """Return the mean energy within a radius of each offset of a sum of `count` patches."""
     half = int(np.ceil(radius))
     disc = np.hypot(*np.mgrid[-half : half + 1, -half : half + 1]) <= radius
-    # Divided by the count, noise has the same energy for any number of points.
+    # Divide by the count, so that the energy of noise does not depend on the number of points.
     energy: NDArray[np.float64] = ndimage.convolve(patch**2 / max(count, 1), disc / disc.sum())
     return energy
 

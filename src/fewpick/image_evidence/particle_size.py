@@ -1,4 +1,4 @@
-"""How large the particles are, told from the images at their centres."""
+"""Estimate the particle size from the images around particle centres."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from fewpick.coordinates.picks import Points
 from fewpick.micrographs import Image32, read_micrograph
 from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 
-SAMPLED = 6  # micrographs looked at
-PER_MICROGRAPH = 150  # particles looked at
-FEWEST = 20  # particles below which nothing is said
-PIXELS = 60  # of the averaged patch, from its centre to its edge
-REACH = 1.5  # first patch, in distances between neighbours
-CLOSER = 3.0  # second patch, in radii found with the first
-RIM = 0.2  # a rim is at least this share of the particle's contrast
+SAMPLED = 6  # micrographs used
+PER_MICROGRAPH = 150  # particles used per micrograph
+FEWEST = 20  # minimum number of particles for an estimate
+PIXELS = 60  # from the centre to the edge of the averaged patch
+REACH = 1.5  # half width of the first patch, in distances between neighbours
+CLOSER = 3.0  # half width of the second patch, in radii from the first estimate
+RIM = 0.2  # minimum contrast of a rim, relative to the particle's
 
 
 def neighbour_distance(points: Mapping[Path, Points]) -> float | None:
-    """Median distance from a particle to the nearest one, px; None with single particles only."""
+    """Return the median distance to the nearest neighbour, px; None without neighbours."""
     near = [KDTree(xy).query(xy, k=2)[0][:, 1] for xy in points.values() if len(xy) > 1]
     return float(np.median(np.concatenate(near))) if near else None
 
 
 def measure_radius(points: Mapping[Path, Points]) -> float | None:
-    """Particle radius by the average image around the centres, px; None if nothing can be told.
+    """Estimate the particle radius, px, from the average image around the centres; None if unclear.
 
-    Defocus gives a particle a rim of the opposite contrast, which lies at its edge: on data sets
-    of known size the rim's crest is within a fifth of the radius. Where there is no rim, the radius
-    is where the contrast has fallen to a tenth.
+    Defocus surrounds a particle with a rim of opposite contrast at its edge: on data sets of known
+    size, the rim's crest is within a fifth of the radius. Without a rim, the radius is where the
+    contrast has fallen to a tenth.
 
     Parameters
     ----------
-    points : micrograph -> (n, 2) centres x, y in the frame of its array, px
+    points : micrograph -> (n, 2) centres x (column), y (row) of its array, px
     """
     peopled = [path for path in sorted(points) if len(points[path])][:SAMPLED]
     distance = neighbour_distance(points)
@@ -47,7 +47,7 @@ def measure_radius(points: Mapping[Path, Points]) -> float | None:
     smallest = min(min(image.shape) for image in images.values())
     reach = min(REACH * distance, smallest / 6)
     radius = None
-    for _ in range(2):  # then closer, with finer pixels
+    for _ in range(2):  # the second time with a smaller patch and finer pixels
         found = _radius(images, points, reach)
         if found is None:
             break
@@ -73,14 +73,14 @@ def _radius(
         return None
     offset = np.rint(np.hypot(*np.mgrid[-n : n + 1, -n : n + 1])).astype(int).ravel()
     profile = np.bincount(offset, total.ravel())[:n] / np.bincount(offset)[:n] / count
-    # What is left far out is the background, which differs from place to place.
+    # The outermost part is background, which varies over the micrograph.
     profile -= profile[-(n // 4) :].mean()
     edge = _edge(profile)
     return None if edge is None else edge * binning
 
 
 def _edge(profile: NDArray[np.float64]) -> float | None:
-    """Index of the rim's crest in a radial profile."""
+    """Return the index of the rim's crest (or else of the edge) in a radial profile."""
     core = int(np.argmax(np.abs(profile)))
     contrast = profile[core]
     if contrast == 0:
@@ -94,7 +94,7 @@ def _edge(profile: NDArray[np.float64]) -> float | None:
 
 
 def _binned(image: Image32, binning: int) -> NDArray[np.float64]:
-    """Averages of blocks in standard deviations from the median; carbon and gold are capped."""
+    """Bin an image, in robust standard deviations from the median, clipped for carbon and gold."""
     ny, nx = (side // binning * binning for side in image.shape)
     blocks = image[:ny, :nx].reshape(ny // binning, binning, nx // binning, binning)
     small = blocks.mean((1, 3), dtype=np.float64)

@@ -1,8 +1,8 @@
-"""Pickers that learn nothing: blobs of several widths, and a ring, as wide as the particle.
+"""Pick without training, by templates: blobs of several widths, and a ring as wide as the particle.
 
-Each is a template whose normalised correlation with the micrograph has peaks where something
-looks like it. Noise is as often darker as it is brighter than its surroundings, particles are dark:
-so the template that fits them best is the one whose correlations are the most lopsided.
+A template's normalised correlation with the micrograph has peaks where something looks like it.
+Noise is darker than its surroundings as often as it is brighter, but particles are dark, so the
+best template is the one with the most lopsided correlations.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 from fewpick.network.inference import find_peaks
 
 RING = "ring"
-# Inner Gaussian of each blob filter, in particle radii.
+# Width of the inner Gaussian of each blob filter, in particle radii.
 BLOBS = {"narrow blob": 0.25, "blob": 0.35, "wide blob": 0.5, "very wide blob": 0.7}
 # Radius of the ring and the width of its rim, in particle radii.
 RING_RADIUS, RING_WIDTH = 0.8, 0.25
-# To where a template reaches: particle radii, and for wide blob filters outer Gaussians.
+# Extent of a template in particle radii; that of wide blob filters in outer Gaussians.
 REACH, BLOB_REACH = 1.3, 2.2
-# Candidates down to this share of a threshold may be particles.
+# Candidates between this fraction of a threshold and the threshold may be particles.
 DOUBT = 0.75
-# Share of a map on either side that `lopsidedness` leaves out: more than a few particles, less than
-# a tenth of sparse ones.
+# Fraction of a map on either side that `lopsidedness` ignores: covers a few outliers, but less than
+# a tenth of even sparse particles.
 TAIL = 0.002
-# What stands out more than this, in robust standard deviations of the image smoothed by a quarter
-# of a radius and flattened over two and a half, is no particle but dirt, gold, or an edge.
+# Anything that stands out by more than CONSPICUOUS robust standard deviations, in an image smoothed
+# by FINE radii and flattened over FLAT radii, is not a particle but dirt, gold or an edge.
 CONSPICUOUS, FINE, FLAT = 6.0, 0.25, 2.5
 
 FloatArray = NDArray[np.float64]
 
 
 def spread(values: NDArray[np.floating]) -> float:
-    """Return the standard deviation of values, by their median deviation: outliers do not count."""
+    """Return a robust standard deviation, from the median absolute deviation."""
     return SIGMA_PER_MAD * float(np.median(np.abs(values - np.median(values)))) + 1e-9
 
 
 def correlations(
     image: NDArray[np.floating], radius: float, names: Sequence[str] = (RING, *BLOBS)
 ) -> dict[str, NDArray[np.float32]]:
-    """Correlate an image with templates; the darker what they fit, the higher.
+    """Correlate an image with templates; dark matches have high values.
 
     Parameters
     ----------
     image : (h, w) array
-    radius : of the particle, px
-    names : of the templates
+    radius : particle radius, px
+    names : templates to use
 
     Returns
     -------
@@ -91,15 +91,15 @@ def correlations(
 def template_peaks(
     correlation: NDArray[np.floating], radius: float, area: tuple[int, int, int, int]
 ) -> tuple[FloatArray, FloatArray]:
-    """Where a template fits, best first: x, y (n, 2), and scores (n,).
+    """Find where a template fits, best first: (n, 2) x, y in px, and (n,) scores.
 
     Scores are correlations in robust standard deviations of the map.
 
     Parameters
     ----------
-    correlation : one of `correlations`
-    radius : of the particle, px
-    area : y0, x0, y1, x1, half open
+    correlation : (h, w) map from `correlations`
+    radius : particle radius, px
+    area : y0, x0, y1, x1, half open; peaks elsewhere are dropped
     """
     y0, x0, y1, x1 = area
     scores = correlation / spread(correlation[y0:y1, x0:x1])
@@ -107,7 +107,7 @@ def template_peaks(
 
 
 def conspicuous(image: NDArray[np.floating], radius: float) -> NDArray[np.bool_]:
-    """Say which pixels lie within a radius of something that stands out too much for a particle."""
+    """Return a mask of the pixels within a radius of anything too conspicuous for a particle."""
     fine = gaussian_filter(image.astype(np.float32), FINE * radius)
     fine -= gaussian_filter(fine, FLAT * radius)
     seen = np.abs(fine - np.median(fine)) > CONSPICUOUS * spread(fine)
@@ -117,12 +117,14 @@ def conspicuous(image: NDArray[np.floating], radius: float) -> NDArray[np.bool_]
 def lopsidedness(
     correlations: Mapping[str, NDArray[np.floating]], counted: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """Say how much farther high correlations reach than low ones: 0 in noise, at most 1.
+    """Measure how much further high correlations extend than low ones, per template.
+
+    0 in noise, at most 1 in absolute value; negative if low correlations extend further.
 
     Parameters
     ----------
-    correlations : template -> its map
-    counted : (h, w) mask of the pixels that count
+    correlations : template -> its (h, w) map
+    counted : (h, w) mask of the pixels to use
     """
     told = {}
     for name, values in correlations.items():
@@ -132,14 +134,14 @@ def lopsidedness(
 
 
 def _distance(reach: float, radius: float) -> FloatArray:
-    """Distance from the middle of a kernel, in radii."""
+    """Return the distance from the centre of a kernel, in radii."""
     edge = math.ceil(reach * radius)
     y, x = np.mgrid[-edge : edge + 1, -edge : edge + 1]
     return np.hypot(x, y) / radius
 
 
 def _kernel(profile: Callable[[FloatArray], FloatArray], reach: float, radius: float) -> FloatArray:
-    """Return a template of mean 0 and norm 1, within `reach` radii."""
+    """Return a template with mean 0 and norm 1 that extends to `reach` radii."""
     distance = _distance(reach, radius)
     inside = distance <= reach
     kernel = np.where(inside, profile(distance), 0)

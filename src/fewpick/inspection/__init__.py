@@ -1,1 +1,1 @@
-"""What a look at data and configuration tells before a run: sizes, frames, and what a run takes."""
+"""Inspect data and configuration before a run: sizes, frames and the time a run takes."""

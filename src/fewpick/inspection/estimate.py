@@ -1,4 +1,4 @@
-"""How long a run takes on this machine, by timing a few steps of it."""
+"""Estimate how long a run takes on this machine by timing a few steps."""
 
 from __future__ import annotations
 
@@ -15,24 +15,30 @@ from fewpick.training.losses import bce_dice
 from fewpick.training.schedule import check_steps
 
 REPEATS = 3
-# A step also draws, turns and alters its views, and updates weights and their mean.
+# A real step also draws and transforms its views, and updates weights and their moving average.
 OVERHEAD = 1.15
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds on this machine, one thread: per view learned from, per view of a micrograph."""
+    """Seconds on this machine with one thread.
+
+    Attributes
+    ----------
+    learn : per training view
+    look : per view of a micrograph at inference
+    """
 
     learn: float
     look: float
 
 
 def measure(hyperparameters: Mapping[str, Any], target_size: int, device: torch.device) -> Rates:
-    """Time a step of training and a look at a micrograph, after one to warm up.
+    """Time training steps and inference on a micrograph, after a warm-up.
 
     Parameters
     ----------
-    hyperparameters : as `config.resolve_arm` gives them
+    hyperparameters : from `config.hyperparameters.resolve_arm`
     target_size : edge of the preprocessed micrographs, px
     device : where training will run
     """
@@ -60,7 +66,7 @@ def measure(hyperparameters: Mapping[str, Any], target_size: int, device: torch.
 
 
 def training_seconds(hyperparameters: Mapping[str, Any], rates: Rates, n_validation: int) -> float:
-    """Seconds of one training, warm start left out: steps, checks and the teacher's looks."""
+    """Return the seconds of one training without warm start: steps, checks, teacher's picks."""
     settings = hyperparameters["training"]
     steps = settings["steps"] - settings["warm_start_steps"]
     views = settings["batch_size"]
@@ -77,7 +83,7 @@ def training_seconds(hyperparameters: Mapping[str, Any], rates: Rates, n_validat
 def warm_start_seconds(
     hyperparameters: Mapping[str, Any], rates: Rates, n_validation: int
 ) -> float:
-    """Seconds of the warm start that arms share."""
+    """Return the seconds of the warm start that arms share."""
     settings = hyperparameters["training"]
     steps = settings["warm_start_steps"]
     learning = steps * settings["batch_size"] * rates.learn * OVERHEAD
@@ -85,14 +91,14 @@ def warm_start_seconds(
 
 
 def _checks(settings: Mapping[str, Any], steps: int, n_validation: int) -> int:
-    """Count the micrographs that a training looks at in its checks, and before its first step."""
+    """Count the views of micrographs that a training validates on, including before step 1."""
     looked_at = min(settings["validation_micrographs"], n_validation)
     checks = len(check_steps(steps, settings["checks"])) if steps else 0
     return int((checks + 1) * looked_at * settings["validation_views"])
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Median time of a few calls."""
+    """Return the median time of a few calls after a first one."""
     taken = []
     for _ in range(REPEATS + 1):
         begin = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Look at a folder of micrographs and a file of centres, and say what a configuration needs."""
+"""Survey micrographs and coordinates, and derive the settings of a configuration."""
 
 from __future__ import annotations
 
@@ -24,41 +24,42 @@ from fewpick.image_evidence.particle_size import measure_radius, neighbour_dista
 from fewpick.micrographs import list_micrographs, read_headers, shapes_of
 from fewpick.micrographs.listing import shown
 
-# Formats that hold the particle's diameter; a box is drawn larger than the particle.
+# Formats that hold the particle diameter (box formats do not: boxes are larger than particles).
 SIZED = ("csv", "coco")
-# A size from the images and one from the file that differ by this factor are worth a warning.
+# Warn if the sizes from the images and from the file differ by more than this factor.
 DISAGREE = 1.4
-# Particles that a tile should hold, and the edges it may have, px of the target size.
+# Number of particles that a tile should contain, and range of its edge, px of the target size.
 TILE_PARTICLES, TILE_EDGES = 7, (48, 192)
-# Training micrographs from which whole micrographs are worth labelling one by one.
+# With this many training micrographs, whole micrographs are the unit of labelling, else tiles.
 MANY_MICROGRAPHS = 10
-# Test micrographs at the least, where there are enough, and the largest share they may take.
+# Minimum number of test micrographs, and the largest fraction they may take.
 TEST_MICROGRAPHS, MOST_TEST = 3, 0.34
 PARTS = 3  # train, validation, test
-# Marks look like clicks where they are so few on so small a part of the micrographs.
+# Marks look like clicks if no micrograph has more than this many, and no more than this fraction of
+# the micrographs have any.
 CLICKS_PER_MICROGRAPH, CLICKED_PART = 30, 0.5
-# What `fewpick label` writes beside its marks.
+# Files that `fewpick label` writes next to its marks.
 AREAS, NEGATIVES, SETTINGS = ".areas.tsv", ".negatives", ".settings.yaml"
 
 
 @dataclass
 class Survey:
-    """What was seen, and what follows from it. Lengths are px of the micrographs.
+    """The findings on a data set and the derived settings. Lengths are in px of the micrographs.
 
     Attributes
     ----------
     n_micrographs, n_annotated, n_particles : int
     shapes : set of (ny, nx)
-    pixel_size : angstrom, None when the files do not say or disagree
-    y_axis : down or up, as the images show it
-    orientation : the evidence, in a line
+    pixel_size : angstrom; None if the files do not say or disagree
+    y_axis : down or up, according to the images
+    orientation : the evidence, one line
     radius : particle radius
     radius_source : where it comes from, in words
     border : margin without particles
-    splits : keys of that section
-    warnings : lines for the user
+    splits : keys of the section `splits`
+    warnings : messages for the user
     annotation : full, areas or clicks
-    areas, negatives : files beside the coordinates, None when there are none
+    areas, negatives : files next to the coordinates; None if there are none
     """
 
     n_micrographs: int
@@ -89,25 +90,25 @@ def look(
     fmt: str | None = None,
     annotation: str | None = None,
 ) -> Survey:
-    """Look at a data set.
+    """Survey a data set.
 
     Parameters
     ----------
     micrographs : folder or glob
     coordinates : folder or file of centres
-    radius : particle radius, px; measured when left out
-    pixel_size : angstrom; from the headers when left out
-    diameter_angstrom : instead of `radius`
+    radius : particle radius, px; estimated from the images by default
+    pixel_size : angstrom; read from the headers by default
+    diameter_angstrom : particle diameter, instead of `radius`
     scale : px of the micrographs per unit of the coordinates
     fmt : format of the coordinates
-    annotation : what the coordinates say of the rest; told by the files beside them, and asked
-        for where the counts look like clicks, when left out
+    annotation : full, areas or clicks; by default, areas if there is a table of areas next to the
+        coordinates, else full unless the counts look like clicks
 
     Raises
     ------
     InputError
-        If files cannot be read, names do not match, points lie outside their images, the counts
-        look like clicks and nobody says whether they are, or clicks come without a particle size.
+        If files cannot be read, names do not match, points are outside their images, the counts
+        look like clicks and `annotation` is not given, or clicks come without a particle size.
     """
     warnings: list[str] = []
     headers = read_headers(list_micrographs(micrographs))
@@ -117,7 +118,7 @@ def look(
     if held is None and said is not None:
         if not believable(said):
             warnings.append(
-                f"The headers say {said:g} angstrom per pixel, which is implausible for "
+                f"The headers give {said:g} angstrom per pixel, which is implausible for "
                 "single-particle micrographs; ignoring it. Pass --pixel-size."
             )
         else:
@@ -125,8 +126,8 @@ def look(
             usual = float(np.nanmedian(list(sizes.values())))
             odd = [path.name for path, size in sizes.items() if not abs(size / usual - 1) < 1e-3]
             warnings.append(
-                f"The headers give several pixel sizes, {usual:.4g} angstrom and others on "
-                f"{shown(odd, 8)}; the particle size is in pixels."
+                f"The headers give different pixel sizes, {usual:.4g} angstrom and others on "
+                f"{shown(odd, 8)}; specifying the particle size in pixels."
             )
     size: dict[str, float] = {}
     if radius is not None:
@@ -135,8 +136,8 @@ def look(
         size = {"particle_diameter_angstrom": diameter_angstrom}
         if held is None and (said is None or believable(said)):
             raise InputError(
-                f"{micrographs}: a diameter in angstrom needs one pixel size, but the files give "
-                f"{'none' if said is None else 'several'}. Pass --pixel-size."
+                f"{micrographs}: a diameter in angstrom needs a single pixel size, but the files "
+                f"give {'none' if said is None else 'several'}. Pass --pixel-size."
             )
     if size:
         for path, header in headers.items():
@@ -188,8 +189,9 @@ def look(
     peopled = [path for path, xy in points.items() if len(xy)]
     if len(peopled) < PARTS:
         warnings.append(
-            f"Only {len(peopled)} of the micrographs are annotated; a comparison needs at least "
-            f"{PARTS}, one each to train, validate and test."
+            f"Only {len(peopled)} of the micrographs {'is' if len(peopled) == 1 else 'are'} "
+            f"annotated; a comparison needs at least {PARTS}: one each for training, validation "
+            "and test."
         )
     return Survey(
         n_micrographs=len(paths),
@@ -217,7 +219,7 @@ def _survey_of_marks(
     beside: Mapping[str, str | None],
     warnings: list[str],
 ) -> Survey:
-    """Survey a data set on which only some particles are marked, which says less than all do."""
+    """Survey a data set with only some particles marked, which allows fewer conclusions."""
     n_particles = sum(map(len, points.values()))
     found = measure_orientation(points, radius)
     if n_particles and found.verdict.endswith("suspected"):
@@ -247,7 +249,7 @@ def _survey_of_marks(
 def _told_by_counts(
     coordinates: str, points: Mapping[Path, Points], shapes: Mapping[str, tuple[int, int]]
 ) -> str:
-    """Take an annotation for full, and ask the user where the counts look like clicks."""
+    """Assume full annotation, unless the counts look like clicks: then require an answer."""
     counts = [len(xy) for xy in points.values() if len(xy)]
     few = bool(counts) and max(counts) <= CLICKS_PER_MICROGRAPH
     if not few or len(counts) > CLICKED_PART * len(shapes):
@@ -260,7 +262,7 @@ def _told_by_counts(
 
 
 def _beside(coordinates: str, suffix: str) -> str | None:
-    """Find a file that goes with a file of coordinates: labels.areas.tsv with labels.star."""
+    """Return the file that accompanies a coordinate file: labels.areas.tsv for labels.star."""
     path = Path(coordinates)
     if suffix == NEGATIVES:
         suffix += path.suffix
@@ -269,14 +271,14 @@ def _beside(coordinates: str, suffix: str) -> str | None:
 
 
 def _drawn_radius(settings: str | None) -> float | None:
-    """Read half the diameter that someone drew on a particle."""
+    """Read the particle radius, px, from the settings that `fewpick label` wrote."""
     held = yaml.safe_load(Path(settings).read_text()) if settings else None
     diameter = held.get("diameter") if isinstance(held, dict) else None
     return diameter / 2 if isinstance(diameter, int | float) and diameter > 0 else None
 
 
 def _guess(points: Mapping[Path, Points], shapes: Mapping[str, tuple[int, int]]) -> float:
-    """Guess a radius to begin with, where the images tell none."""
+    """Guess an initial radius if it cannot be measured from the images."""
     distance = neighbour_distance(points)
     return distance / 2 if distance else min(map(min, shapes.values())) / 40
 
@@ -290,7 +292,7 @@ def _radius(
     guess: float,
     warnings: list[str],
 ) -> tuple[float, str]:
-    """Particle radius in whole px, and where it comes from."""
+    """Return the particle radius, px, and where it comes from."""
     if told is not None:
         return told, "as given"
     measured = measure_radius(points)
@@ -298,20 +300,21 @@ def _radius(
     if written is not None:
         if measured and not 1 / DISAGREE <= 2 * measured / written <= DISAGREE:
             warnings.append(
-                f"The file says particles are {written:g} px wide, the images suggest about "
-                f"{2 * measured:.0f} px. Check which is right and set particle_radius."
+                f"The particle diameter is {written:g} px according to the file and about "
+                f"{2 * measured:.0f} px according to the images. Check which is right and set "
+                "particle_radius."
             )
         return round(written / 2, 1), "half the diameter in the coordinate file"
     if measured is not None:
         return float(round(measured)), "estimated from the images, to within about 20 %"
     warnings.append(
-        "The particle size could not be measured; particle_radius is a guess. Correct it."
+        "The particle size could not be measured; particle_radius is a guess. Set it yourself."
     )
     return float(round(guess)), "guessed from the distance between neighbours"
 
 
 def _written_diameter(coordinates: str, fmt: str | None, scale: float) -> float | None:
-    """Return the particle diameter that a file of coordinates gives, px of the micrograph."""
+    """Return the particle diameter in a coordinate file, px of the micrograph; None without one."""
     path = Path(coordinates)
     one = next((p for p in sorted(path.iterdir()) if p.is_file()), None) if path.is_dir() else path
     if one is None or (fmt or detect_format(one)) not in SIZED:
@@ -324,7 +327,7 @@ def _written_diameter(coordinates: str, fmt: str | None, scale: float) -> float 
 def _border(
     points: Mapping[Path, Points], shapes: Mapping[Path, tuple[int, int]], radius: float
 ) -> int:
-    """Return the margin that no point reaches, if it is wider than chance leaves one."""
+    """Return the margin without any points, px, or 0 if it could be due to chance."""
     margins = [
         np.minimum(xy, np.array(shapes[path][::-1]) - 1 - xy).min()
         for path, xy in points.items()
@@ -340,7 +343,7 @@ def _splits(
     radius: float,
     warnings: list[str],
 ) -> dict[str, Any]:
-    """Shares to compare: from about ten labelled particles to all."""
+    """Choose the section `splits`, with labelled ratios from about ten particles to all."""
     peopled = {path: xy for path, xy in points.items() if len(xy)}
     n = len(peopled)
     if n == 0:
@@ -355,7 +358,7 @@ def _splits(
         shares = {max(1, k) / n_train for k in (1, round(0.1 * n_train), round(0.3 * n_train))}
         splits["labeled_ratios"] = [*_rounded(shares), 1.0]
         return splits
-    # Few micrographs: tiles of a handful of particles are the unit to label.
+    # Few micrographs: the unit of labelling is a tile with a handful of particles.
     density = float(np.mean([len(xy) / math.prod(shapes[path]) for path, xy in peopled.items()]))
     longest = max(map(max, shapes.values()))
     target_size = default("preprocess.target_size")
@@ -367,14 +370,14 @@ def _splits(
     splits["labeled_ratios"] = _rounded({min(k / tiles, 1.0) for k in (1, 4, 16)})
     if n < 2 * PARTS:
         warnings.append(
-            f"With {n} annotated micrographs there are few test micrographs, so intervals will "
-            "be wide. Annotate more if you can."
+            f"With {n} annotated micrograph{'' if n == 1 else 's'}, there are few test "
+            "micrographs, so intervals will be wide. Annotate more if you can."
         )
     return splits
 
 
 def _rounded(shares: set[float]) -> list[float]:
-    """Rising, with two digits, rounded up so that no share loses its only label."""
+    """Sort, and round up to two digits, so that no ratio loses its only label."""
 
     def up(share: float) -> float:
         digits = 1 - math.floor(math.log10(share))

@@ -1,1 +1,1 @@
-"""What a training sees: micrographs with the labels it may use, and random views of them."""
+"""Training data: micrographs with the labels that training may use, and random views of them."""

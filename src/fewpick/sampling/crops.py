@@ -18,21 +18,21 @@ from fewpick.geometry import GRAIN
 from fewpick.sampling.training_set import CPU, Micrograph
 from fewpick.sampling.views import View, random_view, sample
 
-# A crop around a small labelled window is this much wider, so that a turned window still fits.
+# A crop around a small labelled window is this much wider, px, so that a rotated window still fits.
 MARGIN = 32
 
 
 class LabelledCrops:
-    """Random views of the labelled windows, each window drawn by its area.
+    """Random views of the labelled windows, drawn with probability proportional to their area.
 
-    Data sets are drawn equally often, however many micrographs of whatever size each has.
+    Data sets are drawn equally often, whatever the number and size of their micrographs.
 
     Attributes
     ----------
     size : edge of a view, px
-    prevalence : share of particle pixels in the labelled area
-    prevalence_of : the same of each data set
-    n_particles_of : labelled particles of each data set
+    prevalence : fraction of particle pixels in the labelled area, a mean over data sets
+    prevalence_of : the same for each data set
+    n_particles_of : number of labelled particles in each data set
     """
 
     def __init__(self, micrographs: Sequence[Micrograph], crop_size: int) -> None:
@@ -60,17 +60,17 @@ class LabelledCrops:
         self.n_particles_of = {name: int(n[2]) for name, n in counts.items()}
         self.prevalence = float(np.mean(list(self.prevalence_of.values())))
         self.n_particles = sum(self.n_particles_of.values())
-        # Some are kept for the next draw, and not all, so that memory does not grow with them.
+        # Cached for the next draw, but only some, so that memory use stays bounded.
         self._labels = lru_cache(maxsize=16)(lambda i: self.micrographs[i].labels())
 
     def median_particles(self, datasets: Iterable[str]) -> float:
-        """Labelled particles of the median data set; one without labels counts as well."""
+        """Return the median number of labelled particles per data set, unlabelled ones included."""
         return float(np.median([self.n_particles_of.get(name, 0) for name in datasets]))
 
     def draw(
         self, n: int, rng: np.random.Generator, device: torch.device = CPU
     ) -> tuple[Tensor, Tensor]:
-        """N views: images (n, 1, s, s) float32 and labels (n, 1, s, s) of 1, 0, -1."""
+        """Draw `n` views: images (n, 1, s, s) float32 and labels (n, 1, s, s) of 1, 0, -1."""
         chosen = [self.items[i] for i in rng.choice(len(self.items), n, p=self.probability)]
         views = []
         for _, (y0, x0, y1, x1) in chosen:
@@ -84,7 +84,7 @@ class LabelledCrops:
 
 
 def _freedom(extent: int, size: int) -> float:
-    """How far a crop's centre may stray from the centre of its window."""
+    """Return how far a crop's centre may be from the centre of its window."""
     return max((extent - size) / 2, 0) + size / 10
 
 
@@ -95,9 +95,9 @@ def unlabelled_views(
     rng: np.random.Generator,
     weights: Mapping[str, float] | None = None,
 ) -> tuple[list[int], list[View]]:
-    """Draw the indices of n micrographs, and a random view within the area of each.
+    """Draw the indices of `n` micrographs, and a random view within the area of each.
 
-    Data sets are drawn equally often, or as often as their `weights` say.
+    Data sets are drawn equally often, or in proportion to their `weights`.
     """
     names = [m.dataset for m in micrographs]
     counts = Counter(names)
@@ -116,7 +116,7 @@ def unlabelled_views(
 
 
 def _span(start: int, stop: int, size: int) -> tuple[float, float]:
-    """Range of centres for which a crop stays within start .. stop, or the middle."""
+    """Return the range of centres that keep a crop within start .. stop, or else the middle."""
     low, high = start + (size - 1) / 2, stop - 1 - (size - 1) / 2
     return (low, high) if low <= high else ((start + stop - 1) / 2,) * 2
 
@@ -131,16 +131,16 @@ def crop(
 ) -> Tensor:
     """Crop one view out of each image.
 
-    A CPU makes one crop after the other, since half of the views (`random_view`) then only move
-    pixels; a GPU is faster when it interpolates them all together.
+    On a CPU, crops are made one by one, since half of the views (`random_view`) need no
+    interpolation; a GPU is faster when it interpolates all of them together.
 
     Parameters
     ----------
     images : (T, T) arrays; only the neighbourhood of each view is read
     views : one per image
     size : edge of the crop, px
-    fill : "reflect" continues an image beyond its edges (bilinear interpolation); a number is put
-        there instead and turns on nearest-neighbour sampling, as labels need it
+    fill : "reflect" mirrors an image beyond its edges and interpolates bilinearly; a number fills
+        the outside instead and samples the nearest pixel, as labels need
     device : where the crops are made
 
     Returns
@@ -193,7 +193,7 @@ def _crop_together(
 def _window(
     image: NDArray[np.generic], top: int, left: int, extent: int, fill: str | int
 ) -> NDArray[np.float32]:
-    """Square of an image that may reach beyond its edges, continued there as `crop` says."""
+    """Return a square of an image, extended beyond the edges as described in `crop`."""
     height, width = image.shape
     if top >= 0 and left >= 0 and top + extent <= height and left + extent <= width:
         return image[top : top + extent, left : left + extent].astype(np.float32)
@@ -206,7 +206,7 @@ def _window(
 
 
 def _mirrored(index: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Reflect indices beyond 0 .. n-1 back into it, the edge itself not repeated."""
+    """Reflect indices outside 0 .. n-1 back into this range without repeating the edge."""
     if n == 1:
         return np.zeros_like(index)
     index = np.abs(index) % (2 * n - 2)

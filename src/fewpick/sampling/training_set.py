@@ -1,4 +1,4 @@
-"""What a training sees: preprocessed micrographs, the labels it may use, and crops of both."""
+"""Load preprocessed micrographs with the labels that training may use."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from fewpick.stage_tables.definitions import LabelTable
 
 Window = tuple[int, int, int, int]
 CPU = torch.device("cpu")
-# px by which points in a table of labels may differ from those that the mask was drawn from.
+# Points in a label table may differ by this many px from those that the mask was drawn from.
 ROUNDED = 1e-3
 
 
 @dataclass(frozen=True)
 class Micrograph:
-    """One preprocessed micrograph and what is known of it. All lengths are target-frame pixels.
+    """One preprocessed micrograph and its labels. All lengths are in px of the target frame.
 
     Attributes
     ----------
     dataset, name, split : str
         `split` is train, val, test or unannotated.
-    image : (T, T) float16 array, mapped from disk
-    mask : (T, T) int8 array, mapped from disk
-        The full annotation (1 particle, 0 background, -1 unknown). Training learns from it inside
-        `windows` only; elsewhere it serves diagnostics.
+    image : (T, T) float16 array, memory-mapped
+    mask : (T, T) int8 array, memory-mapped
+        The full annotation (1 particle, 0 background, -1 unknown). Training uses it only inside
+        `windows`; elsewhere it serves diagnostics.
     radius, disc : float
         Particle radius, and radius of the discs in the mask.
     area : y0, x0, y1, x1
-        The part that is image, without padding and unannotated border; half open.
+        The image without padding and unannotated border; half open.
     frame : Frame
         Map to the original micrograph.
     windows : labelled areas, like `area`
     points : (n, 2) float64 array
-        Labelled particle centres, x, y.
+        Labelled particle centres, x (column), y (row).
     clicked : bool
-        Points outside the windows are clicked particles, and nothing is said about the rest.
+        Whether points outside the windows are clicked particles, with unlabelled surroundings.
     expected : float or None
-        About how many particles the user expects in `area`.
+        Approximate number of particles that the user expects in `area`.
     negatives : (n, 2) float64 array
-        Places that are no particle, x, y.
+        Non-particles, x, y.
     """
 
     dataset: str
@@ -70,15 +70,15 @@ class Micrograph:
     negatives: Points = field(default_factory=lambda: np.empty((0, 2)))
 
     def clicks(self) -> Points:
-        """Labelled particles outside the windows, about whose surroundings nothing is said."""
+        """Return labelled particles outside the windows, whose surroundings are unlabelled."""
         outside = _are_clicks(self.points, self.windows) if self.clicked else slice(0)
         return self.points[outside]
 
     def labels(self) -> NDArray[np.int8]:
-        """Draw the mask as training may see it: (T, T) int8, -1 where it may not.
+        """Draw the mask that training may use, (T, T) int8; -1 where it may not.
 
-        Only labelled particles are learned: where the disc of another one, whose centre lies
-        outside the windows, reaches into a window, the label is unknown.
+        Only labelled particles are used: where the disc of a particle with its centre outside the
+        windows reaches into a window, the label is unknown.
         """
         labels = np.full(self.mask.shape, UNKNOWN, np.int8)
         draw_clicks(labels, self.clicks(), self.negatives, self.radius, self.disc)
@@ -91,7 +91,7 @@ class Micrograph:
         return labels
 
     def label_windows(self) -> list[Window]:
-        """Areas around what is labelled, for drawing crops."""
+        """Return areas around the labels, for drawing crops."""
         reach = math.ceil(CLEAR[1] * self.radius)
         return list(self.windows) + [
             (round(y) - reach, round(x) - reach, round(y) + reach, round(x) + reach)
@@ -100,12 +100,12 @@ class Micrograph:
 
 
 def _are_clicks(points: Points, windows: Iterable[Window]) -> NDArray[np.bool_]:
-    """Which points lie outside the windows; one whose pixel lies inside may do so by half of it."""
+    """Return a mask of the points outside the windows, with 1 px tolerance for rounding."""
     return ~in_windows(points, [(y0 - 1, x0 - 1, y1 + 1, x1 + 1) for y0, x0, y1, x1 in windows])
 
 
 def in_windows(xy: Points, windows: Iterable[Window]) -> NDArray[np.bool_]:
-    """Which points (n, 2) lie in one of the windows."""
+    """Return a mask of the points ((n, 2) x, y) inside one of the windows (y0, x0, y1, x1)."""
     inside = np.zeros(len(xy), bool)
     for y0, x0, y1, x1 in windows:
         inside |= (xy[:, 0] >= x0) & (xy[:, 0] < x1) & (xy[:, 1] >= y0) & (xy[:, 1] < y1)
@@ -113,7 +113,7 @@ def in_windows(xy: Points, windows: Iterable[Window]) -> NDArray[np.bool_]:
 
 
 def grouped_by_dataset(micrographs: Iterable[Micrograph]) -> dict[str, list[Micrograph]]:
-    """Group micrographs by their data set, in the order in which they come."""
+    """Group micrographs by data set, in order of appearance."""
     grouped: dict[str, list[Micrograph]] = {}
     for micrograph in micrographs:
         grouped.setdefault(micrograph.dataset, []).append(micrograph)
@@ -123,7 +123,7 @@ def grouped_by_dataset(micrographs: Iterable[Micrograph]) -> dict[str, list[Micr
 def load_training_set(
     stacks: Iterable[Path], masks: Iterable[Path], ratio_table: Path
 ) -> list[Micrograph]:
-    """Open the stacks of all data sets and join them with a table of labels.
+    """Open the stacks of all data sets and join them with a label table.
 
     Parameters
     ----------
@@ -133,7 +133,8 @@ def load_training_set(
     Raises
     ------
     InputError
-        If a stack and its masks disagree, or the table names a micrograph that has no image.
+        If a stack and its masks contain different micrographs, or the table lists a micrograph
+        without an image.
     """
     images: dict[tuple[str, str], tuple[NDArray[Any], NDArray[Any], float, Frame]] = {}
     for image_path, mask_path in zip(map(Path, stacks), map(Path, masks), strict=True):
@@ -141,11 +142,12 @@ def load_training_set(
         names = image_stack.table["micrograph"].tolist()
         if names != mask_stack.table["micrograph"].tolist():
             raise InputError(
-                f"{mask_path}: contains other micrographs than {image_path}. Delete both and rerun."
+                f"{mask_path}: contains different micrographs than {image_path}. Delete both and "
+                "rerun."
             )
         for index, name in enumerate(names):
             frame = Frame.from_row(image_stack.table.iloc[index].to_dict())
-            # A stack is as wide as its widest micrograph.
+            # A stack has the size of its largest micrograph.
             square = slice(frame.size), slice(frame.size)
             images[image_path.parent.name, name] = (
                 image_stack.images[index][square],

@@ -1,7 +1,7 @@
-"""Views of a micrograph: one geometric transform for image and labels, photometric ones on top.
+"""Views of a micrograph: a geometric transform for image and labels, then photometric ones.
 
 A weak view is `T(u)`; the strong view is `A(T(u))` with a photometric A. Both share T, so a label
-made on the weak view is right, pixel by pixel, for the strong one.
+made on the weak view is valid, pixel by pixel, for the strong one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class View:
-    """A square crop: its centre, and how it is turned.
+    """A square crop: its centre, rotation, mirroring and zoom.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class View:
     angle : float
         Rotation in radians.
     mirrored : bool
-        The crop's columns run the other way.
+        Whether the order of the crop's columns is reversed.
     zoom : float
         Source pixels per crop pixel.
     """
@@ -41,22 +41,22 @@ class View:
     zoom: float = 1.0
 
     def reach(self, size: int) -> int:
-        """Source pixels that the crop may need on each side of its centre."""
+        """Return how many source pixels the crop may need on each side of its centre."""
         return math.ceil(size / 2 * math.sqrt(2) * self.zoom) + 2
 
     def quarter_turns(self, size: int) -> int | None:
-        """Return the quarter turns if pixels of crop and source coincide, else None."""
+        """Return the number of quarter turns if crop and source pixels coincide, else None."""
         turns = 2 * self.angle / math.pi
         fraction = (size - 1) / 2 % 1
         aligned = (self.y - fraction) % 1 == 0 and (self.x - fraction) % 1 == 0
         return int(turns) % 4 if aligned and turns == int(turns) and self.zoom == 1 else None
 
     def moved(self, dy: float, dx: float) -> View:
-        """Return the view of a source whose origin is elsewhere."""
+        """Return the view with its centre shifted."""
         return replace(self, y=self.y + dy, x=self.x + dx)
 
     def map(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """Source y, x of points whose offsets from the crop's centre are `rows`, `columns`."""
+        """Map offsets from the crop's centre (`rows`, `columns`) to source y, x."""
         columns = -columns if self.mirrored else columns
         cos, sin = math.cos(self.angle) * self.zoom, math.sin(self.angle) * self.zoom
         return self.y + sin * columns + cos * rows, self.x + cos * columns - sin * rows
@@ -67,15 +67,15 @@ def random_view(
 ) -> View:
     """Draw a view centred near (y, x).
 
-    Half of the views only turn by quarters and mirror, which moves pixels without interpolating;
-    the others turn by any angle and zoom by up to `zoom`, since a particle may lie any way round.
-    All of these are physically possible micrographs.
+    Half of the views only rotate by multiples of 90 degrees and mirror, which needs no
+    interpolation; the others (`free_fraction`) rotate by any angle and zoom by up to `zoom`. All of
+    these are physically possible micrographs, since particles have random in-plane orientations.
     """
     mirrored = bool(rng.random() < 0.5)
     if rng.random() < free_fraction:
         angle = rng.uniform(0, 2 * math.pi)
         return View(y, x, angle, mirrored, math.exp(rng.uniform(-zoom, zoom)))
-    # On half-integer centres the pixels of an even crop fall on pixels of the source.
+    # With half-integer centres, the pixels of a crop of even size coincide with source pixels.
     return View(
         math.floor(y) + 0.5, math.floor(x) + 0.5, int(rng.integers(4)) * math.pi / 2, mirrored
     )
@@ -89,11 +89,11 @@ def sample(images: Tensor, views: Sequence[View], size: int, *, nearest: bool = 
     images : (n, c, h, w) float tensor
     views : n views
     size : edge of the crops, px
-    nearest : take the nearest pixel (labels) instead of interpolating linearly (images)
+    nearest : take the nearest pixel (for labels) instead of bilinear interpolation (for images)
 
     Returns
     -------
-    (n, c, size, size) tensor; beyond the edges the nearest pixel is repeated
+    (n, c, size, size) tensor; edge pixels are repeated beyond the edges
     """
     height, width = images.shape[-2:]
     return functional.grid_sample(
@@ -105,7 +105,7 @@ def sample(images: Tensor, views: Sequence[View], size: int, *, nearest: bool = 
     )
 
 
-@lru_cache(maxsize=16)  # an image and its labels are sampled one after the other
+@lru_cache(maxsize=16)  # an image and its labels are sampled one after another
 def _grid(
     views: tuple[View, ...],
     size: int,
@@ -114,28 +114,28 @@ def _grid(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """Where crops lie in their sources: (n, size, size, 2), x and y from -1 to 1 over a source."""
+    """Return the crops' sampling grid, (n, size, size, 2): x, y from -1 to 1 across the source."""
     half = (size - 1) / 2
     corners = torch.tensor([[0.0, 0.0], [0.0, half], [half, 0.0]], dtype=torch.float64)
     along = torch.linspace(-1, 1, size, dtype=torch.float64)
-    # The map is affine, so three points give it.
+    # The map is affine, so three points define it.
     y, x = map(torch.stack, zip(*(view.map(*corners.T) for view in views), strict=True))
     points = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], 1)
     centre, right, down = points[..., None].unbind(2)
-    # All x and then all y: sums and reads of whole rows are faster than of pairs.
+    # Compute all x, then all y: contiguous rows are faster than interleaved pairs.
     rows, columns = centre + along * (down - centre), along * (right - centre)
     rows, columns = rows.to(device, dtype), columns.to(device, dtype)
     return (rows[..., None] + columns[:, :, None]).permute(0, 2, 3, 1)
 
 
 def strong(images: Tensor, rng: np.random.Generator, generator: torch.Generator) -> Tensor:
-    """Apply the photometric transform A: what another exposure of the same field might look like.
+    """Apply the photometric transform A, which mimics another exposure of the same field.
 
     Each with probability 0.8: contrast (factor e^+-0.4), brightness (+-0.3), a radial envelope or
     its mild inverse (defocus spread and B-factor act as an envelope of the transfer function),
-    half of the time with one frequency band weakened (as a change of defocus does), additional
-    white noise of up to half the image's standard deviation, and a linear gradient (ice). No pixel
-    moves.
+    additional white noise of up to half a unit standard deviation, and a linear gradient along each
+    axis (ice). With probability 0.4, one frequency band is weakened, as by a change of defocus.
+    Pixels do not move.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def strong(images: Tensor, rng: np.random.Generator, generator: torch.Generator)
         *(draw(0.02, 0.45, 1.0), draw(0.0, 1.0, 0.4)),
         *(draw(0.0, 0.5), draw(-0.5, 0.5), draw(-0.5, 0.5)),
     ]
-    # All in one go, since each way to a GPU takes its time.
+    # A single transfer, because each transfer to a GPU takes time.
     numbers = torch.as_tensor(np.stack(drawn), dtype=dtype, device=device).view(-1, n, 1, 1, 1)
     contrast, brightness, envelope, kind, low, weakened, noisy, slope_y, slope_x = numbers
 

@@ -1,1 +1,1 @@
-"""Simulated micrographs with known particle centres."""
+"""Simulate micrographs with known particle centres."""

@@ -1,9 +1,8 @@
-"""Densities that look like proteins, built from nothing but a seed, and their projections.
+"""Build protein-like densities from a seed, and project them.
 
-A particle is a cloud of residues. Each domain of its asymmetric unit is a compact random chain
-with the residue spacing and packing of a real protein, and the point group makes the copies. So
-the particle has protein-like texture down to the resolution of a micrograph without any file to
-download.
+A particle is a cloud of residues. Each domain of its asymmetric unit is a compact random chain with
+the residue spacing and packing of a real protein, and the point group makes the copies. This gives
+protein-like texture down to the resolution of a micrograph without downloading any files.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from torch_fourier_slice import project_3d_to_2d
 
 RESIDUE_SPACING = 3.8  # angstrom between C-alpha atoms
 RESIDUE_VOLUME = 136.0  # cubic angstrom: 110 Da at 0.81 Da per cubic angstrom
-RESIDUE_WIDTH = 2.5  # angstrom, standard deviation of the blob that stands for one residue
-_ORIENTATIONS_AT_ONCE = 64  # bounds the memory of a projection, since its padding is generous
+RESIDUE_WIDTH = 2.5  # angstrom, standard deviation of the Gaussian that represents one residue
+_ORIENTATIONS_AT_ONCE = 64  # limits memory, since projections are padded generously
 
 FloatArray = NDArray[np.float64]
 Triple = tuple[float, float, float]
@@ -31,7 +30,7 @@ Triple = tuple[float, float, float]
 class Domain:
     """An ellipsoid of the asymmetric unit: centre and semi-axes x, y, z in angstrom.
 
-    `packing` is the share of a protein's density; a detergent micelle has far less contrast.
+    `packing` is the density relative to protein; a detergent micelle has far less contrast.
     """
 
     centre: Triple
@@ -45,8 +44,8 @@ class Species:
 
     Attributes
     ----------
-    point_group : as SciPy names it: `C1`, `C4`, `D2`, `O`
-    diameter : angstrom, that of the smallest sphere around the centre of mass
+    point_group : in SciPy's notation: `C1`, `C4`, `D2`, `O`
+    diameter : diameter of the smallest enclosing sphere around the centre of mass, angstrom
     domains : the asymmetric unit
     """
 
@@ -79,7 +78,7 @@ SPECIES = {
             Domain((32, 20, 36), (26, 26, 20), packing=0.3),
         ),
     ),
-    # A large complex without symmetry, in lobes as a ribosome is.
+    # A large complex without symmetry, with lobes like a ribosome.
     "c1_blob": Species(
         "C1",
         200.0,
@@ -99,7 +98,7 @@ def residues(species: Species, rng: np.random.Generator) -> tuple[FloatArray, Fl
 
     Returns
     -------
-    xyz : (n, 3) array, angstrom from the centre of mass, none further than half the diameter
+    xyz : (n, 3) array, angstrom from the centre of mass, at most half the diameter away
     weight : (n,) array, 1 for a residue of protein
     """
     chains = [_chain(domain, rng) for domain in species.domains]
@@ -116,7 +115,7 @@ def residues(species: Species, rng: np.random.Generator) -> tuple[FloatArray, Fl
 def broken(
     xyz: FloatArray, weight: FloatArray, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Cut a particle by a plane near its centre and keep one side, centred anew."""
+    """Cut a particle by a plane near its centre and keep one side, recentred."""
     height = xyz @ _unit_vector(rng)
     kept = height > np.quantile(height, rng.uniform(0.4, 0.65))
     xyz, weight = xyz[kept], weight[kept]
@@ -124,7 +123,7 @@ def broken(
 
 
 def box_size(diameter: float, pixel_size: float) -> int:
-    """Return the side, px, of an even box whose edges a blurred particle leaves empty."""
+    """Return the even edge length, px, of a box with room for a blurred particle and a margin."""
     return 2 * int(np.ceil((diameter / 2 + 5 * RESIDUE_WIDTH) / pixel_size + 4))
 
 
@@ -137,12 +136,12 @@ def density_map(
     ----------
     xyz : (n, 3) array, angstrom from the centre of the box, which is voxel `box // 2`
     weight : (n,) array
-    box : voxels along each side; residues must lie inside
+    box : voxels along each side; all residues must be inside
     pixel_size : angstrom per voxel
 
     Returns
     -------
-    (box, box, box) float32 array in the order z, y, x; its sum is that of the weights
+    (box, box, box) float32 array, axes z, y, x, with the same sum as the weights
     """
     voxel = np.rint(xyz[:, ::-1] / pixel_size).astype(np.int64) + box // 2
     flat = np.ravel_multi_index(tuple(voxel.T), (box,) * 3)
@@ -157,8 +156,8 @@ def projections(
 
     Returns
     -------
-    (n, box, box) float32 array in the order y, x; the centre of mass of a centred density lies at
-    pixel `box // 2` of each
+    (n, box, box) float32 array, axes y, x; the centre of mass of a centred density is at pixel
+    `box // 2` of each projection
     """
     matrices = Rotation.random(n, rng=rng).as_matrix().astype(np.float32)
     volume = torch.from_numpy(density)
@@ -171,7 +170,7 @@ def projections(
 
 
 def _chain(domain: Domain, rng: np.random.Generator) -> FloatArray:
-    """Draw a confined walk with stiffness (n, 3), angstrom, that fills an ellipsoid."""
+    """Draw a stiff random walk that fills an ellipsoid, (n, 3) angstrom."""
     centre, semi_axes = np.array(domain.centre), np.array(domain.semi_axes)
     n = int(4 / 3 * np.pi * semi_axes.prod() / RESIDUE_VOLUME)
     walk = np.empty((n, 3))

@@ -1,9 +1,9 @@
-"""One simulated micrograph: what lies in the ice, and what the microscope makes of it.
+"""Simulate one micrograph: the specimen in the ice, and how the microscope images it.
 
 The specimen is a thin phase object. Its projected potential, filtered by the contrast transfer
-function, modulates the beam that ice, carbon and contamination let through, and the detector
-counts electrons. Particles, debris and carbon therefore show the same Thon rings, fringes and
-low-frequency loss as in a real micrograph; hot pixels, which the detector makes, do not.
+function, modulates the beam transmitted by ice, carbon and contamination, and the detector counts
+electrons. Particles, debris and carbon therefore show the same Thon rings, fringes and
+low-frequency loss as in a real micrograph; hot pixels, an artefact of the detector, do not.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ VOLTAGE = 300.0  # kV
 SPHERICAL_ABERRATION = 2.7  # mm
 AMPLITUDE_CONTRAST = 0.1
 DOSE = 40.0  # electrons per square angstrom
-MEAN_FREE_PATH = 3200.0  # angstrom of ice at 300 kV, for scattering that leaves the image
+MEAN_FREE_PATH = 3200.0  # angstrom of ice at 300 kV, for electrons lost from the image
 HOLE_RADIUS = 6000.0  # angstrom, the 1.2 micrometre holes of a common carbon film
 
-# Variance of the structural noise relative to the shot noise, and how much of its potential is
-# debris, denatured protein at the air-water interface, rather than amorphous ice.
+# Variance of the structural noise relative to the shot noise, and the fraction of it that is debris
+# (denatured protein at the air-water interface) rather than amorphous ice.
 STRUCTURAL_NOISE = 0.3
 DEBRIS_SHARE = 0.3
-DEBRIS_WIDTH = 12.0  # angstrom, standard deviation of a blob
+DEBRIS_WIDTH = 12.0  # angstrom, standard deviation of a piece of debris
 
 N_VIEWS = 320  # projections of the particle
-N_FRAGMENTS = 4  # ways in which it breaks, each seen from a tenth as many directions
+N_FRAGMENTS = 4  # ways in which it breaks, each with a tenth as many projections
 
 Image = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
@@ -45,9 +45,9 @@ class Bank:
 
     Attributes
     ----------
-    particles, fragments : (n, box, box) arrays, centred at pixel `box // 2`, whose brightest
-        pixels are near 1
-    diameter : of the particle, pixels
+    particles, fragments : (n, box, box) arrays, centred at pixel `box // 2`, with a maximum of
+        about 1
+    diameter : particle diameter, px
     """
 
     particles: Image
@@ -57,7 +57,14 @@ class Bank:
 
 @dataclass(frozen=True)
 class Optics:
-    """What one micrograph was taken with: micrometres, degrees from x to y, square angstrom."""
+    """Imaging parameters of one micrograph.
+
+    Attributes
+    ----------
+    defocus_u, defocus_v : micrometres
+    defocus_angle : degrees from x to y
+    b_factor : square angstrom
+    """
 
     defocus_u: float
     defocus_v: float
@@ -67,17 +74,17 @@ class Optics:
 
 @dataclass(frozen=True)
 class SimulatedMicrograph:
-    """A simulated micrograph and what is known about it.
+    """A simulated micrograph and its ground truth.
 
     Attributes
     ----------
     image : (ny, nx) float32 array, electrons per pixel
-    signal : (ny, nx) float32 array, the part of `image` that the particles alone make, free of
-        noise; negative inside particles
-    particles : (n, 2) array, x and y of the labelled centres in pixels
-    views : (n,) array, the projection of the bank that each is an image of
+    signal : (ny, nx) float32 array, the noise-free contribution of the particles to `image`;
+        negative inside particles
+    particles : (n, 2) array, x and y of the labelled centres, px
+    views : (n,) array, index in the bank of each particle's projection
     snr : variance of the signal over that of the noise, each inside the particles' discs
-    contents : how many of each kind of distractor were placed; some lie beyond the edge
+    contents : number of each kind of distractor placed; some are beyond the edge
     """
 
     image: Image
@@ -89,7 +96,7 @@ class SimulatedMicrograph:
     contents: dict[str, int]
 
     def without_pixels(self) -> SimulatedMicrograph:
-        """Return what is known about it, in a few kilobytes."""
+        """Return a copy without image and signal, which takes only a few kilobytes."""
         nothing = np.empty((0, 0), np.float32)
         return replace(self, image=nothing, signal=nothing)
 
@@ -100,7 +107,7 @@ def make_bank(species: Species, pixel_size: float, rng: np.random.Generator) -> 
     box = box_size(species.diameter, pixel_size)
     particles = projections(density_map(xyz, weight, box, pixel_size), N_VIEWS, rng)
     pieces = [broken(xyz, weight, rng) for _ in range(N_FRAGMENTS)]
-    # A piece is centred anew and may reach further from its centre than the particle does.
+    # A piece is recentred and may extend further from its centre than the particle does.
     box = box_size(max(2 * np.linalg.norm(xyz, axis=1).max() for xyz, _ in pieces), pixel_size)
     fragments = [
         projections(density_map(xyz, weight, box, pixel_size), N_VIEWS // 10, rng)
@@ -111,7 +118,7 @@ def make_bank(species: Species, pixel_size: float, rng: np.random.Generator) -> 
 
 
 def contrast_transfer(optics: Optics, shape: tuple[int, int], pixel_size: float) -> Image:
-    """Contrast transfer function times envelope, on the grid of a real Fourier transform.
+    """Return the contrast transfer function times envelope, on the grid of a real FFT.
 
     `sin(pi w (df + da cos 2(t - t0)) k^2 - pi/2 Cs w^3 k^4 + asin A) exp(-B k^2 / 4)` with
     wavelength w, spatial frequency k and its angle t, mean defocus df and half the astigmatism
@@ -148,24 +155,25 @@ def simulate_micrograph(
     snr: tuple[float, float],
     density: tuple[float, float],
 ) -> SimulatedMicrograph:
-    """Draw a specimen and take its picture.
+    """Draw a specimen and simulate its image.
 
     Parameters
     ----------
     bank : projections, sampled at `pixel_size`
     shape : ny, nx of the micrograph
-    rng : drawn from in a fixed order
+    rng : random generator; the order of draws is fixed
     pixel_size : angstrom per pixel
-    snr : range that this micrograph's signal-to-noise ratio is drawn from
-    density : range of the number of particles per 1024 x 1024 pixels; where carbon or
-        contamination leaves no room, there are fewer
+    snr : range of this micrograph's signal-to-noise ratio
+    density : range of the number of particles per 1024 x 1024 pixels; there are fewer if carbon or
+        contamination leaves no room
 
     Raises
     ------
-    InputError : there is no room for a single particle
+    InputError
+        If there is no room for a single particle.
     """
-    # The scene is larger than the picture, so that particles lie across its edge and the periodic
-    # Fourier filters do not wrap one side's fringes onto the other.
+    # Simulate a larger field than the micrograph, so that particles cross its edge and the periodic
+    # Fourier filters do not wrap fringes from one side to the other.
     margin = bank.particles.shape[-1]
     field = (fft.next_fast_len(shape[0] + 2 * margin), fft.next_fast_len(shape[1] + 2 * margin))
     window = (slice(margin, margin + shape[0]), slice(margin, margin + shape[1]))
@@ -183,7 +191,7 @@ def simulate_micrograph(
     n_gold = _add_gold(foreign, transmission, pixel_size, rng)
     clear = (carbon < 0.02) & (foreign == 0)
     foreign += 2 * carbon
-    # A particle may lean on carbon or contamination, but nobody could label one beneath.
+    # A particle may touch carbon or contamination, but nobody could label one covered by it.
     free = clear if clear.all() else distance_transform_edt(clear) > bank.diameter / 3
 
     n_particles = max(1, round(rng.uniform(*density) * _megapixels(foreign)))
@@ -191,8 +199,8 @@ def simulate_micrograph(
     centres = _place(n_particles, free, bank.diameter, rng)
     if len(centres) == 0:
         raise InputError(
-            f"simulate.shape: {shape[0]} x {shape[1]} pixels leave no room for a particle beside "
-            "carbon and contamination. Make the micrographs larger."
+            f"simulate.shape: in {shape[0]} x {shape[1]} pixels, carbon and contamination leave no "
+            "room for a particle. Make the micrographs larger."
         )
     fragments = _place(n_decoys, free, bank.diameter, rng, taken=centres)
     views = rng.integers(len(bank.particles), size=len(centres))
@@ -204,8 +212,8 @@ def simulate_micrograph(
     texture = _filter(_noise_potential(field, pixel_size, rng), transfer)
     texture *= np.sqrt(thickness / thickness.mean()) * (1 + 1.5 * carbon)
     electrons = (DOSE * pixel_size**2) * transmission
-    # In relative units the shot noise has variance 1 / electrons. The texture is scaled to it
-    # and the particles to both: what they scatter is fixed by nature, but not known here.
+    # In relative units, the shot noise has variance 1 / electrons. The texture is scaled to it, and
+    # the particles to both, because absolute scattering strengths are not known here.
     shot = float(np.mean(1 / electrons[clear]))
     texture *= np.sqrt(STRUCTURAL_NOISE * shot / np.mean(texture[clear] ** 2))
     noise = shot * (1 + STRUCTURAL_NOISE)
@@ -247,7 +255,7 @@ def _draw_optics(rng: np.random.Generator) -> Optics:
 
 
 def _ice_thickness(x: Image, y: Image, rng: np.random.Generator) -> Image:
-    """Thickness in angstrom: a slope across the field and the meniscus of a hole."""
+    """Draw an ice thickness, angstrom: a gradient across the field and a meniscus in the hole."""
     u, v = 2 * x / x.size - 1, 2 * y / y.size - 1
     angle = rng.uniform(0, 2 * np.pi)
     slope, bend = rng.uniform(0.0, 0.5), rng.uniform(0.0, 0.3)
@@ -258,12 +266,12 @@ def _ice_thickness(x: Image, y: Image, rng: np.random.Generator) -> Image:
 
 
 def _carbon(x: Image, y: Image, pixel_size: float, rng: np.random.Generator) -> Image:
-    """Share of carbon film in 0..1: on a third of the micrographs, the rim of a hole."""
+    """Draw the carbon fraction of each pixel, 0 to 1; a third of the fields show a hole's rim."""
     angle, depth, present = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 0.85), rng.random() < 0.33
     if not present:
         return np.zeros((y.size, x.size), np.float32)
     radius = HOLE_RADIUS / pixel_size
-    # The rim passes at `depth` half-widths of the field from its centre.
+    # The rim is `depth` half-widths of the field away from its centre.
     offset = depth * min(x.size, y.size) / 2 - radius
     distance = np.hypot(
         x - (x.size / 2 + offset * np.cos(angle)), y - (y.size / 2 + offset * np.sin(angle))
@@ -304,7 +312,7 @@ def _add_blot(
     absorption: float,
     rng: np.random.Generator,
 ) -> None:
-    """Add an opaque body of `radius` pixels somewhere; `outline` holds its Fourier terms."""
+    """Add an opaque body of `radius` px at a random position; `outline` holds Fourier terms."""
     ny, nx = foreign.shape
     centre_x, centre_y = rng.uniform(0, (nx, ny))
     reach = int(radius * (1 + np.abs(outline).sum())) + 2
@@ -317,7 +325,7 @@ def _add_blot(
     edge = np.full(angle.shape, radius)
     for order, (height, phase) in enumerate(zip(outline, phases, strict=True), start=1):
         edge += radius * height * np.cos(order * angle + phase)
-    # A rounded body: full height from a third of the way in.
+    # A rounded body: full height from a third of the radius inwards.
     inside = np.sqrt(np.clip(3 * (1 - np.hypot(dy, dx) / edge), 0, 1))
     foreign[rows, columns] += (potential * inside).astype(np.float32)
     transmission[rows, columns] *= (1 - absorption * inside).astype(np.float32)
@@ -337,10 +345,10 @@ def _place(
     rng: np.random.Generator,
     taken: FloatArray | None = None,
 ) -> FloatArray:
-    """Drop points (x, y) into the free area one by one, none closer than 0.9 diameters to another.
+    """Place points (x, y) in the free area one by one, at least 0.9 diameters apart.
 
-    A quarter lands beside an earlier one, nearly touching it. When there is no room left for `n`,
-    fewer are returned.
+    A quarter of them are placed next to an earlier one, nearly touching it. Returns fewer than `n`
+    if there is no room.
     """
     ny, nx = free.shape
     gap = 0.9 * diameter
@@ -367,9 +375,9 @@ def _place(
 def _stamp(
     images: Image, views: NDArray[np.int64], centres: FloatArray, shape: tuple[int, int]
 ) -> Image:
-    """Add `images[views]` to an empty field with pixel `box // 2` of each exactly at its centre.
+    """Add `images[views]` to an empty field, pixel `box // 2` of each exactly at its centre.
 
-    The fraction of a pixel is a phase ramp, so nothing is blurred. Boxes are clipped at the edge.
+    Sub-pixel shifts are phase ramps, which do not blur. Boxes are clipped at the edge.
     """
     field = np.zeros(shape, np.float32)
     box = images.shape[-1]
@@ -390,7 +398,7 @@ def _stamp(
 def _stamp_decoys(
     bank: Bank, centres: FloatArray, shape: tuple[int, int], rng: np.random.Generator
 ) -> Image:
-    """Put a broken particle at each centre, or, at one in five, a tangle of several."""
+    """Add a broken particle at each centre, or an aggregate of several at one in five."""
     size = np.where(rng.random(len(centres)) < 0.2, rng.integers(3, 7, len(centres)), 1)
     scatter = rng.normal(0, 0.25 * bank.diameter, (size.sum(), 2))
     scatter[np.repeat(size == 1, size)] = 0
@@ -399,7 +407,7 @@ def _stamp_decoys(
 
 
 def _noise_potential(shape: tuple[int, int], pixel_size: float, rng: np.random.Generator) -> Image:
-    """Potential of amorphous ice, which is white, plus debris, which is not; variance 1."""
+    """Draw the potential of amorphous ice (white) plus debris (low-frequency), with variance 1."""
     white = rng.standard_normal(shape, dtype=np.float32)
     blobs = rng.standard_normal(shape, dtype=np.float32)
     ky, kx = np.fft.fftfreq(shape[0], pixel_size), np.fft.rfftfreq(shape[1], pixel_size)
@@ -414,7 +422,7 @@ def _filter(image: Image, transfer: Image) -> Image:
 
 
 def _variance_in_discs(image: Image, centres: FloatArray, diameter: float) -> float:
-    """Mean over the discs around `centres`, clipped at the edge, of the variance inside."""
+    """Return the mean variance inside the discs around `centres`, clipped at the edge."""
     radius = diameter / 2
     variances = []
     for x, y in centres:

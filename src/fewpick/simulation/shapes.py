@@ -1,7 +1,7 @@
-"""Many kinds of particle, all brought to one size: from EMDB maps, and drawn at random.
+"""Make many kinds of particles of equal size, from EMDB maps and at random.
 
-A general picker must find what it has never seen, so its training needs variety before
-resolution. Each kind is held as projections in which the particle is `DIAMETER` pixels wide,
+A general picker must find particles it has never seen, so for its training variety matters more
+than resolution. Each kind is stored as projections in which the particle is `DIAMETER` px wide,
 whatever its size in angstrom.
 """
 
@@ -21,13 +21,13 @@ from fewpick.simulation.density import projections
 
 DIAMETER = 24  # px, of a particle in its projections
 BOX = 40  # px, side of a projection
-EDGE = 0.985  # share of the mass that lies within the radius of a particle
-# Contour of a map, in standard deviations above its mean: what is below is noise or solvent.
+EDGE = 0.985  # fraction of the mass within a particle's radius
+# Contour of a map, in standard deviations above its mean: everything below is noise or solvent.
 CONTOUR = 1.0
-# Point groups to draw from, and how often: most complexes are small or asymmetric.
+# Point groups to draw from, repeated by frequency: most complexes are small or asymmetric.
 GROUPS = ("C1", "C1", "C1", "C2", "C2", "C3", "C4", "C5", "C6", "C7", "D2", "D3", "D4", "D7")
 LARGE_GROUPS = ("T", "O", "I")
-HOLLOW = 0.4  # share of shells among the drawn kinds, as ferritin and capsids are
+HOLLOW = 0.4  # fraction of shells, such as ferritin and capsids, among the random kinds
 
 FloatArray = NDArray[np.float64]
 Views = NDArray[np.float32]
@@ -38,11 +38,12 @@ def map_views(path: str | Path, n: int, rng: np.random.Generator) -> Views:
 
     Returns
     -------
-    (n, BOX, BOX) float32 array, the particle `DIAMETER` px wide, brightest pixels near 1
+    (n, BOX, BOX) float32 array, the particle `DIAMETER` px wide, with a maximum of about 1
 
     Raises
     ------
-    InputError : the file is no map, or a constant one
+    InputError
+        If the file is not a map, or the map is constant.
     """
     try:
         with mrcfile.open(path, permissive=True) as file:
@@ -56,15 +57,14 @@ def map_views(path: str | Path, n: int, rng: np.random.Generator) -> Views:
 
 
 def random_views(n: int, rng: np.random.Generator) -> Views:
-    """Draw a kind of particle that nobody has seen, and project it in `n` random directions.
+    """Draw a random kind of particle, and project it in `n` random directions.
 
-    Some ellipsoidal domains of different density make the asymmetric unit, a point group the
-    particle; a random texture gives the domains an inside. The result may be compact, long, flat,
-    hollow, or a ring.
+    The asymmetric unit consists of ellipsoidal domains of different density with a random texture,
+    copied by a point group. The result may be compact, long, flat, hollow or a ring.
 
     Returns
     -------
-    as `map_views`
+    like `map_views`
     """
     axis = np.linspace(-1.6, 1.6, 36)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")).reshape(3, -1)
@@ -102,13 +102,13 @@ def random_views(n: int, rng: np.random.Generator) -> Views:
 def library(
     maps: Sequence[str | Path], n_random: int, n_views: int, rng: np.random.Generator
 ) -> list[Views]:
-    """Kinds of particle: those of the maps, then `n_random` drawn ones."""
+    """Return the kinds of particles: one per map, then `n_random` random ones."""
     kinds = [map_views(path, n_views, rng) for path in maps]
     return kinds + [random_views(n_views, rng) for _ in range(n_random)]
 
 
 def _views(density: FloatArray, n: int, rng: np.random.Generator) -> Views:
-    """Centre a density, bring it to size, and project it."""
+    """Centre a density, rescale it to `DIAMETER`, and project it."""
     index = np.stack(np.meshgrid(*map(np.arange, density.shape), indexing="ij")).reshape(3, -1)
     mass = density.ravel()
     centre = index @ mass / mass.sum()

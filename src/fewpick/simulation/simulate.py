@@ -1,4 +1,4 @@
-"""A data set that the workflow makes itself: micrographs, particle centres, and how it was made."""
+"""Simulate a data set: micrographs, particle centres and the parameters behind them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from fewpick.errors import InputError
 if TYPE_CHECKING:
     from fewpick.simulation.imaging import SimulatedMicrograph
 
-# First word of the seeds: random numbers of the particle, and of the micrographs.
+# First word of the seeds, for the particle and for the micrographs.
 _PARTICLE, _MICROGRAPH = 0, 1
 
 
 def micrograph_names(n_micrographs: int) -> list[str]:
-    """File names of a simulated data set, in order."""
+    """Return the file names of a simulated data set, in order."""
     return [f"sim_{i + 1:04d}.mrc" for i in range(n_micrographs)]
 
 
 def micrograph_shape(index: int, shape: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of micrograph `index`: every fourth is longer, turn by turn on one axis."""
+    """Return (ny, nx) of micrograph `index`; every fourth is longer, alternately in x and y."""
     ny, nx = shape
     match index % 8:
         case 3:
@@ -56,8 +56,8 @@ def simulate_dataset(
 ) -> None:
     """Write a simulated data set.
 
-    The same arguments give the same bytes, whatever `threads` is, and a longer data set begins
-    with the micrographs of a shorter one.
+    The same arguments give the same bytes, whatever `threads` is, and a longer data set starts with
+    the micrographs of a shorter one.
 
     Parameters
     ----------
@@ -65,20 +65,22 @@ def simulate_dataset(
         `particles.star` (RELION 3.1; pixels from the centre of the first pixel, rows in the order
         of the file) and `truth.json`
     n_micrographs : number of micrographs
-    seed : of everything random
-    species : what is labelled, a key of `fewpick.simulation.density.SPECIES`
+    seed : random seed
+    species : kind of particle, a key of `fewpick.simulation.density.SPECIES`
     shape : ny, nx of a micrograph; a quarter of them is an eighth longer along one axis
     pixel_size : angstrom per pixel
     snr : range of the signal-to-noise ratio, variance over variance inside the particle
     density : range of the number of particles per 1024 x 1024 pixels
-    threads : micrographs made at a time; memory grows with it, not with `n_micrographs`
-    progress : called with the number of micrographs done and of all, as each is written
+    threads : number of micrographs simulated in parallel; memory use grows with it, not with
+        `n_micrographs`
+    progress : called with the numbers of micrographs done and in total after each is written
 
     Raises
     ------
-    InputError : an argument is out of range
+    InputError
+        If an argument is out of range.
     """
-    # These load torch, which takes seconds, and who only asks for names should not wait for it.
+    # These import torch, which takes seconds that callers of the other functions should not wait.
     import torch
 
     from fewpick.simulation import imaging
@@ -86,12 +88,14 @@ def simulate_dataset(
 
     _check(n_micrographs, pixel_size, snr, density)
     if species not in SPECIES:
-        raise InputError(f"simulate.species: {species!r} is unknown. Use {', '.join(SPECIES)}.")
+        raise InputError(
+            f"simulate.species: unknown species {species!r} (choose from {', '.join(SPECIES)})."
+        )
     diameter = SPECIES[species].diameter
     if min(shape) * pixel_size < 1.5 * diameter:
         raise InputError(
             f"simulate.shape: {shape[0]} x {shape[1]} pixels of {pixel_size:g} angstrom are too "
-            f"few for particles of {diameter:g} angstrom. Make the micrographs larger."
+            f"small for particles of {diameter:g} angstrom. Make the micrographs larger."
         )
     output, names = Path(output), micrograph_names(n_micrographs)
 
@@ -107,7 +111,7 @@ def simulate_dataset(
         _write_mrc(output / "micrographs" / names[index], micrograph.image, pixel_size)
         return micrograph.without_pixels()
 
-    # A sum split over threads rounds in another way, and the cores have micrographs to work on.
+    # Sums split over threads round differently, and micrographs already use all cores.
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -145,19 +149,21 @@ def _check(
     n_micrographs: int, pixel_size: float, snr: tuple[float, float], density: tuple[float, float]
 ) -> None:
     if n_micrographs < 1:
-        raise InputError(f"simulate.n_micrographs: {n_micrographs} is too few. Give at least 1.")
+        raise InputError(f"simulate.n_micrographs: {n_micrographs} is too few. Set at least 1.")
     if not pixel_size > 0:
-        raise InputError(f"simulate.pixel_size: {pixel_size} is not positive. Give angstrom.")
+        raise InputError(
+            f"simulate.pixel_size: {pixel_size} is not positive. Set it in angstrom per pixel."
+        )
     for key, (low, high) in {"snr": snr, "density": density}.items():
         if not 0 < low <= high:
             raise InputError(
-                f"simulate.{key}: {low} to {high} is not a valid range. Give two positive "
-                "numbers, lower first."
+                f"simulate.{key}: {low} to {high} is not a valid range. Set two positive "
+                "numbers, the lower one first."
             )
 
 
 def _facts(micrograph: SimulatedMicrograph) -> dict[str, Any]:
-    """Return what `truth.json` says of one micrograph."""
+    """Return the entry of one micrograph in `truth.json`."""
     return {
         "n_particles": len(micrograph.particles),
         "snr": micrograph.snr,
@@ -169,7 +175,7 @@ def _facts(micrograph: SimulatedMicrograph) -> dict[str, Any]:
 def _write_mrc(path: Path, image: NDArray[np.float32], pixel_size: float) -> None:
     with atomic_path(path) as temporary, mrcfile.new(temporary, image, overwrite=True) as mrc:
         mrc.voxel_size = pixel_size
-        # mrcfile's own label holds the time; without it equal images give equal bytes.
+        # mrcfile's label contains the time; remove it to make files reproducible.
         mrc.header.nlabl = 0
         mrc.header.label = b""
 
@@ -180,7 +186,7 @@ def _write_star(
     pixel_size: float,
     microscope: dict[str, float],
 ) -> None:
-    """Write all particles as RELION 3.1 does, defocus in angstrom."""
+    """Write all particles as a RELION 3.1 STAR file, with defocus in angstrom."""
     optics = {
         "rlnOpticsGroupName": ["opticsGroup1"],
         "rlnOpticsGroup": ["1"],

@@ -1,14 +1,14 @@
-"""Training crops of every kind of micrograph, at the scale of a general picker.
+"""Simulate training crops of all kinds of micrographs, at the scale of the general picker.
 
-`simulate_micrograph` makes whole micrographs with care for the physics. Here thousands of small
-ones are drawn while a network trains, so each is cheap, and what differs between microscopes,
-proteins and the programs that wrote the files differs as widely as it can: size, contrast,
-crowding, views, defocus, filters, grey levels, and what else lies in the ice, up to micrographs
-without any particle.
+`imaging.simulate_micrograph` makes physically careful whole micrographs. Here, thousands of small
+crops are drawn for training, so each has to be cheap, and everything that varies between
+microscopes, proteins and file-writing programs is varied as widely as possible: size, contrast,
+crowding, views, defocus, filters, grey levels and contamination, up to micrographs without any
+particles.
 
-The projected potential (particles, broken and foreign ones, contamination, carbon) passes the
-contrast transfer function; noise of many spectra is added; then the image is filtered, cut off,
-rounded and normalised as files are. Particles come out dark.
+The projected potential (particles, broken and foreign ones, contamination, carbon) is filtered by
+the contrast transfer function, and noise of various spectra is added; then the image is filtered,
+clipped, quantised and normalised like real files. Particles come out dark.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from torch.nn import functional
 from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 from fewpick.simulation.shapes import BOX, DIAMETER, Views
 
-PARTICLE_PX = 20.0  # diameter that a user would state, px of a crop
-MARGIN = 24  # px around a crop that are simulated and cut off
+PARTICLE_PX = 20.0  # diameter that a user would specify, px of a crop
+MARGIN = 24  # px around a crop that are simulated and then removed
 WAVELENGTHS = (0.0197, 0.0251)  # angstrom, at 300 and 200 kV
-EMPTY = 0.3  # share of crops without particles
+EMPTY = 0.3  # fraction of crops without particles
 _PATCH = 36  # px, side of the square that one particle is drawn into
 
 Image = NDArray[np.float32]
@@ -44,8 +44,8 @@ class Crop:
     Attributes
     ----------
     image : (n, n) float32 array, median about 0 and standard deviation about 1
-    particles : (k, 2) array, x and y of centres, px; some lie just beyond the edge
-    unclear : (m, 3) array, x, y and radius of discs that one could call either way
+    particles : (k, 2) array, x and y of centres, px; some are just beyond the edge
+    unclear : (m, 3) array, x, y and radius, px, of discs with ambiguous content (clumps)
     """
 
     image: Image
@@ -60,7 +60,7 @@ def draw_crop(kinds: Sequence[Views], size: int, rng: np.random.Generator) -> Cr
     ----------
     kinds : projections of each kind of particle, see `shapes.library`
     size : edge of the crop, px
-    rng : all draws come from it
+    rng : random generator
     """
     n = size + 2 * MARGIN
     scene = _Scene(n, rng)
@@ -79,7 +79,7 @@ def draw_crop(kinds: Sequence[Views], size: int, rng: np.random.Generator) -> Cr
     signal = _filtered(potential, passed)
     strength = _strength(signal, particles, ratio, kind, passed)
     image = -(signal + _filtered(foreign + (0 if carbon is None else carbon[1]), passed))
-    # Contrast inside the particles over noise: from hardly visible to denoised.
+    # Contrast-to-noise ratio inside the particles: from hardly visible to denoised.
     image = image / strength * math.exp(rng.uniform(math.log(0.22), math.log(3.5)))
     image = image + _noise(passed, carbon, empty, scene)
     image = _finish(image.astype(np.float32), rng)[MARGIN:-MARGIN, MARGIN:-MARGIN]
@@ -90,7 +90,7 @@ def draw_crop(kinds: Sequence[Views], size: int, rng: np.random.Generator) -> Cr
 
 
 class _Scene:
-    """Grids that all parts of one crop share, and its random numbers."""
+    """The coordinate grids and the random generator of one crop."""
 
     def __init__(self, n: int, rng: np.random.Generator) -> None:
         self.n, self.rng = n, rng
@@ -116,7 +116,7 @@ def _filtered(image: NDArray[np.floating], transfer: NDArray[np.floating]) -> Im
 
 
 def _transfer(scene: _Scene) -> Image:
-    """Contrast transfer function at a random magnification, or a plain band-pass."""
+    """Draw a contrast transfer function at a random magnification, or a plain band-pass."""
     rng = scene.rng
     k = scene.frequency
     if rng.random() < 0.25:
@@ -136,7 +136,7 @@ def _transfer(scene: _Scene) -> Image:
 def _stamp(
     field: Image, views: Views, centres: FloatArray, scales: FloatArray, rng: np.random.Generator
 ) -> None:
-    """Add randomly chosen and turned views to a field, `scales` px of field per px of view."""
+    """Add randomly chosen and rotated views to a field, `scales` field px per view px."""
     if len(centres) == 0:
         return
     chosen = torch.from_numpy(views[rng.integers(len(views), size=len(centres))])[:, None]
@@ -144,7 +144,7 @@ def _stamp(
     shift = centres - corner  # centre of the particle in its patch, px
     angle = rng.uniform(0, 2 * np.pi, len(centres))
     mirror = rng.choice([-1.0, 1.0], len(centres))
-    # Positions in the view, -1 to 1 over its pixels, of positions in the patch.
+    # Maps positions in the patch to positions in the view, -1 to 1 over its pixels.
     cos, sin = np.cos(angle) / scales, np.sin(angle) / scales
     matrix = np.stack([np.stack([cos * mirror, -sin], 1), np.stack([sin * mirror, cos], 1)], 1)
     grid = np.arange(_PATCH)
@@ -172,7 +172,7 @@ def _stamp(
 def _scatter(
     n: int, count: int, distance: float, density: Image | None, rng: np.random.Generator
 ) -> FloatArray:
-    """Points that keep a distance, denser where `density` (0 to 1) is high."""
+    """Draw points that keep a minimum distance, denser where `density` (0 to 1) is high."""
     kept = np.empty((0, 2))
     for xy in rng.uniform(0, n - 1, (4 * count, 2)):
         if density is not None and rng.random() > density[int(xy[1]), int(xy[0])]:
@@ -193,14 +193,14 @@ def _populate(
     carbon: tuple[Image, Image] | None,
     scene: _Scene,
 ) -> tuple[FloatArray, FloatArray]:
-    """Put particles, and some clumps of them, into a field; say where they lie."""
+    """Add particles, and some clumps, to a field; return the centres and the unclear discs."""
     rng, n = scene.rng, scene.n
     views = kind[rng.integers(len(kind), size=max(1, int(len(kind) ** rng.uniform(0, 1))))]
     visible = ratio * PARTICLE_PX
     share = rng.choice([rng.uniform(0.01, 0.1), rng.uniform(0.1, 0.35), rng.uniform(0.3, 0.75)])
     count = max(1, round(share * n**2 / (math.pi * (visible / 2) ** 2)))
     density = None
-    if rng.random() < 0.4:  # gathered in places
+    if rng.random() < 0.4:  # unevenly distributed
         field = gaussian_filter(scene.white(), rng.uniform(8, 30))
         density = np.clip(0.5 + rng.uniform(0.5, 2) * field / field.std(), 0.02, 1)
     centres = _scatter(n, count, rng.uniform(0.6, 1.1) * visible, density, rng)
@@ -226,7 +226,7 @@ def _populate(
 def _strength(
     signal: Image, particles: FloatArray, ratio: float, kind: Views, passed: Image
 ) -> float:
-    """Return the standard deviation of the signal inside particles, or of a lone one."""
+    """Return the RMS of the signal inside the particles; without any, that of a single one."""
     radius = max(3, int(ratio * PARTICLE_PX / 2))
     n = len(signal)
     if len(particles) == 0:
@@ -244,7 +244,7 @@ def _strength(
 def _contaminate(
     field: Image, kinds: Sequence[Views], kind: Views, ratio: float, scene: _Scene, *, heavy: bool
 ) -> None:
-    """Add what is no particle: ice, dirt, gold, filaments, vesicles, broken and other proteins."""
+    """Add non-particles: ice, dirt, gold, filaments, vesicles, broken and other proteins."""
     rng, n = scene.rng, scene.n
     rate = 2.5 if heavy else 0.5
 
@@ -265,7 +265,7 @@ def _contaminate(
             texture = gaussian_filter(scene.white(), rng.uniform(0.8, 4))
             shape = shape * (1 + rng.uniform(0.2, 0.8) * texture / texture.std())
         field += (height * shape).astype(np.float32)
-    for _ in some(0.12):  # dots smaller than a particle, many alike; gold is the heaviest
+    for _ in some(0.12):  # groups of equal dots smaller than a particle, up to heavy gold
         radius, height = rng.uniform(1, 4.5), rng.uniform(0.8, 6) * rng.choice([1, 1, 3])
         for _ in range(rng.integers(1, 25)):
             x, y = scene.point()
@@ -297,7 +297,7 @@ def _contaminate(
 
 
 def _carbon(scene: _Scene) -> tuple[Image, Image]:
-    """Carbon film beside the hole: its share of each pixel, and its potential."""
+    """Draw a carbon film next to a hole: its fraction of each pixel, and its potential."""
     rng = scene.rng
     x, y = scene.point()
     angle = rng.uniform(0, 2 * np.pi)
@@ -311,7 +311,7 @@ def _carbon(scene: _Scene) -> tuple[Image, Image]:
 
 
 def _noise(passed: Image, carbon: tuple[Image, Image] | None, empty: bool, scene: _Scene) -> Image:
-    """Noise: of the detector, of the ice as the microscope images it, and of any other colour."""
+    """Draw noise: from the detector, from the imaged ice, and of other spectra."""
     rng, k = scene.rng, scene.frequency
     noise = scene.white()
     ice = _filtered(scene.white(), passed * np.exp(-((k / rng.uniform(0.05, 0.5)) ** 2)))
@@ -319,7 +319,7 @@ def _noise(passed: Image, carbon: tuple[Image, Image] | None, empty: bool, scene
     if rng.random() < 0.4:
         colour = _filtered(scene.white(), (k + 0.004) ** -rng.uniform(0.3, 1.6))
         noise = noise + rng.uniform(0.1, 1.0) * colour / colour.std()
-    # Textures of one size each: crystalline ice, clouds, and the grain of thick ice.
+    # Textures of a single length scale: crystalline ice, clouds and the grain of thick ice.
     for _ in range(rng.poisson(1.0 if empty else 0.1)):
         noise = noise + rng.uniform(0.3, 2.0) * _texture(scene)
     noise = noise / noise.std()
@@ -329,7 +329,7 @@ def _noise(passed: Image, carbon: tuple[Image, Image] | None, empty: bool, scene
 
 
 def _texture(scene: _Scene) -> Image:
-    """Random texture of one length, all over or in patches, its extremes cut off or not."""
+    """Draw a texture of one length scale, everywhere or in patches, possibly clipped."""
     rng, k = scene.rng, scene.frequency
     centre = math.exp(rng.uniform(math.log(0.008), math.log(0.4)))
     band = np.exp(-(((k - centre) / (centre * rng.uniform(0.1, 0.9))) ** 2))
@@ -346,7 +346,7 @@ def _texture(scene: _Scene) -> Image:
 
 
 def _finish(image: Image, rng: np.random.Generator) -> Image:
-    """Do to an image what is done before a picker sees it, up to its normalisation."""
+    """Apply the processing that real files undergo before a picker reads them, then normalise."""
     n = len(image)
     if rng.random() < 0.3:
         image = gaussian_filter(image, rng.uniform(0.4, 1.6))

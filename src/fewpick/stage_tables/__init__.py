@@ -1,1 +1,1 @@
-"""Tables passed between stages."""
+"""Define the tables passed between stages."""

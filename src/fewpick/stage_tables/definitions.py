@@ -1,6 +1,6 @@
-"""Manifest, split and label tables: one class each, which writes it and reads it with types.
+"""Read and write manifest, split and label tables with typed columns, one class per table.
 
-On disk a table is tab separated text, in which lists are JSON and truth is `true` or `false`. In
+On disk a table is tab-separated text, with lists as JSON and booleans as `true` or `false`. In
 memory its columns have the types given here: `int64`, `float64`, `bool`, text, tuples for windows
 and arrays for points.
 """
@@ -50,9 +50,9 @@ class Kind:
     Attributes
     ----------
     dtype : str
-        In memory, as pandas calls it.
+        The pandas dtype in memory.
     decode, encode : callable
-        From a field to the value in memory, and back.
+        Convert a field to its value in memory, and back.
     """
 
     dtype: str
@@ -61,9 +61,9 @@ class Kind:
 
 
 TEXT = Kind("object")
-PATH = Kind("object", original)  # on disk one that stays the same when the file is moved
+PATH = Kind("object", original)  # on disk a path that stays valid if the data folder moves
 INTEGER = Kind("int64")
-NUMBER = Kind("float64")  # NaN where a field is empty
+NUMBER = Kind("float64")  # NaN for an empty field
 FLAG = Kind("bool", _flag, lambda value: "true" if value else "false")
 WINDOW = Kind("object", _window, json.dumps)  # y0, x0, y1, x1; half open
 WINDOWS = Kind("object", _windows, json.dumps)
@@ -76,9 +76,9 @@ class StageTable:
     Attributes
     ----------
     COLUMNS : dict of str to Kind
-        Columns that are always there.
+        Required columns.
     OPTIONAL : dict of str to Kind
-        Optional columns. Others are passed on unchanged.
+        Optional columns. Any other columns are kept unchanged.
     """
 
     COLUMNS: ClassVar[Mapping[str, Kind]] = {}
@@ -86,7 +86,7 @@ class StageTable:
 
     @classmethod
     def read(cls, path: str | Path) -> pd.DataFrame:
-        """Read a table, its columns in their types.
+        """Read a table and convert its columns.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class StageTable:
 
     @classmethod
     def write(cls, table: pd.DataFrame, path: str | Path) -> None:
-        """Write a table; floats keep every digit."""
+        """Write a table; floats keep full precision."""
         kinds = {**cls.COLUMNS, **cls.OPTIONAL}
         text = {
             name: [kinds[name].encode(value) for value in table[name]]
@@ -126,8 +126,9 @@ class StageTable:
 class ManifestTable(StageTable):
     """The micrographs of a data set: `results/data/{dataset}/manifest.tsv`.
 
-    ny and nx in px, pixel_size in angstrom (NaN when unknown); n_particles are marked. The verdict
-    on the orientation and the number of micrographs left out are the same in each row.
+    ny and nx are in px, pixel_size in angstrom (NaN if unknown); n_particles is the number of
+    marked particles. The verdict on the orientation and the number of micrographs left out are the
+    same in each row.
     """
 
     COLUMNS: ClassVar = {
@@ -150,7 +151,7 @@ class ManifestTable(StageTable):
 
 
 class SplitTable(StageTable):
-    """Which part each micrograph is in: `results/splits/seed-{s}/split.tsv`.
+    """The part that each micrograph belongs to: `results/splits/seed-{s}/split.tsv`.
 
     `split` is train, val, test or unannotated.
     """
@@ -159,12 +160,12 @@ class SplitTable(StageTable):
 
 
 class LabelTable(StageTable):
-    """What is labelled in each micrograph: `results/splits/seed-{s}/ratio-{r}.tsv`.
+    """The labels of each micrograph: `results/splits/seed-{s}/ratio-{r}.tsv`.
 
-    `labelled` is all, part or none. Lengths are px of the target frame: the particle radius, the
+    `labelled` is all, part or none. Lengths are in px of the target frame: the particle radius, the
     area (y0, x0, y1, x1) without padding and border, the labelled windows in it, and the labelled
-    centres and negatives (x, y). `expected` is the number of particles in the area that the user
-    expects or, for the target picks, that a network counted; NaN when neither is known.
+    centres and negatives (x, y). `expected` is the number of particles in the area expected by the
+    user or, for the target picks, counted by a network; NaN if unknown.
     """
 
     COLUMNS: ClassVar = {

@@ -1,1 +1,1 @@
-"""Choose states of a network and score thresholds by validation labels."""
+"""Choose checkpoints and score thresholds with validation labels."""

@@ -1,6 +1,6 @@
-"""Choose the score from which a candidate counts as a particle, without any test labels.
+"""Choose score thresholds without test labels.
 
-The final picks of every arm and the pseudo-labels that a teacher draws follow the same rules.
+The same rules apply to the final picks of every arm and to the pseudo-labels that a teacher draws.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from fewpick.evaluation.threshold_policy import MATCH_RADIUS, best_threshold
 from fewpick.sampling.training_set import Micrograph
 from fewpick.tuning.validation import case_of, validation_micrographs
 
-# Without labelled areas, the threshold keeps this share of the clicked particles.
+# Without labelled areas, the threshold keeps this fraction of the clicked particles.
 CLICKED_RECALL = 0.9
 
 
 class Peaks(Protocol):
-    """Candidates of one micrograph: xy (n, 2) in the target frame, and score (n,)."""
+    """Candidates of one micrograph."""
 
     @property
     def micrograph(self) -> Micrograph:
@@ -28,7 +28,7 @@ class Peaks(Protocol):
 
     @property
     def xy(self) -> NDArray[np.float64]:
-        """Return positions, (n, 2) px of the target frame."""
+        """Return positions, (n, 2) x, y in px of the target frame."""
 
     @property
     def score(self) -> NDArray[np.float64]:
@@ -38,14 +38,14 @@ class Peaks(Protocol):
 def final_threshold(found: Sequence[Peaks]) -> dict[str, Any]:
     """Choose the thresholds for the picks of a network, from its peaks on all micrographs.
 
-    With several data sets, each has its own (`datasets`), chosen from its own micrographs; the one
-    of all, for micrographs of no data set, is their median. A data set of which nothing is labelled
-    or expected takes that, too (`source: other data sets`).
+    Each of several data sets has its own threshold (`datasets`), chosen from its own micrographs.
+    The overall threshold, for micrographs of other data sets, is their median; it is also used for
+    data sets without labels or an expected count (`source: other data sets`).
 
     Returns
     -------
-    threshold, source, for validation the F1 reached there and the number of labels, and with
-    several data sets `datasets`, which holds as much for each
+    dictionary with threshold and source; if the source is validation, the F1 reached there and the
+    number of labels; with several data sets, `datasets` with the same for each
     """
     groups: dict[str, list[Peaks]] = {}
     for f in found:
@@ -55,7 +55,7 @@ def final_threshold(found: Sequence[Peaks]) -> dict[str, Any]:
     chosen = {}
     for name, held in groups.items():
         own = _threshold_of_one(held) if _informed(held) else None
-        # Without validation, counts are those of training micrographs.
+        # Without validation, the threshold comes from counts on training micrographs.
         counted = any(f.micrograph.split == "train" for f in held)
         if own is not None and (own["source"] == "validation" or counted):
             chosen[name] = own
@@ -70,7 +70,7 @@ def final_threshold(found: Sequence[Peaks]) -> dict[str, Any]:
 
 
 def _informed(found: Iterable[Peaks]) -> bool:
-    """Whether a label or the user says anything of a data set."""
+    """Return whether a data set has any labels or an expected count."""
     seen = [f.micrograph for f in found if f.micrograph.split in ("train", "val")]
     return any(m.expected is not None or m.windows or len(m.points) for m in seen)
 
@@ -78,12 +78,12 @@ def _informed(found: Iterable[Peaks]) -> bool:
 def _threshold_of_one(found: Sequence[Peaks]) -> dict[str, Any]:
     """Choose the threshold of one data set.
 
-    From the validation labels, the score of the best F1 at 0.3 diameters (`source: validation`).
-    Without enough of them, as `without_validation` has it.
+    With enough validation labels, this is the score of the best F1 within 0.3 diameters (`source:
+    validation`), else that of `without_validation`.
 
     Returns
     -------
-    threshold, source, and for validation the F1 reached there and the number of labels
+    dictionary with threshold, source, and for validation the F1 reached and the number of labels
     """
     chosen = {id(m) for m in validation_micrographs(f.micrograph for f in found)}
     best = best_threshold(
@@ -101,18 +101,18 @@ def _threshold_of_one(found: Sequence[Peaks]) -> dict[str, Any]:
 def validation_uses(
     source: object, micrographs: Iterable[Micrograph], hyperparameters: Mapping[str, Any]
 ) -> list[str]:
-    """Name what the validation labels of a training chose, for the table.
+    """List what the validation labels of a training were used for, for the results table.
 
     Parameters
     ----------
     source : str
-        What the threshold rests on, from `final_threshold`.
+        Basis of the threshold, from `final_threshold`.
     micrographs : iterable of Micrograph
     hyperparameters : mapping
-        Of the arm, with method, training and perhaps labelling.
+        Hyperparameters of the arm.
     """
     if source != "validation":
-        # Few labels choose nothing, but are counted where the density of particles is estimated.
+        # Too few labels for selection still contribute to the estimated particle density.
         labelled = any(m.split == "val" and m.windows for m in micrographs)
         return ["particle density"] if labelled and source == "prevalence" else []
     keeps_best = hyperparameters["training"]["keep"] == "best"
@@ -126,17 +126,17 @@ def validation_uses(
 def without_validation(
     training: Sequence[Peaks], labelled: Iterable[Micrograph] = ()
 ) -> tuple[float, str]:
-    """Threshold that needs a few labels of any kind, and what it rests on.
+    """Choose a threshold from few labels of any kind; return it with its basis.
 
-    The score that leaves as many picks as there should be particles. How many these are, the user
-    says (`expected`); else the density of the labelled areas does, which n labelled particles give
-    to a relative error of about 1 / sqrt(n) (`prevalence`). A data set of which neither is known
-    does not count. With clicked particles alone, the score that 90 % of them reach (`labelled`).
+    The threshold gives as many picks as there should be particles. This number comes from the user
+    (`expected`), or from the density in the labelled areas, which n labelled particles determine to
+    a relative error of about 1 / sqrt(n) (`prevalence`). Data sets with neither are ignored. With
+    clicked particles only, it is the score that 90 % of them reach (`labelled`).
 
     Parameters
     ----------
     training : peaks of training micrographs
-    labelled : further micrographs whose labels tell the density
+    labelled : further micrographs whose labels contribute to the density
     """
     known = {id(m): m for m in [*(f.micrograph for f in training), *labelled]}.values()
     densities = {m.dataset: density([k for k in known if k.dataset == m.dataset]) for m in known}
@@ -153,7 +153,7 @@ def without_validation(
 
 
 def density(micrographs: Sequence[Micrograph]) -> float | None:
-    """Particles per target pixel of one data set; None if nothing tells."""
+    """Return the number of particles per target-frame pixel of one data set; None if unknown."""
     told = [(m.expected, _area(m)) for m in micrographs if m.expected is not None]
     if told:
         return sum(expected for expected, _ in told) / sum(area for _, area in told)
@@ -169,6 +169,6 @@ def _area(micrograph: Micrograph) -> int:
 
 
 def _score_at(found: Peaks, xy: NDArray[np.float64]) -> float:
-    """Score of the best peak within the match radius of a clicked particle, or 0."""
+    """Return the best score within the match radius of a clicked particle, or 0."""
     near = np.hypot(*(found.xy - xy).T) <= MATCH_RADIUS * 2 * found.micrograph.radius
     return float(found.score[near].max(initial=0.0))

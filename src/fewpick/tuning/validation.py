@@ -1,4 +1,4 @@
-"""Score a network on labelled windows: picks against labelled centres."""
+"""Score a network's picks against labelled centres inside labelled windows."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ logger = logging.getLogger(__name__)
 class Validation:
     """Best F1 of the picks over score thresholds, and the threshold that gives it.
 
-    `average_precision` judges the whole ranking, also beyond that threshold. `pixel_recall` is the
-    share of labelled particle pixels with a probability of 0.5 or more: the others look at the
-    order of scores alone, the recall shows when all of them sink. With several data sets, each is
-    scored at a threshold of its own (`datasets`), and the numbers are means over them.
+    `average_precision` measures the whole ranking, independently of the threshold. `pixel_recall`
+    is the fraction of labelled particle pixels with a probability of at least 0.5: the other
+    metrics depend only on the order of scores, this one shows if all of them drop. With several
+    data sets, each is scored at its own threshold (`datasets`), and the numbers are means over
+    them.
     """
 
     f1: float
@@ -46,19 +47,19 @@ class Validation:
 
     @property
     def score(self) -> float:
-        """What checkpoints are chosen by: the mean of F1 and average precision.
+        """Score for choosing checkpoints: the mean of F1 and average precision.
 
-        The F1 at its best threshold hardly tells two states apart on a few hundred particles; the
-        ranking does, and costs no F1 (docs/experiments.md, entry 14).
+        On a few hundred particles, the F1 at its best threshold hardly distinguishes two
+        checkpoints. The ranking does, at no cost in F1 (docs/experiments.md, entry 14).
         """
         return (self.f1 + self.average_precision) / 2
 
     def of(self, dataset: str) -> Validation:
-        """Return the score of one data set; that of all where there is but one."""
+        """Return the result for one data set; the overall one if there is only one."""
         return self.datasets.get(dataset, UNKNOWN_SCORE) if self.datasets else self
 
     def state(self) -> dict[str, Any]:
-        """Return plain values, as a checkpoint may hold them."""
+        """Return plain values to save in a checkpoint."""
         numbers = [self.f1, self.average_precision, self.threshold, self.pixel_recall]
         return {
             "numbers": numbers,
@@ -67,7 +68,7 @@ class Validation:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Validation:
-        """Make one from plain values."""
+        """Restore a result from the output of `state`."""
         datasets = {name: cls.from_state(held) for name, held in state["datasets"].items()}
         f1, average_precision, threshold, pixel_recall = state["numbers"]
         return cls(f1, average_precision, threshold, pixel_recall, datasets)
@@ -79,15 +80,15 @@ UNKNOWN_SCORE = Validation(math.nan, math.nan, math.nan, math.nan)
 def validation_micrographs(
     micrographs: Iterable[Micrograph], limit: int | None = None
 ) -> list[Micrograph]:
-    """Choose the validation micrographs that are used: labelled ones of which there are enough.
+    """Choose the validation micrographs to use: the labelled ones of data sets with enough labels.
 
-    A data set with fewer than `ENOUGH_PARTICLES` labelled particles in them is left out, with a
+    A data set with fewer than `ENOUGH_PARTICLES` labelled particles in them is skipped with a
     warning.
 
     Parameters
     ----------
     limit : int, optional
-        How many of each data set at most.
+        Maximum number per data set.
     """
     labelled = [m for m in micrographs if m.split == "val" and m.windows]
     chosen = [m for group in grouped_by_dataset(labelled).values() for m in group[:limit]]
@@ -95,7 +96,7 @@ def validation_micrographs(
     for dataset in dict.fromkeys(m.dataset for m in chosen if m.dataset not in enough):
         particles = sum(len(labelled_points(m)) for m in chosen if m.dataset == dataset)
         logger.warning(
-            "%s: %d labelled validation particles are too few to select by (%d are needed); "
+            "%s: too few labelled validation particles to select by (%d, %d are needed); "
             "falling back to selection without validation",
             dataset,
             particles,
@@ -105,7 +106,7 @@ def validation_micrographs(
 
 
 def labelled_points(micrograph: Micrograph) -> NDArray[np.float64]:
-    """Labelled centres inside the labelled windows, target frame, (n, 2)."""
+    """Return labelled centres inside the labelled windows, (n, 2) x, y in the target frame."""
     return micrograph.points[in_windows(micrograph.points, micrograph.windows)]
 
 
@@ -121,7 +122,7 @@ def case_of(micrograph: Micrograph, xy: NDArray[np.float64], score: NDArray[np.f
 def probability_of(
     network: nn.Module, micrograph: Micrograph, device: torch.device, views: int
 ) -> NDArray[np.float32]:
-    """Particle probability of one micrograph, (rows, columns) in the target frame."""
+    """Predict the particle probability of one micrograph, (rows, columns) in the target frame."""
     image = torch.from_numpy(np.asarray(micrograph.image, np.float32)).to(device)[None, None]
     return predict(network, image, views)[0, 0].float().cpu().numpy()
 
@@ -145,11 +146,10 @@ def validate(
     views: int,
     nms_radius: float = 1.0,
 ) -> Validation:
-    """Score picks at 0.3 diameters against the labelled windows of `micrographs`.
+    """Score picks within 0.3 diameters of labelled centres inside the labelled windows.
 
-    Picks and centres outside the windows are left out on both sides. Two picks are at least
-    `nms_radius` particle radii apart. The micrographs of a data set are pooled; data sets count
-    the same.
+    Picks and centres outside the windows are ignored. Picks are at least `nms_radius` particle
+    radii apart. The micrographs of a data set are pooled; data sets are weighted equally.
     """
     scored = {
         name: _validate(network, group, device, views, nms_radius)
@@ -192,12 +192,12 @@ def _validate(
 
 
 class Validator:
-    """Scores networks on the same labelled micrographs.
+    """Score networks on the same labelled micrographs.
 
     Attributes
     ----------
     latest : Validation
-        The last score; all NaN where there is nothing to score on.
+        The latest result; all NaN without validation micrographs.
     """
 
     def __init__(
@@ -220,9 +220,9 @@ class Validator:
         return self.latest
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold."""
+        """Return the state to save in a checkpoint."""
         return {"latest": self.latest.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.latest = Validation.from_state(state["latest"])

@@ -83,8 +83,8 @@ def test_marks_outside_areas_are_counted(tmp_path: Path, caplog: pytest.LogCaptu
     marks = points(m1=[(15, 15), (90, 90)], m2=[(1, 1)])
     read(tmp_path, marks, {"m1.mrc": [[10, 10, 50, 50]]})
     assert caplog.messages == [
-        "labels: 2 of 3 marks lie outside the areas, on 2 micrographs; these count as "
-        "clicks, and their surroundings count as not annotated."
+        "labels: 2 of 3 marks are outside the areas, on 2 micrographs; these count as "
+        "clicks, and their surroundings as not annotated."
     ]
 
 
@@ -93,7 +93,7 @@ def test_an_area_drawn_on_another_micrograph(
 ) -> None:
     marks = points(m1=[(15, 15), (20, 40)])
     read(tmp_path, marks, {"m2.mrc": [[10, 10, 50, 50]]})
-    assert "2 marks of m1.mrc lie where m2.mrc has an area without marks" in caplog.messages[1]
+    assert "2 marks of m1.mrc are where m2.mrc has an area without marks" in caplog.messages[1]
 
 
 def test_areas_that_overlap_count_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -105,7 +105,7 @@ def test_areas_that_overlap_count_once(tmp_path: Path, caplog: pytest.LogCapture
     expected = np.zeros_like(covered)
     expected[:50, :50] = expected[40:60, 40:60] = 1
     np.testing.assert_array_equal(covered, expected)
-    assert "areas overlap on 1 micrograph, first m1.mrc" in caplog.text
+    assert "areas overlap on 1 micrograph, first on m1.mrc" in caplog.text
 
 
 def test_rectangles_stay_as_they_are_where_none_overlaps() -> None:
@@ -118,7 +118,7 @@ def test_a_negative_on_a_mark_is_dropped(tmp_path: Path, caplog: pytest.LogCaptu
     marks = points(m1=[(50, 50)])
     found = read(tmp_path, marks, negatives={"m1.mrc": [(54, 50), (56, 50)]}, kind="clicks")
     assert found.negatives.to_numpy().tolist() == [["m1.mrc", 56.0, 50.0]]
-    assert "1 negative lies on a marked particle (so on m1.mrc)" in caplog.text
+    assert "1 negative is also marked as a particle, first on m1.mrc" in caplog.text
 
 
 def test_no_negatives_yet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

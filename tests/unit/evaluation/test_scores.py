@@ -542,5 +542,5 @@ def test_external_picks_count_only_where_the_program_was_run(
 def test_external_picks_whose_names_match_nothing_are_an_error(
     files: Callable[..., dict[str, Any]],
 ) -> None:
-    with pytest.raises(InputError, match=r"topaz/: no pick lies on a micrograph.*other"):
+    with pytest.raises(InputError, match=r"topaz/: no picks on micrographs.*other"):
         external(files, [("other", 1, 1, 1.0)])

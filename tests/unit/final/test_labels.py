@@ -141,7 +141,7 @@ def test_a_fold_is_never_left_without_a_particle(caplog: pytest.LogCaptureFixtur
         int(label_table(kept)["n_labeled_particles"].sum()) for kept, _ in folds_of(labels, 3)
     ]
     assert counts == [3, 3, 3]
-    assert "fold 0 would leave no particle to train on" in caplog.text
+    assert "fold 0: no particle left to train on" in caplog.text
 
 
 def test_too_few_marks() -> None:

@@ -124,7 +124,7 @@ def test_too_little_is_said_to_be_too_little() -> None:
     few = verdict(judge([Fold(seen(60), [clicks(grid(14))])], 14))
     assert few[0].startswith("Too few labels to judge the picks: 14 of 14 marked")
     many = verdict(judge([Fold(seen(60), [clicks(grid(30))])], 30))
-    assert "recall 1.00 [0.89, 1.00]. Too few of them lie in fully marked areas (0, 20" in many[0]
+    assert "recall 1.00 [0.89, 1.00]. Too few of them are in fully marked areas (0; 20" in many[0]
     told = verdict(judge([Fold(seen(60), [area(30)])], 30))
     assert told == [
         "On labelled areas left out of training (30 particles), picks reach an F1 of 1.00 "
@@ -135,7 +135,7 @@ def test_too_little_is_said_to_be_too_little() -> None:
         "No labels were left out of training, so the quality of the picks is unknown."
     ]
     wrong = verdict(judge([Fold(seen(60), [clicks(grid(14), grid(60)[50:52])])], 51))
-    assert wrong[1] == "1 of 2 places marked as no particle would have been picked."
+    assert wrong[1] == "1 of 2 marked non-particles would have been picked."
 
 
 def test_interval_of_a_share() -> None:

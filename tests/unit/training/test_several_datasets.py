@@ -143,7 +143,7 @@ def test_a_data_set_with_few_labels_does_not_choose(caplog: pytest.LogCaptureFix
     few = replace(micrograph("b", "0", "val"), points=micrograph("b", "0").points[:3])
     chosen = validation_micrographs([*many({"a": 1}, "val"), few])
     assert [m.dataset for m in chosen] == ["a"]
-    assert "3 labelled validation particles are too few" in caplog.text
+    assert "too few labelled validation particles to select by (3," in caplog.text
 
 
 def test_the_score_is_the_mean_over_data_sets() -> None:

@@ -74,7 +74,7 @@ def test_too_few_validation_labels_tell_the_density_but_not_the_threshold(
     few = ENOUGH_PARTICLES - 1
     validation = sheet("val", windows=WHOLE, points=row(few))
     assert validation_micrographs([validation]) == []
-    assert f"{few} labelled validation particles are too few" in caplog.text
+    assert f"too few labelled validation particles to select by ({few}," in caplog.text
     training = sheet(windows=WHOLE, points=row(31))
     chosen = final_threshold([seen(training, 60), seen(validation, 5)])
     # (19 + 31) / 2 particles in each micrograph.
@@ -88,7 +88,7 @@ def test_enough_is_asked_of_what_is_used_and_of_each_data_set(
     half = [sheet("val", windows=WHOLE, points=row(15)) for _ in range(2)]
     assert validation_micrographs(half) == half
     assert validation_micrographs(half, 1) == []
-    assert "set: 15 labelled validation particles are too few" in caplog.text
+    assert "set: too few labelled validation particles to select by (15," in caplog.text
     other = sheet("val", dataset="other", windows=WHOLE, points=row(15))
     assert validation_micrographs([*half, other]) == half
     found = [seen(half[0], 15), seen(half[1], 15), seen(other, 60, first=0.999)]
