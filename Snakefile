@@ -32,7 +32,7 @@ rule all:
         PICKS,
 
 
-# Parts of it, for who wants to look before the trainings, or pick later.
+# Partial targets, to inspect the splits before training, or to train without picking.
 rule splits:
     input:
         expand("results/splits/seed-{seed}/ratio-{ratio}.tsv", seed=PLAN.seeds, ratio=PLAN.ratios),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fewpick.errors import InputError
 
-# What a disk refuses, and the cure.
+# What to do about disk errors.
 CURES = {
     errno.ENOSPC: "Free some space, or write elsewhere (snakemake --directory)",
     errno.EDQUOT: "Your disk quota is exhausted: free some space, or write elsewhere",
@@ -23,7 +23,7 @@ CURES = {
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it into place when the block succeeds.
+    """Yield a temporary path next to `path`, and rename it to `path` if the block succeeds.
 
     The temporary file keeps the suffix of `path`, because many writers choose their format by it,
     and is removed if the block raises. Missing parent directories are created.
@@ -31,7 +31,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     InputError
-        When the disk is full, write-protected or limits the file size.
+        If the disk is full or write-protected, or the file size is limited.
     """
     path = Path(path)
     with _disk_faults(path):
@@ -41,7 +41,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            # mkstemp makes files private (0600); give the result the permissions of any new file.
+            # mkstemp makes files private (0600); restore the usual permissions.
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
@@ -52,11 +52,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def _disk_faults(path: Path) -> Iterator[None]:
-    """Turn errors about writing `path` into one line; pass on all others."""
+    """Turn errors in writing `path` into an InputError; let others pass."""
     try:
         yield
     except OSError as error:
-        # An error in writing to an open file names no file; other names belong to files being read.
+        # Errors in writing to an open file have no file name; other names are of files being read.
         named = None if error.filename is None else Path(os.fsdecode(error.filename))
         ours = named is None or named in path.parents or named.parent == path.parent
         if error.errno not in CURES or not ours:

@@ -13,7 +13,7 @@ COMMANDS = {
     "label": ("fewpick.commands.label", "mark particles in the browser"),
     "suggest": ("fewpick.commands.suggest", "suggest which micrographs to label next"),
     "relion-job": ("fewpick.commands.relion_job", "pick as an External job in a RELION project"),
-    "fetch": ("fewpick.commands.fetch", "fetch a public data set by its name"),
+    "fetch": ("fewpick.commands.fetch", "download a public data set by its name"),
     "convert": ("fewpick.commands.convert", "convert particle coordinates between formats"),
 }
 
@@ -25,7 +25,7 @@ Particle picking in cryo-EM micrographs with few labels.
 
 {commands}
 
-fewpick COMMAND --help explains a command. In the order of work:
+fewpick COMMAND --help explains a command. A typical session:
 
   fewpick init micrographs/ particles.star -o config/mine.yaml
   fewpick check config/mine.yaml

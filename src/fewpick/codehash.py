@@ -1,8 +1,8 @@
 """Fingerprint the code behind a stage, so that editing code reruns the stages that use it.
 
-Snakemake compares the modification time of a script, which a `git checkout` changes, and ignores
-the modules that the script imports. Each rule therefore has the fingerprint of its script and of
-everything it imports among its params; the profiles turn Snakemake's own trigger off.
+Snakemake only compares the modification time of a script, which a `git checkout` changes, and
+ignores the modules that the script imports. Each rule therefore has a fingerprint of its script and
+of everything it imports in its params; the profiles turn Snakemake's own trigger off.
 """
 
 from __future__ import annotations
@@ -15,26 +15,25 @@ from pathlib import Path
 
 
 def of(script: str | Path, source: str | Path) -> str:
-    """Hash a script and the modules that it imports, directly or through others.
+    """Hash a script and the modules that it imports, directly or indirectly.
 
-    Comments, docstrings and layout do not count. Files of other kinds beside an imported
-    `__init__.py`, such as the parts of a page, count as they are.
+    Comments, docstrings and layout are ignored. Other files next to an imported `__init__.py`, such
+    as the parts of a page, are hashed as they are.
 
     Parameters
     ----------
     script : path of a Python file
-    source : folder of the packages to follow (`src`); modules beside the script are followed
-        too, other packages are left out
+    source : folder of the packages to follow (`src`); modules next to the script are followed too,
+        other packages are ignored
 
     Returns
     -------
-    sha256, hexadecimal
+    hexadecimal SHA-256
     """
     script, source = Path(script), Path(source)
     digest = hashlib.sha256()
     for name, path in sorted((_name(path, source), path) for path in closure(script, source)):
-        # Each part is hashed separately, so that different lists of parts never join to the same
-        # bytes.
+        # Hash each part separately, so that different lists of parts cannot give the same bytes.
         for part in (name, meaning(path), *_assets(path)):
             digest.update(hashlib.sha256(part.encode()).digest())
     digest.update(hashlib.sha256(meaning(script).encode()).digest())
@@ -42,12 +41,12 @@ def of(script: str | Path, source: str | Path) -> str:
 
 
 def closure(script: str | Path, source: str | Path) -> set[Path]:
-    """List the files that run when `script` is imported; imports in functions count too.
+    """Return the files that `script` imports, directly or indirectly, even inside functions.
 
     Parameters
     ----------
-    script : path of a Python file, which is not listed itself
-    source : folder that holds the packages to follow; modules beside the script are followed too
+    script : path of a Python file, which is not included itself
+    source : folder of the packages to follow; modules next to the script are followed too
     """
     script, source = Path(script), Path(source)
     found: set[Path] = set()
@@ -63,19 +62,19 @@ def closure(script: str | Path, source: str | Path) -> set[Path]:
 
 @cache
 def _run_by(path: Path, source: Path, folders: tuple[Path, ...]) -> frozenset[Path]:
-    """Files in the folders that run when the file at `path` does, without those of others."""
+    """Return the files in `folders` that the file at `path` imports directly."""
     names = imported(path, source)
     return frozenset(file for name in names for folder in folders for file in _files(name, folder))
 
 
 def _name(path: Path, source: Path) -> str:
-    """Name of a module's file, independent of the location of the project."""
+    """Return a name for a module's file that does not depend on the location of the project."""
     return path.relative_to(source).as_posix() if path.is_relative_to(source) else path.name
 
 
 @cache
 def imported(path: Path, source: Path) -> frozenset[str]:
-    """Dotted names that the file at `path` imports, those only for type checking left out.
+    """Return the dotted names that the file at `path` imports, except only for type checking.
 
     `from a import b` gives both `a` and `a.b`, since `b` may be a module.
     """
@@ -105,7 +104,7 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
 
 @cache
 def _files(name: str, source: Path) -> tuple[Path, ...]:
-    """Files that `import name` runs: the packages on the way down, then the module itself."""
+    """Return the files that `import name` runs: the parent packages, then the module itself."""
     package, _, _ = name.rpartition(".")
     stem = source.joinpath(*name.split("."))
     here = (p for p in (stem / "__init__.py", stem.with_suffix(".py")) if p.is_file())
@@ -113,15 +112,15 @@ def _files(name: str, source: Path) -> tuple[Path, ...]:
 
 
 def forget() -> None:
-    """Read files anew that have changed since they were read."""
+    """Clear the caches, so that changed files are read again."""
     for held in (_run_by, imported, _files, _read):
         held.cache_clear()
 
 
 def _assets(path: Path) -> Iterator[str]:
-    """Names and contents of the text files that are kept with a package.
+    """Yield names and contents of the text files in a package.
 
-    Weights are no code; what begins with them is fingerprinted by `training.start`.
+    Weights are skipped; their fingerprint is in the settings of the stages that use them.
     """
     if path.name == "__init__.py":
         for other in sorted(path.parent.iterdir()):
@@ -130,13 +129,13 @@ def _assets(path: Path) -> Iterator[str]:
 
 
 def meaning(path: Path) -> str:
-    """Source code without comments, docstrings and layout."""
+    """Return source code without comments, docstrings and layout."""
     return _read(path)[1]
 
 
 @cache
 def _read(path: Path) -> tuple[list[ast.Import | ast.ImportFrom], str]:
-    """Return the imports of a file, and its meaning."""
+    """Return the imports of a file, and its code as in `meaning`."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     imports = [node for node in _statements(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

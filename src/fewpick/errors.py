@@ -1,11 +1,11 @@
-"""The exception whose message is meant for the user."""
+"""The exception for user errors."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Input from the user that cannot be used.
+    """User input cannot be used.
 
-    The message is one line that names the file (or configuration key), the offending value and
-    the cure; workflow scripts print it without a traceback.
+    The message is one line with the file (or configuration key), the offending value and what to
+    do; it is printed without a traceback.
     """

@@ -1,8 +1,8 @@
-"""Frames of a micrograph, and what lies inside it.
+"""Coordinate frames and particle sizes.
 
-Two frames are in use. The *original frame* counts pixels of the micrograph as its reader returns
-it; the *target frame* counts pixels of the preprocessed square. Points are float64 arrays (n, 2)
-in the order x, y, with x the column, y the row, and 0-based pixel centres.
+There are two frames. The *original frame* is in px of the micrograph as its reader returns it; the
+*target frame* is in px of the preprocessed square. Points are float64 arrays (n, 2) of x, y, with x
+the column, y the row, and 0-based pixel centres.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from fewpick.errors import InputError
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-# The network halves its input several times, so sides of squares and views are multiples of this.
+# Edges of squares and views are multiples of this, because the network halves its input repeatedly.
 GRAIN = 32
-# Bounds of the square, px: smaller ones show no detail, larger ones exhaust memory.
+# Limits for the edge of the square, px: smaller ones show no detail, larger ones exhaust memory.
 SMALLEST_INPUT, LARGEST_INPUT = 64, 4096
 
 PIXEL_SIZES = (0.25, 100.0)  # angstrom, from the finest super-resolution to maps of a grid square
 PIXEL_SIZE_TOLERANCE = 0.05  # relative; calibrations differ by less
 UNSET = 1.0  # angstrom; written by programs that do not know the pixel size
-SAME_PIXEL_SIZE = 1e-4  # relative; rounding is less, and other magnifications are far more
+SAME_PIXEL_SIZE = 1e-4  # relative; above rounding errors, far below differences in magnification
 
 
 @dataclass(frozen=True)
 class Frame:
     """The map between one micrograph and its preprocessed square.
 
-    `x_t = x * scale + pad_x` and `y_t = y * scale + pad_y`: Fourier resampling leaves sample 0 on
+    `x_t = x * scale + pad_x` and `y_t = y * scale + pad_y`: Fourier resampling maps sample 0 to
     sample 0, so there is no half-pixel term.
 
     Attributes
     ----------
-    scale : target pixels per original pixel, the same on both axes
-    pad_x, pad_y : target pixels before the first image column and row
-    ny, nx : original pixels, size of the micrograph
-    height, width : target pixels, extent of the image inside the square
+    scale : target px per original px, the same for both axes
+    pad_x, pad_y : padding before the first image column and row, target px
+    ny, nx : size of the micrograph, original px
+    height, width : extent of the image inside the square, target px
     """
 
     scale: float
@@ -56,7 +56,7 @@ class Frame:
 
     @property
     def size(self) -> int:
-        """Edge of the square that the longer axis fills, target pixels."""
+        """Edge of the square that the longer axis fills, target px."""
         return max(self.height, self.width)
 
     def to_target(self, xy: ArrayLike) -> NDArray[np.float64]:
@@ -73,7 +73,7 @@ class Frame:
         return square[top : top + self.height, left : left + self.width]
 
     def with_padding(self, xy: ArrayLike) -> NDArray[np.float64]:
-        """Map points (n, 2) from what `without_padding` returns to the target frame."""
+        """Map points (n, 2) from an image without padding to the target frame."""
         return _points(xy) + np.array([round(self.pad_x), round(self.pad_y)])
 
     def to_row(self) -> dict[str, float | int]:
@@ -89,10 +89,10 @@ class Frame:
 
 
 def frame_for(ny: int, nx: int, target_size: int) -> Frame:
-    """Fit a micrograph of (ny, nx) pixels into a square of `target_size` pixels.
+    """Fit a micrograph of (ny, nx) px into a square of `target_size` px.
 
-    The longer axis fills the square exactly. The shorter one covers `ceil(n * scale)` pixels; the
-    rest of the square is padding.
+    The longer axis fills the square exactly. The shorter one covers `ceil(n * scale)` px; the rest
+    of the square is padding.
     """
     longest = max(ny, nx)
     return Frame(
@@ -107,20 +107,21 @@ def frame_for(ny: int, nx: int, target_size: int) -> Frame:
 
 
 def input_size(ny: int, nx: int, diameter: float, particle_px: float) -> int:
-    """Edge of the square in which a particle is about `particle_px` pixels wide.
+    """Return the edge of the square in which a particle is about `particle_px` px wide.
 
-    The edge is the multiple of `GRAIN` nearest to `max(ny, nx) * particle_px / diameter`, so that a
-    particle misses its width by 16 px in the edge at most: 5 % at 320 px, 2 % at 768 px.
+    The edge is the multiple of `GRAIN` nearest to `max(ny, nx) * particle_px / diameter`. It is off
+    by at most 16 px, which changes the particle's size by 5 % at 320 px and 2 % at 768 px.
 
     Parameters
     ----------
-    ny, nx : original pixels, size of the micrograph
-    diameter : original pixels, of the particle
-    particle_px : target pixels
+    ny, nx : size of the micrograph, original px
+    diameter : particle diameter, original px
+    particle_px : wanted particle diameter, target px
 
     Raises
     ------
-    InputError : an edge outside [`SMALLEST_INPUT`, `LARGEST_INPUT`]
+    InputError
+        If the edge is outside [`SMALLEST_INPUT`, `LARGEST_INPUT`].
     """
     wanted = max(ny, nx) * particle_px / diameter
     size = GRAIN * math.floor(wanted / GRAIN + 0.5)
@@ -135,10 +136,10 @@ def input_size(ny: int, nx: int, diameter: float, particle_px: float) -> int:
 
 
 def padded_length(n: int, longest: int, target_size: int) -> tuple[int, int]:
-    """Length to pad an axis of `n` pixels to, and the whole number of target pixels it then has.
+    """Return the length to pad an axis of `n` px to, and its length after resampling, target px.
 
-    Resampling `before` to `after` pixels scales by exactly `target_size / longest`, so the two
-    axes share one scale whatever the shape of the micrograph. `before <= longest` always.
+    Resampling between these two lengths scales by exactly `target_size / longest`, so both axes
+    have the same scale whatever the shape of the micrograph. The first is at most `longest`.
     """
     common = math.gcd(longest, target_size)
     step_before, step_after = longest // common, target_size // common
@@ -147,33 +148,36 @@ def padded_length(n: int, longest: int, target_size: int) -> tuple[int, int]:
 
 
 def inside(xy: ArrayLike, ny: int, nx: int, border: float = 0.0) -> NDArray[np.bool_]:
-    """Tell which points (n, 2) of the original frame lie in the annotated area.
+    """Return a mask of the points (n, 2) of the original frame inside the annotated area.
 
-    The area keeps `border` original pixels away from each edge: `border <= x <= nx - 1 - border`,
-    and so for y. Points that are not finite are outside.
+    The area excludes `border` original px along each edge: `border <= x <= nx - 1 - border`, and
+    likewise for y. Points that are not finite are outside.
     """
     x, y = _points(xy).T
     return (x >= border) & (x <= nx - 1 - border) & (y >= border) & (y <= ny - 1 - border)
 
 
 def particle_radius(spec: Mapping[str, Any], pixel_size: float | None) -> float:
-    """Particle radius in original pixels, from a data set's configuration.
+    """Return the particle radius in original px, from a data set's configuration.
 
     Parameters
     ----------
-    spec : configuration of the data set, with `particle_radius` (original pixels) or
+    spec : configuration of the data set, with `particle_radius` (original px) or
         `particle_diameter_angstrom`
-    pixel_size : angstrom per original pixel; None, NaN or 0 when unknown
+    pixel_size : angstrom per original px; None, NaN or 0 if unknown
 
     Raises
     ------
-    InputError : neither key given, a size that is not positive, or a diameter in angstrom
-        without a pixel size
+    InputError
+        If neither key is given, the size is not positive, or a diameter in angstrom has no pixel
+        size.
     """
     radius, diameter = spec.get("particle_radius"), spec.get("particle_diameter_angstrom")
     if radius is not None:
         if not radius > 0:
-            raise InputError(f"particle_radius: {radius} is not positive. Give pixels > 0.")
+            raise InputError(
+                f"particle_radius: {radius} is not positive. Set it in pixels, above 0."
+            )
         return float(radius)
     if diameter is None:
         raise InputError(
@@ -191,7 +195,7 @@ def particle_radius(spec: Mapping[str, Any], pixel_size: float | None) -> float:
 
 
 def believable(pixel_size: float) -> bool:
-    """Whether a pixel size in angstrom is plausible; one in metres or nm is not."""
+    """Return whether a pixel size is plausible in angstrom (and not, say, in metres or nm)."""
     return PIXEL_SIZES[0] <= pixel_size <= PIXEL_SIZES[1]
 
 
@@ -203,8 +207,8 @@ def alike(one: float, other: float) -> bool:
 def one_pixel_size(sizes: Iterable[float | None]) -> float | None:
     """Return the pixel size in angstrom if all agree within rounding, else None.
 
-    Headers keep the size of the image in 32 bits, so that pixel sizes differ in the last digits
-    between images of different sizes.
+    Headers store the size of the image in 32 bits, so pixel sizes of images of different sizes
+    differ in the last digits.
     """
     held = [size if size is not None and believable(size) else None for size in sizes]
     known = [size for size in held if size is not None]
@@ -223,26 +227,27 @@ def fitting_radius(
     pixel_size: float | None = None,
     header: float | None = None,
 ) -> float:
-    """Particle radius in original pixels, for a micrograph that such a particle fits into.
+    """Return the particle radius in original px, and check that it is plausible for a micrograph.
 
     Parameters
     ----------
-    spec : as `particle_radius` takes it
-    ny, nx : original pixels
-    pixel_size : angstrom per pixel, as the user says; None leaves it to the header
-    header : angstrom per pixel, as the file says
+    spec : as for `particle_radius`
+    ny, nx : size of the micrograph, original px
+    pixel_size : angstrom per px given by the user; None uses the header
+    header : angstrom per px in the file's header
 
     Raises
     ------
-    InputError : as `particle_radius`; a pixel size in the header that no micrograph has, where the
-        size rests on it; a particle smaller than a pixel, or larger than the micrograph. The
-        message does not contain the file name.
+    InputError
+        As for `particle_radius`, and if the radius depends on an implausible pixel size in the
+        header, or the particle is smaller than a pixel or larger than the micrograph. The message
+        does not contain the file name.
     """
     size = pixel_size or header
     by_header = spec.get("particle_radius") is None and not pixel_size and bool(header)
     if by_header and header is not None and header > 0 and not believable(header):
         raise InputError(
-            f"the header says {header:g} angstrom per pixel, which is implausible for "
+            f"the header gives {header:g} angstrom per pixel, which is implausible for "
             "single-particle micrographs. Set the pixel size (pixel_size, --pixel-size)."
         )
     radius = particle_radius(spec, size)
@@ -267,12 +272,12 @@ def _points(xy: ArrayLike) -> NDArray[np.float64]:
 
 
 def particle_radii(spec: Mapping[str, Any], manifest: pd.DataFrame) -> dict[str, float]:
-    """Micrograph -> particle radius in original pixels.
+    """Return micrograph -> particle radius in original px.
 
     Parameters
     ----------
     spec : the data set's block of the configuration
-    manifest : with the columns micrograph and pixel_size (NaN when unknown)
+    manifest : table with the columns micrograph and pixel_size (angstrom, NaN if unknown)
     """
     return {
         name: particle_radius(spec, pixel_size)

@@ -1,9 +1,9 @@
-"""Names that the files of the user keep wherever they lie.
+"""Stable paths for the user's files, wherever they are.
 
-Snakemake knows an input by its path, and makes everything again when data was moved. So the rules
-name links under `results/inputs` instead, whose folders are the keys of the configuration:
-`results/inputs/datasets/mine/micrographs/a.mrc`. Each start of the workflow points them at the
-files that the configuration names (`fewpick.data.links`).
+Snakemake identifies an input by its path, and would rerun everything after data was moved. The
+rules therefore use links under `results/inputs`, in folders named after the keys of the
+configuration: `results/inputs/datasets/mine/micrographs/a.mrc`. At each start, the workflow points
+them to the files named in the configuration (`fewpick.data.links`).
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import os
 from pathlib import Path
 
 FOLDER = "results/inputs"
-# Stands in a link between the working directory and a path that is relative to it.
+# In a link's target, separates the working directory from a path relative to it.
 MARK = "/./"
 
 
 def target(path: str) -> str:
-    """Where a link to `path` leads: absolute, since the folder of results may be a link itself."""
+    """Return the absolute target for a link to `path`; the results folder may itself be a link."""
     return path if os.path.isabs(path) else f"{Path.cwd()}{MARK}{path}"
 
 
 def original(path: str | Path) -> str:
-    """Return the path of the file that a link stands for, spelled as in the configuration.
+    """Return the target of a link, as written in the configuration.
 
-    A path that is none of the workflow's links stays as it is.
+    A path that is not one of the workflow's links is returned unchanged.
     """
     if not str(path).startswith(f"{FOLDER}/") or not os.path.islink(path):
         return str(path)

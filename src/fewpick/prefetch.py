@@ -1,4 +1,4 @@
-"""Read and prepare the next items in threads, ahead of their use."""
+"""Prepare the next items in background threads."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Result = TypeVar("Result")
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Iterator[Result]:
-    """Yield `work(item)` of each item in order, worked on ahead in threads.
+    """Yield `work(item)` for each item in order, computed ahead in threads.
 
-    Reading files and most of NumPy release the interpreter lock, so threads are enough to keep
+    File reading and most of NumPy release the interpreter lock, so threads are enough to keep
     cores, or a GPU, busy.
 
     Parameters
     ----------
     work : called once per item, in a thread
-    items : read as they are needed
-    threads : items worked on at once; no more than that many results are in memory
+    items : consumed as needed
+    threads : number of items processed at once, and maximum number of results in memory
 
     Raises
     ------
     Exception
-        What `work` raises, where its result would have come. Items not yet begun are dropped.
+        Any exception of `work`, raised in place of its result. Items not yet started are dropped.
     """
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(max_workers=threads) as pool:

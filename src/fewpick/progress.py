@@ -1,4 +1,4 @@
-"""Show the progress of a long stage: a bar in a terminal, lines in the log elsewhere."""
+"""Show the progress of a long stage: a bar in a terminal, and lines in the log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Progress:
     Parameters
     ----------
     total : number of steps
-    title : what is being done, the start of each line
+    title : start of each line
     interval : seconds between two lines in the log; the last step is always reported
     """
 
@@ -31,7 +31,7 @@ class Progress:
         self.total, self.title, self.interval = total, title, interval
         self.done = 0
         self._values: dict[str, str] = {}
-        # Scripts of the workflow also log to stderr; a bar is only for a terminal.
+        # Workflow scripts log to stderr, too; show a bar only in a terminal.
         self._bar = tqdm(total=total, desc=title, disable=not sys.stderr.isatty(), leave=False)
 
     def __enter__(self) -> Self:
@@ -49,7 +49,7 @@ class Progress:
         self._bar.close()
 
     def update(self, n: int = 1, **values: float | str) -> None:
-        """Count `n` further steps; `values` (a loss, a score) stay in the line until replaced."""
+        """Count `n` steps; `values` (such as a loss) stay in the line until replaced."""
         self.done += n
         self._values |= {k: v if isinstance(v, str) else f"{v:.4g}" for k, v in values.items()}
         if values:
@@ -61,7 +61,7 @@ class Progress:
             logger.info("%s", self.line(now - self._begin))
 
     def line(self, elapsed: float) -> str:
-        """Return the line for the log after `elapsed` seconds."""
+        """Return the log line after `elapsed` seconds."""
         rate = self.done / elapsed if elapsed > 0 else 0.0
         left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "time left unknown"
         said = f"{self.title}: {self.done}/{self.total}, {rate:.3g}/s, {left}"

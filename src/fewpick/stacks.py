@@ -1,4 +1,4 @@
-"""Shards: stacks of images of one size in an MRC file, with a table of one row per image."""
+"""Read and write shards: an MRC stack of equally large images, and a table with a row per image."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from fewpick.errors import InputError
 def shard_names(micrographs: Iterable[str], shard_size: int) -> dict[str, list[str]]:
     """Distribute micrographs over shards of about `shard_size`, by a hash of their names.
 
-    The number of shards is the smallest power of two that brings the average down to
-    `shard_size`. An additional micrograph joins one shard and leaves the others unchanged, until
-    the number of shards doubles.
+    The number of shards is the smallest power of two with at most `shard_size` micrographs per
+    shard on average. Adding a micrograph changes only one shard, until their number doubles.
 
     Returns
     -------
@@ -39,23 +38,24 @@ def shard_names(micrographs: Iterable[str], shard_size: int) -> dict[str, list[s
 
 
 def table_path(path: str | Path) -> Path:
-    """Path of the table that goes with the stack at `path`."""
+    """Return the path of the table for the stack at `path`."""
     return Path(path).with_suffix(".tsv")
 
 
 class Stack:
-    """A stack on disk, read as it is needed.
+    """A memory-mapped stack on disk.
 
     Attributes
     ----------
     path : Path
-    table : DataFrame, one row per image, in the order of the images
-    images : (n, ny, nx) array mapped from the file, float16 or int8
-    voxel_size : float, angstrom per pixel; 0 when unknown
+    table : DataFrame with one row per image, in the order of the images
+    images : (n, ny, nx) memory-mapped array, float16 or int8
+    voxel_size : float, angstrom per px; 0 if unknown
 
     Raises
     ------
-    InputError : the table and the stack hold different numbers of images
+    InputError
+        If the numbers of images and of rows in the table differ.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -64,7 +64,7 @@ class Stack:
         with mrcfile.mmap(self.path, mode="r") as mrc:
             # mrcfile drops the first axis of a stack of one image, and all of an empty one.
             shape = mrc.data.shape[-2:] if mrc.data.size else (1, 1)
-            # A plain array over the mapping, because each access to a numpy.memmap takes 40 us.
+            # A plain view of the mapping, because each access to a numpy.memmap takes 40 us.
             self.images: NDArray[np.generic] = np.asarray(mrc.data).reshape(-1, *shape)
             self.voxel_size = float(mrc.voxel_size.x)
         if len(self.images) != len(self.table):
@@ -90,12 +90,12 @@ def write_stack(
 
     Parameters
     ----------
-    path : the stack, `.mrcs`
-    images : as many arrays of shape (ny, nx) as `shape` says
-    shape : n, ny, nx; with n = 0 the file is a header alone
+    path : stack to write, `.mrcs`
+    images : n arrays of shape (ny, nx)
+    shape : n, ny, nx; with n = 0 the file is only a header
     dtype : float16 (MRC mode 12) or int8 (mode 0)
-    voxel_sizes : angstrom per pixel of each image. It is read after the images, so that a generator
-        of images may fill it. The header keeps their common value, and 0 (unknown) without one
+    voxel_sizes : angstrom per px of each image. It is read after the images, so a generator of
+        images may fill it. The header stores their common value, or 0 (unknown) if they differ
     """
     if shape[0] == 0:
         with atomic_path(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
@@ -106,12 +106,12 @@ def write_stack(
         atomic_path(path) as temporary,
         mrcfile.new_mmap(temporary, shape=shape, mrc_mode=mode, overwrite=True) as mrc,
     ):
-        # The new file is sparse; if the disk cannot fill it, writing to the mapping would kill the
-        # process.
+        # The new file is sparse: on a full disk, writing to the mapping would kill the process, so
+        # allocate it first.
         with temporary.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         mrc.set_image_stack()
-        # mrcfile's own label holds the time; without it equal images give equal bytes.
+        # mrcfile's label contains the time; remove it to make files reproducible.
         mrc.header.nlabl = 0
         mrc.header.label = b""
         for target, image in zip(mrc.data, images, strict=True):
@@ -132,13 +132,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as tab separated text; floats keep every digit."""
+    """Write a table as tab-separated text; floats keep full precision."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
 
 
 def _common(sizes: Sequence[float]) -> float:
-    """Return the one size if all agree, else 0, which means unknown."""
+    """Return the common size if all agree, else 0 (unknown)."""
     if len(sizes) and np.allclose(sizes, sizes[0], rtol=1e-4, atol=0):
         return float(sizes[0])
     return 0.0

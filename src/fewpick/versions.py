@@ -1,4 +1,4 @@
-"""Versions that a result was made with."""
+"""Collect the versions of the programs behind a result."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pathlib import Path
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """List the versions of this package, of Python and of those of `packages` that are installed.
+    """Return the versions of Python, this package and the installed ones of `packages`.
 
-    The commit of the checkout is added where there is one, with a plus sign when files differ
-    from it.
+    In a checkout, the commit is added, with a plus sign if files were modified.
     """
     found = {}
     for name in ("fewpick", *packages):
@@ -29,9 +28,9 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def _commit(folder: Path) -> str | None:
-    """Find the short name of the commit that holds this file, None outside a checkout."""
+    """Return the abbreviated commit of the checkout with this file; None outside a checkout."""
     try:
-        # Of this file, so that a checkout around an installed package is not taken for its own.
+        # Ask for this file, so that a checkout around an installed package does not count.
         _git(folder, "ls-files", "--error-unmatch", __file__)
     except (OSError, subprocess.SubprocessError):
         return None
@@ -43,8 +42,8 @@ def _commit(folder: Path) -> str | None:
     return name + "+" * bool(changed)
 
 
-# Git refuses to read a checkout that belongs to another user, because its configuration may name
-# programs to run. These git commands run none of them, and fewpick itself runs from that checkout.
+# Git refuses to read a checkout owned by another user, because its configuration may name programs
+# to run. The commands used here do not run any, and fewpick itself runs from that checkout.
 READ_ONLY = (
     "-c",
     "safe.directory=*",

@@ -218,7 +218,7 @@ CASES = [
         "no data set with labels for training",
         "set for each data set in turn and never reset",
         lambda project: project.edit(labels="none"),
-        Refused(NAME, "no data set has labels: use", "set it for at least one"),
+        Refused(NAME, "no data set has labels: use", "for at least one"),
         run=stages.check,
     ),
     Case(

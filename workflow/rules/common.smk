@@ -1,6 +1,6 @@
-# What all rules share: the configuration, and what there is to do.
-# Parts of the project are found relative to the Snakefile; data and results relative to the
-# working directory (`--directory`).
+# Shared by all rules: the configuration and the plan of the run.
+# Project files are found relative to the Snakefile, data and results relative to the working
+# directory (`--directory`).
 import json
 import os
 import re
@@ -11,18 +11,18 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-# Not `workflow.basedir`, which is the importer's where this workflow is a module of another one.
+# Not `workflow.basedir`, which belongs to the importing workflow if this is used as a module.
 if not workflow.current_basedir.is_local:
     raise WorkflowError(
-        "fewpick cannot be imported from a URL, because its rules use the package beside them. "
+        "fewpick cannot be imported from a URL, because its rules need the package next to them. "
         "Clone the repository and use the path of its Snakefile."
     )
 PROJECT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parents[1]
 SOURCE = PROJECT / "src"
 IS_MODULE = not workflow.modifier.is_main_snakefile()
 
-# The package is taken from this checkout, always in step with the hashes of `code`; scripts do the
-# same (workflow/scripts/_stage.py).
+# Import the package from this checkout, so that it always matches the hashes of `code`; scripts do
+# the same (workflow/scripts/_stage.py).
 sys.path.insert(0, str(SOURCE))
 
 from fewpick import codehash
@@ -36,8 +36,8 @@ from fewpick.data.links import keep_links
 from fewpick.data.study import refuse_other_study
 from fewpick.network.gpu import has_gpu
 
-# A file given with --configfile stands for itself instead of being merged into the default one.
-# Those of an importer are its own affair; it passes a section on with `config:`.
+# A file given with --configfile replaces the default one instead of being merged into it. An
+# importing workflow passes its section with `config:`; its own files do not matter here.
 GIVEN = [] if IS_MODULE else list(map(str, workflow.overwrite_configfiles))
 
 if not GIVEN:
@@ -46,15 +46,15 @@ if not GIVEN:
 
 
 def code(script):
-    """Hash of a script and of the modules that it imports, for the params of its rule."""
+    """Return a hash of a script and the modules that it imports, for the params of its rule."""
     return codehash.of(PROJECT / "workflow/scripts" / script, SOURCE)
 
 
-# A job on a cluster reads this file anew when it starts, perhaps hours after it was submitted. The
-# values that it was submitted with travel in its environment, so that an edit of the configuration
-# meanwhile changes nothing in it, and what is recorded of it stays true.
+# A cluster job reads this file again when it starts, perhaps hours after submission. It gets the
+# values from submission in its environment, so that editing the configuration in the meantime does
+# not affect it and its records stay correct.
 FROZEN = "FEWPICK_CONFIG" + (f"_{workflow.modifier.namespace}" if IS_MODULE else "")
-# Conda brings other programs along.
+# With conda, Topaz comes from its environment.
 WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 try:
@@ -62,7 +62,7 @@ try:
         config = json.loads(os.environ[FROZEN])
     else:
         for path in GIVEN:
-            read_config(path)  # more strictly than Snakemake has
+            read_config(path)  # stricter than Snakemake's own reading
         config = complete(
             config,
             load_schema(),
@@ -79,7 +79,7 @@ try:
                 logger.warning(
                     f"{program} is left out of the comparison: baselines.{key}.executable "
                     f"{asked['executable']!r} was not found on this machine. Install {program} "
-                    "(docs/formats.md), or give the path of the program."
+                    "(docs/formats.md), or set the path of the program."
                 )
                 del config["baselines"][key]
         os.environ[FROZEN] = canonical(config)
@@ -93,7 +93,7 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
-# Particle size and border of each data set: what masks, picking and scoring take from it.
+# Particle size and border of each data set, for masks, picking and scoring.
 SPECS = {
     name: {
         key: spec[key]
@@ -106,26 +106,26 @@ SPECS = {
 LABELS = {name: spec["labels"] for name, spec in config["datasets"].items()}
 MANIFESTS = PLAN.dataset_files("results/data/{dataset}/manifest.tsv")
 COORDINATES = PLAN.dataset_files("results/data/{dataset}/coordinates.tsv")
-# The same with the files that hold the true centres: what scoring takes.
+# The same with the files of the true centres, for scoring.
 TRUTH = {
     name: {"spec": SPECS[name], "manifest": manifest, "coordinates": coordinates}
     for name, manifest, coordinates in zip(PLAN.datasets, MANIFESTS, COORDINATES, strict=True)
 }
-# What training reads: every shard of every data set, listed in one table each. Hundreds of jobs
-# that named hundreds of files would make the planning of large data sets slow.
+# The inputs of training: one table per data set that lists its shards. If hundreds of jobs named
+# hundreds of files each, Snakemake would be slow to plan large data sets.
 SHARDS = PLAN.dataset_files("results/data/{dataset}/shards.tsv")
 
 DEVICE = config["resources"]["device"]
-# `auto` on a machine without a GPU asks for none, so that trainings may share its cores.
+# `auto` does not request a GPU on a machine without one, so that trainings can run in parallel.
 GPU = int(DEVICE == "cuda" or (DEVICE == "auto" and has_gpu()))
 
 
 wildcard_constraints:
     dataset="[^/]+",
     shard=r"shard-\d+of\d+",
-    # A model is that of an arm, or the warm start that arms share.
+    # A model belongs to an arm, or is the warm start that arms share.
     model="(warm_start/)?[^/]+",
-    # None of the folders of other programs beside those of the arms.
+    # Excludes the folders of other programs next to those of the arms.
     arm="|".join(map(re.escape, PLAN.arms)),
     picker="[^/]+",
     ratio=r"[0-9.e-]+",

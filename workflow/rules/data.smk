@@ -1,6 +1,6 @@
-# Micrographs and particle centres, as they come: found, or simulated, then listed and checked.
+# Raw data: micrographs and particle centres are found or simulated, then listed and checked.
 
-# A loop, since the micrographs of a set are named when the workflow is read.
+# One rule per data set, since output names have to be known when the workflow is read.
 for simulated in (name for name in PLAN.datasets if "simulate" in config["datasets"][name]):
 
     rule:
@@ -27,9 +27,9 @@ for simulated in (name for name in PLAN.datasets if "simulate" in config["datase
             "../scripts/simulate.py"
 
 
-# The only job that names every file of a data set, with one output: Snakemake compares the names of
-# these inputs once for each job that needs the output, and reads the files in full for each output
-# to record their checksums.
+# The only job that names every file of a data set. It has a single output, because Snakemake
+# compares the input names once per job that needs an output, and reads all input files once per
+# output to record their checksums.
 rule inventory:
     input:
         micrographs=lambda wildcards: PLAN.datasets[wildcards.dataset].inputs.values(),
@@ -55,7 +55,7 @@ rule inventory:
         "../scripts/inventory.py"
 
 
-# Its table stands for the files that it lists, which are read by their paths.
+# Depends on the inventory instead of the files themselves, which are read from their paths.
 rule manifest:
     input:
         "results/data/{dataset}/inventory.tsv",

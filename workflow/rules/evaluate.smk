@@ -1,7 +1,8 @@
-# Picks and pixels against the truth, on test micrographs only.
+# Score picks and pixels against the ground truth, on test micrographs only.
 
-# What pickers besides the arms may be tuned by: with `matched`, the validation labels of the
-# smallest ratio, which no arm has fewer of. The other two are the same at every ratio.
+# Validation labels for tuning pickers other than the arms. With `matched`, use those of the
+# smallest ratio, so that no arm has fewer; with `full` and `none`, they are the same at every
+# ratio.
 VALIDATION = config["splits"]["validation"]
 MATCHED_RATIO = (
     f"results/splits/seed-{{seed}}/ratio-{PLAN.ratios[0]}.tsv" if VALIDATION == "matched" else []
@@ -15,7 +16,7 @@ rule evaluate:
         split="results/splits/seed-{seed}/split.tsv",
         ratio="results/splits/seed-{seed}/ratio-{ratio}.tsv",
         candidates="results/picks/{arm}/ratio-{ratio}/seed-{seed}/candidates.tsv",
-        # Topaz gives no mask.
+        # Topaz does not produce masks.
         pixels=lambda wildcards: (
             "results/picks/{arm}/ratio-{ratio}/seed-{seed}/pixels.tsv".format(**wildcards)
             if wildcards.arm in PLAN.arms

@@ -1,8 +1,8 @@
-# Public data sets by name: `snakemake --cores 1 data/cryoppp-10017/config.yaml`, for example.
+# Download public data sets by name, such as `snakemake --cores 1 data/cryoppp-10017/config.yaml`.
 
 
-# Only the configuration is an output: Snakemake deletes outputs before a job, and what has come of
-# a transfer that broke off has to stay.
+# Only the configuration is an output: Snakemake deletes outputs before a job, but an interrupted
+# download has to be kept to resume it.
 rule fetch:
     output:
         f"{config['fetch']['folder']}/{{source}}-{{entry}}/config.yaml",

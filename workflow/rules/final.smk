@@ -1,6 +1,7 @@
-# All labels, no test: the picks that a lab goes on with, and what is known of how good they are.
+# Train on all labels, without a test set: the picks that a lab uses, and an estimate of their
+# quality.
 
-# The last training, and those that leave some of the labels out.
+# The final training, and those that leave some of the labels out.
 FINAL_PARTS = ["all", *PLAN.final_folds]
 FINAL = [
     "results/final/picks.star",
@@ -10,7 +11,7 @@ FINAL = [
     "results/final/quality.json",
     "results/final/report.html",
 ]
-# The network that training starts with looks at the micrographs first, where there is one.
+# The initial network of the training, if there is one, first estimates the number of particles.
 FINAL_START = PLAN.final["train"]["training"].get("start")
 FINAL_EXPECTED = {name: config["datasets"][name]["expected_particles"] for name in PLAN.datasets}
 
@@ -58,7 +59,7 @@ rule final_labels:
         "../scripts/final_labels.py"
 
 
-# All parts train alike.
+# All parts have the same hyperparameters.
 use rule hyperparameters as final_hyperparameters with:
     output:
         "results/final/training/{phase}.json",
@@ -102,7 +103,7 @@ use rule train as final_train with:
         "results/benchmarks/final_train/{part}.tsv"
 
 
-# The last network looks at all micrographs, one that leaves labels out at those and at a sample.
+# The final network processes all micrographs, a fold only those with left-out labels and a sample.
 rule final_candidates:
     input:
         shards=SHARDS,

@@ -1,5 +1,5 @@
-# What the general network picks without labels, if the configuration asks for it; scored as picks of
-# any other program.
+# Pick with the general network without labels, if configured; scored like the picks of another
+# program.
 
 if config["baselines"]["general"]:
 

@@ -1,4 +1,4 @@
-# Particles as discs, and what is not annotated; with them the shards are complete.
+# Draw masks: particles as discs, and unannotated areas. This completes the shards.
 
 
 rule masks:
@@ -33,7 +33,7 @@ rule masks:
         "../scripts/masks.py"
 
 
-# Its inputs are compared by content, and so is the table, which holds a fingerprint of each.
+# Inputs are compared by content; the table contains a fingerprint of each, so it is, too.
 rule shards:
     input:
         stacks=lambda wildcards: PLAN.shard_files(

@@ -1,4 +1,4 @@
-# From a trained network to particle positions in the frame of the original micrographs.
+# Pick with trained networks, in the frame of the original micrographs.
 
 
 rule pick:
@@ -30,7 +30,7 @@ rule pick:
             {
                 "picking": config["picking"],
                 "datasets": list(PLAN.datasets),
-                # What `fewpick pick` has to know of micrographs that the workflow does not see.
+                # For `fewpick pick`, to process micrographs outside the workflow.
                 "specs": SPECS,
                 "preprocess": {
                     key: config["preprocess"][key]
@@ -42,11 +42,11 @@ rule pick:
         "../scripts/pick.py"
 
 
-# Picks of micrographs that were moved get a new name, and nothing else is made again.
+# If micrographs are moved, only these tables of picks are rewritten, with the new paths.
 PATHS = PLAN.paths_digest()
 
 
-# A job of its own, since these tables name micrographs by their paths.
+# A separate job, because these tables contain the paths of micrographs.
 rule export:
     input:
         manifests=MANIFESTS,
@@ -75,7 +75,7 @@ rule export:
         "../scripts/export.py"
 
 
-# The same in a STAR file for each micrograph, on request, since those are many files:
+# The same as one STAR file per micrograph. Only on request, because of the number of files:
 # `snakemake --cores 1 results/picks/fixmatch/ratio-0.05/seed-0/micrographs`, for example.
 use rule export as export_micrographs with:
     output:
@@ -86,7 +86,7 @@ use rule export as export_micrographs with:
         "results/benchmarks/export_micrographs/{arm}/ratio-{ratio}/seed-{seed}.tsv"
 
 
-# The picks in formats of other programs, on request:
+# The picks in the formats of other programs, on request:
 # `snakemake --cores 1 results/picks/fixmatch/ratio-0.05/seed-0/box`, for example.
 rule convert:
     input:

@@ -1,9 +1,9 @@
-# From micrographs to normalised squares, in shards.
+# Preprocess micrographs to normalised squares, in shards.
 
 
 rule preprocess:
     input:
-        # Its own micrographs and nothing else: one more in the data set leaves other shards be.
+        # Only the shard's own micrographs: adding one to the data set does not affect other shards.
         lambda wildcards: PLAN.shard_micrographs(wildcards.dataset, wildcards.shard),
     output:
         stack="results/preprocessed/{dataset}/{shard}.mrcs",
@@ -26,7 +26,7 @@ rule preprocess:
                     key: config["preprocess"][key]
                     for key in ("target_size", "particle_px", "normalise", "lowpass_angstrom")
                 },
-                # What changes the images; the particle size does where it sets the scale.
+                # Only what affects the images; the particle size does so only if it sets the scale.
                 "spec": SPECS[wildcards.dataset] if config["preprocess"]["particle_px"] else {},
                 **{
                     key: config["datasets"][wildcards.dataset][key]

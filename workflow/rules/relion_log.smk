@@ -1,5 +1,5 @@
-# RELION's Laplacian of Gaussian, if the configuration asks for it: a picker without labels, whose
-# picks are scored as those of any other program.
+# Pick with RELION's Laplacian of Gaussian, if configured. It needs no labels; its picks are scored
+# like those of another program.
 
 if "relion_log" in config["baselines"]:
 

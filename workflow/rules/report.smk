@@ -1,6 +1,6 @@
-# One table, its readable form, and pictures.
+# The comparison table, its Markdown form, figures and the report page.
 REFERENCE = config["evaluation"]["reference_arm"]
-# The reference comes first in the table, and each arm has its colour by this order.
+# The reference comes first in the table; colours are assigned in this order.
 ORDERED_ARMS = [REFERENCE, *(arm for arm in PLAN.arms if arm != REFERENCE)]
 RUNS = expand(
     "results/evaluation/{run}",
@@ -58,7 +58,7 @@ rule comparison:
         runtime=60,
     params:
         code=code("comparison.py"),
-        reference=REFERENCE,  # the caption of Snakemake's report names it
+        reference=REFERENCE,  # used in the caption of Snakemake's report
         radii=canonical(config["evaluation"]["match_radii"]),
     script:
         "../scripts/comparison.py"
@@ -160,12 +160,12 @@ rule figure_micrographs:
         "../scripts/figure_micrographs.py"
 
 
-# The page shows pictures of one seed; its counts of trainings and scores are those of all.
+# The page shows micrographs of one seed; training plots and scores include all seeds.
 SHOWN_SEED = PLAN.seeds[0]
 TRAININGS = [
     (arm, ratio, seed) for arm in ORDERED_ARMS for ratio in PLAN.ratios for seed in PLAN.seeds
 ]
-# Arm or program, labelled ratio (none for picks from elsewhere), candidates and threshold.
+# Arm or program, labelled ratio (None for other programs), candidates and threshold.
 SHOWN_RUNS = [
     (
         arm,

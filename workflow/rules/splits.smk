@@ -1,4 +1,4 @@
-# What is held out, and what is labelled.
+# Choose which micrographs are held out, and which data are labelled.
 
 
 rule split:

@@ -1,4 +1,4 @@
-# Topaz, if the configuration asks for it: trained on the same labels, scored as the arms are.
+# Train Topaz on the same labels, if configured, and score it like the arms.
 
 TOPAZ_RUNS = []
 

@@ -1,8 +1,8 @@
-# A supervised warm start that all arms share, and from there each arm's own training.
+# Train the supervised warm start that arms share, then continue with each arm.
 
 
-# Training reads its values from this file and not from the configuration: a job that waits in a
-# queue trains with what was recorded when it was submitted.
+# Training reads its values from this file instead of the configuration, so that a queued job uses
+# the values recorded at submission.
 rule hyperparameters:
     output:
         "results/models/{model}/ratio-{ratio}/seed-{seed}/hyperparameters.json",

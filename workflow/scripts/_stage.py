@@ -1,7 +1,7 @@
-"""What every script shares: its log, and a clean end when the input is bad or time is up.
+"""Shared by all scripts: logging, and a clean exit on bad input or when time is up.
 
-Scripts import this module before the package, which it takes from the checkout: in conda
-environments and on cluster nodes the package is not installed.
+Scripts import this module before the package. It adds the checkout to the path, because the package
+is not installed in conda environments and on cluster nodes.
 """
 
 import logging
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-# Threads that wait for each other must not spin: on a shared machine that costs a factor of three.
+# Waiting threads must not spin: on a shared machine, that costs a factor of three.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 from fewpick.errors import InputError
@@ -25,8 +25,8 @@ from fewpick.errors import InputError
 def stage(log: str) -> Iterator[None]:
     """Send log messages to the file `log` and to stderr while a stage runs.
 
-    An InputError is told in one line and ends the script with status 1; any other exception is a
-    fault of the program, and its traceback goes to both places.
+    An InputError is logged in one line, any other exception with its traceback, as it is a bug.
+    Both end the script with status 1.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -47,10 +47,10 @@ def stage(log: str) -> Iterator[None]:
 
 
 def stop_request() -> Callable[[], bool]:
-    """From now on a request to stop is only noted; the result tells whether there was one.
+    """Catch requests to stop; return a function that tells whether there was one.
 
-    SIGTERM is what a cluster sends before it takes a job's node away or its time is up, SIGINT is
-    Ctrl-C. The second one ends the process at once.
+    A cluster sends SIGTERM before a job's time is up or its node is taken away; Ctrl-C sends
+    SIGINT. A second signal ends the process immediately.
     """
     asked = False
 

@@ -1,4 +1,4 @@
-"""Gather the scores of all runs in one table."""
+"""Collect the scores of all runs in one table."""
 
 import json
 from pathlib import Path

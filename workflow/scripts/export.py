@@ -1,4 +1,4 @@
-"""Write picks as other programs read them: in one table, or in a file for each micrograph."""
+"""Write picks for other programs: as one table, or as one file per micrograph."""
 
 import json
 from pathlib import Path

@@ -33,8 +33,8 @@ def main() -> None:
         scale=picks["scale"],
         may_be_empty=picks.get("made_here", False),
     )
-    # One file per micrograph says which ones were picked; a single list cannot say so of those
-    # without picks, and then all of them count.
+    # One file per micrograph shows which ones were picked. A single list does not show those
+    # without picks, so all of them count.
     covered = set(candidates["micrograph"]) if Path(picks["path"]).is_dir() else None
     if picks.get("made_here"):
         covered = set(manifest["micrograph"])
@@ -62,7 +62,7 @@ def main() -> None:
     scored.scores.write(Path(output.scores), Path(output.micrographs), Path(output.curve))
     write_table(scored.candidates, output.candidates)
     use = {
-        # null: all are picks.
+        # null means that all candidates are picks.
         "threshold": scored.threshold if math.isfinite(scored.threshold) else None,
         "dataset": picks["dataset"],
         "covered": None if covered is None else sorted(covered),

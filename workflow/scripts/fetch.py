@@ -1,4 +1,4 @@
-"""Fetch a public data set, and write the configuration that uses it."""
+"""Download a public data set, and write a configuration that uses it."""
 
 import json
 from pathlib import Path

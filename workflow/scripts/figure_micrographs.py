@@ -1,4 +1,4 @@
-"""Draw what one model found, missed and mistook on a few test micrographs."""
+"""Draw found, missed and false picks of one model on a few test micrographs."""
 
 import json
 from pathlib import Path

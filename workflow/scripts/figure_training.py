@@ -1,4 +1,4 @@
-"""Draw what happened during the trainings of one labelled ratio and seed."""
+"""Plot the training histories of one labelled ratio and seed."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Find candidates with one of the networks that the target picks trains."""
+"""Find candidates with one of the networks trained for the target picks."""
 
 import json
 from pathlib import Path

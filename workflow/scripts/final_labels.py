@@ -1,4 +1,4 @@
-"""Put all labels into one table, and leave parts of them out in turn."""
+"""Write the label tables of the final training and its folds."""
 
 import json
 import logging
@@ -67,12 +67,12 @@ def main() -> None:
 
 
 def counts(path: Path) -> dict[str, float]:
-    """Let the network that training starts with count picks where clicks alone are known."""
+    """Estimate the number of picks of data sets with clicks only, using the initial network."""
     files = snakemake.input
     if not files.stacks:
         return {}
     device = select_device(snakemake.resources.device)
-    # Micrographs come with their particle size.
+    # The radius is a placeholder: micrographs come with their own particle size.
     picker = Picker(start_path(json.loads(snakemake.params.settings)["start"]), device, radius=1)
     if not picker.calibrated:
         return {}

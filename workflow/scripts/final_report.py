@@ -1,4 +1,4 @@
-"""Write the page about the picks of the last training."""
+"""Write the report page of the final picks."""
 
 import json
 from pathlib import Path

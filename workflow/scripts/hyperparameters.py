@@ -1,4 +1,4 @@
-"""Write down the values that one training uses."""
+"""Write the hyperparameters of one training."""
 
 import json
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""List the files of a data set, having read the headers of its micrographs."""
+"""List the files of a data set, after reading the headers of its micrographs."""
 
 import json
 from typing import TYPE_CHECKING

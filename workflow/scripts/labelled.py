@@ -1,4 +1,4 @@
-"""Choose what is labelled at one ratio."""
+"""Choose the labels of one labelled ratio."""
 
 import json
 from typing import TYPE_CHECKING

@@ -25,7 +25,7 @@ def main() -> None:
     headers, left_out = micrographs_of(inventory)
     manifest, coordinates = build_manifest(spec, headers, left_out)
     annotation = annotate(spec, manifest, coordinates, [path.name for path in left_out])
-    # The path by which the rules know a micrograph stays when the file is moved.
+    # The path that the rules use for a micrograph stays the same when the file is moved.
     inputs = {Path(path).name: path for path in inventory["path"]}
     paths = annotation.manifest["micrograph"].map(inputs)
     ManifestTable.write(annotation.manifest.assign(path=paths), snakemake.output.manifest)

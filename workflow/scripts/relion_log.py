@@ -1,4 +1,4 @@
-"""Pick the micrographs of one data set by RELION's Laplacian of Gaussian."""
+"""Pick the micrographs of one data set with RELION's Laplacian of Gaussian."""
 
 import json
 from typing import TYPE_CHECKING

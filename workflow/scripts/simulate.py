@@ -1,4 +1,4 @@
-"""Make the micrographs of a simulated data set."""
+"""Simulate the micrographs of a data set."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Deal the micrographs of all data sets into train, val and test."""
+"""Split the micrographs of all data sets into train, val and test."""
 
 import json
 from typing import TYPE_CHECKING

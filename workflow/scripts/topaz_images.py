@@ -1,4 +1,4 @@
-"""Give Topaz the preprocessed micrographs of one shard, normalised by its own command."""
+"""Normalise the preprocessed micrographs of one shard with Topaz's own command."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Choose the score threshold of Topaz by the labels that the arms use."""
+"""Choose Topaz's score threshold with the same labels as the arms."""
 
 import json
 from pathlib import Path

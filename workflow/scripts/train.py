@@ -1,4 +1,4 @@
-"""Train one network: the warm start, or an arm that goes on from it."""
+"""Train one network: the warm start, or an arm that continues from it."""
 
 import hashlib
 import json
@@ -44,9 +44,9 @@ def main() -> None:
 
 
 def checkpoint() -> Path:
-    """Where a stopped training is kept: not among the outputs, which are deleted before a job.
+    """Return the path of the checkpoint, which is not an output, as jobs start by deleting those.
 
-    The name stands for the code and for the content of all inputs.
+    The name is a hash of the code and of the content of all inputs.
     """
     digest = hashlib.sha256(snakemake.params.code.encode())
     for path in snakemake.input:

@@ -19,28 +19,28 @@ from fewpick.commands.shared import run
 from fewpick.geometry import GRAIN, Frame
 
 EPILOG = """\
-Reads the configuration, the headers of all micrographs, all coordinates and a few images. Trains
-nothing and writes nothing. Exits with status 0 if a run can start (read the warnings all the
-same), with 2 if it cannot. Run it where you run snakemake: paths are relative to that folder.
+Reads the configuration, the headers of all micrographs, all coordinates and a few images. Does not
+train or write anything. Exits with status 0 if a run can start (read the warnings anyway), with 2
+if it cannot. Run it in the folder where you run snakemake: paths are relative to it.
 """
 
 # Bytes per pixel of the preprocessed micrograph (float16) and its mask (int8).
 BYTES_PER_PIXEL = 3
-# Bytes of a model with its picks and tables, generously.
+# Bytes of a model with its picks and tables; a generous estimate.
 BYTES_PER_TRAINING = 20e6
-# Data sets whose particles differ in width by this factor need scaling by particle size.
+# Data sets whose particle sizes differ by this factor need scaling by particle size.
 SCALES_APART = 1.5
-# Files of a training, of a warm start, of a shard and of all else, with their logs and Snakemake's
-# records; those of a training for the target picks; and how many are worth a warning.
+# Number of files per training, per warm start, per shard and for everything else, with their logs
+# and Snakemake's records; per training for the target picks; and how many are worth a warning.
 FILES_PER_TRAINING, FILES_PER_START, FILES_PER_SHARD, OTHER_FILES = 38, 10, 12, 60
 FILES_PER_PART, MANY_FILES = 30, 50_000
 # Warn if there are fewer test or validation micrographs than these.
 FEW_TEST, FEW_VALIDATION = 3, 2
-# Number of micrographs whose masks are drawn to estimate the share of particle pixels.
+# Number of micrographs whose masks are drawn to estimate the fraction of particle pixels.
 DRAWN = 8
-# Seconds to read and preprocess a megapixel, and to start a job; rough.
+# Seconds to read and preprocess a megapixel, and to start a job; rough estimates.
 SECONDS_PER_MEGAPIXEL, SECONDS_PER_JOB = 0.06, 4.0
-# Jobs per training (settings, training, picks, scores, picture), per data set and in all.
+# Jobs per training (settings, training, picks, scores, figure), per data set, and others.
 JOBS = (5, 6, 10)
 
 
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class Findings(logging.Handler):
-    """Print findings; warnings of the library are included."""
+    """Print and collect findings, including the library's warnings."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -83,7 +83,7 @@ class Findings(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[Findings]:
-    """Collect warnings of the library."""
+    """Collect the library's warnings as findings."""
     findings, log = Findings(), logging.getLogger("fewpick")
     propagate, log.propagate = log.propagate, False
     log.addHandler(findings)
@@ -149,7 +149,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _snakefile() -> str:
-    """Option that names the Snakefile of this checkout; none where Snakemake finds it itself."""
+    """Return the option for the Snakefile; empty if Snakemake finds it by itself."""
     import shlex
 
     ours = Path(__file__).resolve().parents[3] / "Snakefile"
@@ -161,7 +161,7 @@ def _snakefile() -> str:
 def _check_dataset(
     spec: Mapping[str, Any], micrographs: Mapping[str, str]
 ) -> tuple[Annotation, pd.DataFrame]:
-    """Check headers, names, coordinates and frame with the first steps of the workflow."""
+    """Check headers, names, coordinates and frame by running the first steps of the workflow."""
     from fewpick.annotation.annotate import annotate
     from fewpick.data.manifest import build_manifest
     from fewpick.micrographs import read_headers, sort_out
@@ -192,11 +192,11 @@ def _check_masks(
     points: pd.DataFrame,
     findings: Findings,
 ) -> float:
-    """Draw a few masks to estimate the share of particle pixels.
+    """Draw a few masks to estimate the fraction of particle pixels.
 
     Returns
     -------
-    width of a particle after scaling, px
+    particle diameter after scaling, px
     """
     import numpy as np
 
@@ -237,7 +237,7 @@ def _check_masks(
 def _frames(
     config: Mapping[str, Any], spec: Mapping[str, Any], manifest: pd.DataFrame
 ) -> dict[str, Frame]:
-    """Micrograph -> the frame that preprocessing will give it."""
+    """Return micrograph -> the frame that preprocessing will use."""
     from fewpick.data.preprocess import input_sizes
     from fewpick.geometry import frame_for
 
@@ -250,7 +250,7 @@ def _frames(
 
 
 def _edge(config: Mapping[str, Any], manifests: Mapping[str, pd.DataFrame]) -> int:
-    """Edge of a typical micrograph after scaling, px; simulated ones are not known before."""
+    """Return the edge of a typical micrograph after scaling, px, ignoring simulated ones."""
     sizes = [
         frame.size
         for name, manifest in manifests.items()
@@ -263,7 +263,7 @@ def _edge(config: Mapping[str, Any], manifests: Mapping[str, pd.DataFrame]) -> i
 def _check_scales(
     config: Mapping[str, Any], widths: Mapping[str, float], findings: Findings
 ) -> None:
-    """Check that particles of several data sets have similar sizes for the one network."""
+    """Check that particles of several data sets have similar sizes after scaling."""
     if config["preprocess"]["particle_px"] is not None or len(widths) < 2:
         return
     small, large = (extreme(widths, key=lambda name: widths[name]) for extreme in (min, max))
@@ -423,13 +423,14 @@ def _check_final_labels(
         )
         if inside < ENOUGH:
             findings.warn(
-                f"only {inside} particles of {name} lie in fully marked areas; {ENOUGH} are "
-                "needed to set the score threshold and to estimate how many picks are false."
+                f"only {inside} particle{'' if inside == 1 else 's'} of {name} "
+                f"{'is' if inside == 1 else 'are'} in fully marked areas; {ENOUGH} are needed to "
+                "set the score threshold and to estimate how many picks are false."
             )
 
 
 def _check_disk(plan: Any, edge: int, partly: bool, findings: Findings) -> None:
-    """Compare the size of the results with the free disk space."""
+    """Compare the expected size of the results with the free disk space."""
     from fewpick.errors import InputError
 
     n = sum(len(files.micrographs) for files in plan.datasets.values())
@@ -456,7 +457,7 @@ def _check_disk(plan: Any, edge: int, partly: bool, findings: Findings) -> None:
 
 
 def _count_files(plan: Any, n_micrographs: int, partly: bool) -> int:
-    """Count the files of a run: of the comparison, or of the target picks."""
+    """Estimate the number of files of a comparison, or (`partly`) of the target picks."""
     shards = sum(len(files.shards) for files in plan.datasets.values())
     shared = len(plan.links) + shards * FILES_PER_SHARD + OTHER_FILES
     if partly:
@@ -500,7 +501,7 @@ def _say_time(
     edge: int,
     arguments: argparse.Namespace,
 ) -> None:
-    """Estimate how long trainings take on this machine."""
+    """Estimate and print how long the run takes on this machine."""
     import os
 
     from fewpick.inspection import estimate
@@ -538,7 +539,7 @@ def _say_time(
 
 
 def _words(seconds: float) -> str:
-    """Return a time in words."""
+    """Return a time with a suitable unit."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     if seconds < 5400:

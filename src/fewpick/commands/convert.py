@@ -1,4 +1,4 @@
-"""Convert coordinate files between the formats of the field, from the command line."""
+"""`fewpick convert`: convert coordinate files between formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetch a public data set by its name, from the command line."""
+"""`fewpick fetch`: download a public data set by its name."""
 
 from __future__ import annotations
 

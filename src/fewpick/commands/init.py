@@ -1,4 +1,4 @@
-"""`fewpick init`: look at micrographs and coordinates, and write a commented configuration."""
+"""`fewpick init`: inspect micrographs and coordinates, and write a commented configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ warnings and correct the configuration where needed. Only the configuration is w
 """
 
 TEXT = """\
-# Written by fewpick init. Every key left out is at its default; config/README.md lists them all.
+# Written by fewpick init. Keys not listed here have their defaults; see config/README.md.
 #
 {seen}
 {warnings}
@@ -30,7 +30,7 @@ datasets:
   {name}:
     micrographs: {micrographs}
     coordinates: {coordinates}
-{extra}    # down: y counts rows from the first of the image's array; up: from the last.
+{extra}    # down: y counts from the first row of the image array; up: from the last row.
     # {orientation}
     y_axis: {y_axis}
     # px of the micrograph, {radius_source}.
@@ -39,16 +39,16 @@ datasets:
 splits:
   # Fractions of the training data to label, one training each{ratio_note}.
   labeled_ratios: {ratios}
-{unit}  # Repetitions with different splits and initial weights; a single one proves little.
+{unit}  # Repetitions with different splits and initial weights; a single one is not conclusive.
   seeds: {seeds}
 {test}
-# The rows of the table. fixmatch learns from the unlabelled micrographs as well.
+# The rows of the table. fixmatch also uses the unlabelled micrographs.
 arms:
   supervised: {{method: supervised}}
   fixmatch: {{method: fixmatch}}
 
-# Further data sets go below the first one. When their particles differ in size, this scales
-# micrographs so that all particles are equally wide; uncomment to use.
+# Add further data sets below the first one. If their particles differ in size, uncomment this to
+# scale micrographs so that all particles have the same size.
 # preprocess: {{particle_px: 20}}
 
 # Picks of other programs, scored in the same way; uncomment to use.
@@ -57,7 +57,7 @@ arms:
 """
 
 TEXT_FOR_PICKS = """\
-# Written by fewpick init. Every key left out is at its default; config/README.md lists them all.
+# Written by fewpick init. Keys not listed here have their defaults; see config/README.md.
 #
 {seen}
 #
@@ -72,8 +72,8 @@ datasets:
 {given}    # px of the micrograph
     particle_radius: {radius:g}
 {pixel_size}
-# Training starts from the network shipped with the package, which expects particles of this width
-# in px, and takes a few small steps. Remove the whole line to start from random weights.
+# Training starts from the network shipped with the package, which expects particles of this
+# diameter in px, and takes a few small steps. Remove both lines to start from random weights.
 preprocess: {{particle_px: 20}}
 training: {{start: general, steps: 160, warm_start_steps: 40, learning_rate: 5.0e-4}}
 """
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fewpick init",
-        description="Look at micrographs and particle coordinates, and write a configuration.",
+        description="Inspect micrographs and particle coordinates, and write a configuration.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -192,11 +192,11 @@ def compose(
 
     Parameters
     ----------
-    survey : what was seen
-    name : of the data set
-    micrographs, coordinates : as given
-    pixel_size : as given; None leaves it to the headers
-    scale, fmt : as given
+    survey : findings on the data set
+    name : name of the data set
+    micrographs, coordinates : as given by the user
+    pixel_size : as given by the user, angstrom; None reads it from the headers
+    scale, fmt : as given by the user
     """
     if survey.annotation != "full":
         return _compose_for_picks(survey, name, micrographs, coordinates, pixel_size, scale, fmt)
@@ -209,8 +209,8 @@ def compose(
     unit = ""
     if splits.get("unit") == "tile":
         unit = (
-            "  # With so few micrographs, single tiles are labelled; tile edge in px\n  # of "
-            "the image scaled to preprocess.target_size (768).\n  unit: tile\n  tile_size: "
+            "  # With so few micrographs, tiles are labelled; tile_size is their edge in px of\n"
+            "  # the image scaled to preprocess.target_size (768).\n  unit: tile\n  tile_size: "
             f"{splits['tile_size']}\n"
         )
     test = splits.get("test_fraction")
@@ -234,7 +234,8 @@ def compose(
         unit=unit,
         seeds=json.dumps(splits.get("seeds", [0])),
         test=(
-            f"  # So that more than one or two micrographs are scored.\n  test_fraction: {test:g}\n"
+            "  # Raised so that more than one or two micrographs are scored.\n"
+            f"  test_fraction: {test:g}\n"
         )
         if test
         else "",
@@ -250,7 +251,7 @@ def _compose_for_picks(
     scale: float,
     fmt: str | None,
 ) -> str:
-    """Write the configuration for partly marked particles: picks, but no comparison."""
+    """Return the configuration for data with only some particles marked: only for picking."""
     given = {
         "format": fmt,
         "scale": None if scale == 1 else f"{scale:g}",
@@ -272,7 +273,7 @@ def _compose_for_picks(
 
 def _seen(survey: Survey) -> list[str]:
     sizes = ", ".join(f"{nx} x {ny}" for ny, nx in sorted(survey.shapes)[:3])
-    pixel = f"{survey.pixel_size:g} angstrom" if survey.pixel_size else "not known"
+    pixel = f"{survey.pixel_size:g} angstrom" if survey.pixel_size else "unknown"
     return [
         f"{survey.n_micrographs} micrographs of {sizes} px, pixel size {pixel}",
         f"{survey.n_annotated} annotated, with {survey.n_particles:,} particles",
@@ -296,7 +297,7 @@ def _one_source(files: list[str]) -> str:
     Raises
     ------
     InputError
-        When neither their folder nor one suffix in it holds just these files.
+        If neither their folder nor one suffix in it matches exactly these files.
     """
     from fewpick.errors import InputError
     from fewpick.micrographs import image_suffix, list_micrographs
@@ -312,13 +313,13 @@ def _one_source(files: list[str]) -> str:
             if list_micrographs(source) == wanted:
                 return source
     raise InputError(
-        f"{files[0]} and {len(files) - 1} more: a configuration takes micrographs as one folder "
-        "or glob. Give a folder, quote the glob, or link the files into a separate folder."
+        f"{files[0]} and {len(files) - 1} more: a configuration needs micrographs as one folder "
+        "or glob. Pass a folder, quote the glob, or link the files into a separate folder."
     )
 
 
 def _name(micrographs: str) -> str:
-    """Return a name for the data set: of the folder, or of the one above `micrographs`."""
+    """Derive a data set name from the folder, or from the one above `micrographs`."""
     parts = [p for p in Path(micrographs).absolute().parts if not set(p) & set("*?[")]
     parts = [p for p in parts if p.lower() not in ("micrographs", "images", "mrc", "raw", "/")]
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", parts[-1]).strip("_.-") if parts else ""
@@ -334,7 +335,7 @@ def _ask(what: str) -> str:
     from fewpick.errors import InputError
 
     if not sys.stdin.isatty():
-        raise InputError(f"{what}: not given. See fewpick init --help.")
+        raise InputError(f"{what}: missing. See fewpick init --help.")
     return input(f"{what}: ").strip()
 
 

@@ -25,15 +25,15 @@ examples:
   fewpick pick picker.safetensors new/ -o boxes/ --to box --overlay look/
   fewpick pick general new/ --diameter 108 -o picks.star
 
-MODEL is the file picker.safetensors that the workflow writes beside each trained model, or its
+MODEL is the file picker.safetensors that the workflow writes next to each trained model, or its
 folder. It contains everything needed: network, preprocessing, particle size, score threshold. Picks
-come out in pixels of the micrographs, x the column and y the row of the file's array, which is
-what RELION reads; cryoSPARC imports the STAR file as a RELION one.
+are in pixels of the micrographs, with x the column and y the row of the image array, as RELION
+expects; cryoSPARC imports the STAR file as a RELION one.
 
-If interrupted by Ctrl-C, it writes the picks found so far to OUT with `.partial` in its name.
+If interrupted with Ctrl-C, it writes the picks found so far to OUT with `.partial` in its name.
 
-Without a particle size, the size used in training is taken: in angstrom if both pixel sizes are
-known, otherwise as the same fraction of the micrograph.
+By default, the particle size is that of training: in angstrom if both pixel sizes are known,
+otherwise as the same fraction of the micrograph.
 
 `general` is a network shipped with the package. It needs no labels, only the particle diameter,
 and reports the F1 to expect; see docs/general_model.md.
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pick(arguments: argparse.Namespace) -> int:
-    # Imported here, because they take seconds that --help need not wait for.
+    # Imported here because they take seconds, which --help should not have to wait.
     from fewpick.coordinates import Picks, output_files, writable_format, write_picks
     from fewpick.coordinates.layout import refuse_existing
     from fewpick.coordinates.star import check_names
@@ -182,13 +182,14 @@ def _pick(arguments: argparse.Namespace) -> int:
         print(f"general: {verdict}")
     if rescaled:
         print(
-            f"{rescaled} micrograph{'s were' if rescaled > 1 else ' was'} scaled so that "
-            "particles are as wide as in training. If picks look wrong, check --diameter and "
+            f"{rescaled} micrograph{'s were' if rescaled > 1 else ' was'} rescaled to give "
+            "particles their size in training. If picks look wrong, check --diameter and "
             "--pixel-size."
         )
     if failures:
         print(
-            f"fewpick pick: {len(failures)} of {len(paths)} micrographs were not picked, see above",
+            f"fewpick pick: {len(failures)} of {len(paths)} micrographs were not picked (see "
+            "above)",
             file=sys.stderr,
         )
     if stopped:
@@ -199,7 +200,7 @@ def _pick(arguments: argparse.Namespace) -> int:
 
 
 def _default_output(fmt: str) -> Path:
-    """Boxes are written per micrograph, into a folder; the other formats into one file."""
+    """Return a folder for box formats, which need one file per micrograph, else a file."""
     return Path("picks") if fmt in ("box", "cbox") else Path(f"picks{FORMATS[fmt].suffixes[0]}")
 
 

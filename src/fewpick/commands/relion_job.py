@@ -1,4 +1,4 @@
-"""`fewpick relion-job`: pick micrographs as a job of type External in a RELION project."""
+"""`fewpick relion-job`: pick micrographs as an External job in a RELION project."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ In RELION, choose the job type External. External executable:
   fewpick relion-job
 Input micrographs: the STAR file of a motion correction, CTF or selection job. Params, for example:
   diameter_angstrom   180
-  model               PATH of picker.safetensors, from the project's folder, if not general
-  threshold           0.4, if not the model's own
+  model               PATH of picker.safetensors, relative to the project folder (default: general)
+  threshold           0.4 (default: the model's own)
 RELION adds --in_mics, --o and --j. To extract the particles, set "Input coordinates" to
 External/jobNNN/coords_suffix_autopick.star (RELION 3.1) or autopick.star (RELION 4 and newer).
 
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(_parser(), argv, _job)
     except SystemExit as ending:
-        # RELION waits for a file that states how the job ended, even after mistyped parameters.
+        # RELION waits for a file with the job's exit status, even after a usage error.
         if ending.code:
             early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
             early.add_argument("--o", type=Path)
@@ -41,7 +41,7 @@ def _note_failure(job: Path | None) -> None:
 
     if job is not None:
         with contextlib.suppress(ValueError), job_ending(job):
-            raise ValueError("mistyped parameters")
+            raise ValueError("invalid parameters")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -151,7 +151,7 @@ def _pick_all(arguments: argparse.Namespace) -> int:
     print(
         f"{arguments.o}: {count} picks on {picked_now} micrographs"
         + (f"; {before} had already been picked" if before else "")
-        + (f"; {len(failures)} could not be picked, see above" if failures else "")
+        + (f"; {len(failures)} could not be picked (see above)" if failures else "")
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""What the subcommands share: how they end, and arguments that several take."""
+"""Code shared by the subcommands: error handling and common arguments."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 
 def run(parser: argparse.ArgumentParser, argv: list[str] | None, work: Callable[..., int]) -> int:
-    """Parse, work, and end with one line instead of a traceback when the input is at fault.
+    """Parse arguments and run `work`, reporting bad input in one line instead of a traceback.
 
     Returns
     -------
-    what `work` returns; 2 after an input that cannot be used, 130 when stopped by the user
+    exit status: that of `work`, 2 for bad input, 130 if stopped by the user
     """
     from fewpick.errors import InputError
 
@@ -33,12 +33,12 @@ def run(parser: argparse.ArgumentParser, argv: list[str] | None, work: Callable[
 
 
 def check_writable(path: Path) -> None:
-    """Find out before the work whether a file or folder can be written.
+    """Check in advance whether a file or folder can be written.
 
     Raises
     ------
     InputError
-        When its folder can be neither written to nor made.
+        If its folder cannot be written to or created.
     """
     from fewpick.errors import InputError
 
@@ -52,7 +52,7 @@ def check_writable(path: Path) -> None:
 
 
 def add_force(parser: argparse.ArgumentParser) -> None:
-    """Add the option to write over files."""
+    """Add the option to overwrite files."""
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
@@ -68,7 +68,7 @@ def add_relion(parser: argparse.ArgumentParser) -> None:
 
 
 def add_micrographs(parser: argparse.ArgumentParser) -> None:
-    """Add the micrographs to work on."""
+    """Add the argument for micrographs."""
     parser.add_argument(
         "micrographs",
         nargs="+",
@@ -98,7 +98,7 @@ def add_diameter(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_size(parser: argparse.ArgumentParser) -> None:
-    """Particle size and pixel size, where they differ from those of the training."""
+    """Add options for data set, particle size and pixel size, to override those of training."""
     parser.add_argument(
         "--dataset",
         metavar="NAME",
@@ -114,7 +114,7 @@ def add_model_size(parser: argparse.ArgumentParser) -> None:
 
 
 def model_size(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what `add_model_size` was told, as keywords of `Picker`."""
+    """Return the options of `add_model_size` as keyword arguments for `Picker`."""
     return {
         "dataset": arguments.dataset,
         "radius": None if arguments.diameter is None else arguments.diameter / 2,

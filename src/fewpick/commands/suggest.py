@@ -1,4 +1,4 @@
-"""`fewpick suggest`: which micrographs or tiles are worth labelling next."""
+"""`fewpick suggest`: suggest which micrographs or tiles to label next."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ example, with the three seeds of one arm voting:
   fewpick suggest micrographs/ results/models/fixmatch/ratio-0.05/seed-* \\
       --labelled particles.star -o suggested
 
-Writes suggested/suggestions.tsv (rank, micrograph, the area in its pixels, how many particles are
-disputed and how many are detected), and suggested/suggestions.png to look at: blue circles are
-picks that the models agree on, vermilion ones are disputed. Several models, such as the seeds of
-one arm, vote better than one model, which votes with its eight rotations and flips.
+Writes suggested/suggestions.tsv (rank, micrograph, area in px, number of disputed and of detected
+particles) and suggested/suggestions.png, in which blue circles are picks that the models agree on
+and vermilion ones are disputed. Several models, such as the seeds of one arm, work better than a
+single model, which votes with its eight rotations and flips.
 """
 
 NAMES = ("suggestions.tsv", "suggestions.png")
@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fewpick suggest",
-        description="Suggest where further labels would help most: where trained models "
-        "disagree, and where micrographs differ from each other.",
+        description="Suggest where additional labels would help most: in diverse places where "
+        "trained models disagree.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -102,7 +102,7 @@ def _suggest(arguments: argparse.Namespace) -> int:
             f"{', '.join(sources)}: no model among these. Add model files or their folders."
         )
     if not sources:
-        raise InputError("no micrographs given. Add a folder or a glob besides the models.")
+        raise InputError("no micrographs given. Add a folder or a glob in addition to the models.")
     device = select_device(arguments.device)
     pickers = [Picker(model, device, **model_size(arguments)) for model in models]
     scales = {(picker.use["target_size"], picker.use.get("particle_px")) for picker in pickers}

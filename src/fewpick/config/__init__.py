@@ -1,1 +1,1 @@
-"""The configuration: its schema, its checks, and what each stage takes from it."""
+"""The configuration: its schema, its checks, and the values that each stage uses."""

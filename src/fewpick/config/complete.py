@@ -1,7 +1,6 @@
-"""The configuration: its defaults, its checks, and what each training takes from it.
+"""Check a configuration and fill in its defaults.
 
-Everything here is a pure function of the configuration, so that a stage can be given exactly the
-values it uses and nothing else: what is not passed on cannot cause a rerun.
+Everything here is a pure function of the configuration.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from fewpick.micrographs import expand
 Config = dict[str, Any]
 
 
-# The row of Topaz, and its key in `baselines`.
+# Name of Topaz's row, and its key in `baselines`.
 TOPAZ = "topaz"
-# Baselines that learn from no label: a row each, or one per data set if there are several.
+# Baselines that use no labels: one row each, or one per data set if there are several.
 RELION_LOG, GENERAL_ROW = "relion_log", "general"
 
 
@@ -33,17 +32,18 @@ def complete(config: Mapping[str, Any], schema: Config, source: str = "config.ya
 
     Parameters
     ----------
-    config : as read from YAML; is not changed
-    schema : JSON schema whose `default`s are to be filled in
+    config : contents of a YAML file; not modified
+    schema : JSON schema that provides the `default`s
     source : name of the file, for messages
 
     Raises
     ------
-    InputError : an unknown key, a missing one, or a value that cannot be used
+    InputError
+        If a key is unknown or missing, or a value cannot be used.
     """
     for path, value in _numbers(config):
-        # Infinity is above, and NaN not below, whatever limit the schema sets. YAML's integers
-        # know no limit and may not fit into a float.
+        # The schema's limits do not reject NaN or, without a maximum, infinity, and YAML integers
+        # may be too large for a float.
         if not abs(value) <= sys.float_info.max:
             raise InputError(f"{source}: {_dotted(path)} is {value!s:.40}; give a finite number")
     _check_names(config, schema, source)
@@ -55,14 +55,14 @@ def complete(config: Mapping[str, Any], schema: Config, source: str = "config.ya
     return full
 
 
-# Shares that people write in percent.
+# Fractions that people tend to write in percent.
 SHARES = ("labeled_ratios", "val_fraction", "test_fraction")
 # Keys of data sets, and of sections, that hold a path.
 PATHS = ("micrographs", "coordinates", "split_file", "areas", "negatives", "path")
 
 
 def _check_names(config: Mapping[str, Any], schema: Config, source: str) -> None:
-    """Say it when the keys of a data set stand where its name should."""
+    """Reject keys of a data set in place of its name."""
     datasets = config.get("datasets")
     known = schema["properties"]["datasets"]["additionalProperties"]["properties"]
     if isinstance(datasets, Mapping):
@@ -91,10 +91,10 @@ def _expanded(config: Config) -> Config:
 
 
 def _fill(value: Any, schema: Config, root: Config, defaults: bool = True) -> Any:
-    """Copy with defaults filled in, and numbers in the type of the schema (1 and 1.0 are equal)."""
+    """Return a copy with defaults filled in, and numbers converted to the schema's type."""
     if "$ref" in schema:
         schema = _resolve(schema["$ref"], root) | {k: v for k, v in schema.items() if k != "$ref"}
-    # Sections of an arm are overrides: what they leave out comes from the shared section.
+    # Sections of an arm are overrides: keys they lack come from the shared section.
     defaults = defaults and not schema.get("overrides", False)
     if isinstance(value, dict):
         properties = schema.get("properties", {})
@@ -118,7 +118,7 @@ def _fill(value: Any, schema: Config, root: Config, defaults: bool = True) -> An
 
 
 def _numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], float]]:
-    """All numbers with their places."""
+    """Yield all numbers with their paths."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         yield path, value
     elif isinstance(value, Mapping | list):
@@ -135,7 +135,7 @@ def _resolve(reference: str, root: Config) -> Config:
 
 
 def _explain(error: ValidationError) -> str:
-    """One line that names the key, the value and the cure."""
+    """Return one line with the key, the value and what to do."""
     path, value = _dotted(error.absolute_path), cast(Any, error.instance)
     schema = error.schema if isinstance(error.schema, dict) else {}
     if error.validator == "additionalProperties":
@@ -167,7 +167,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _expected(schema: Config) -> str:
-    """Say in words what a schema accepts, for example "a number in (0, 1]"."""
+    """Return in words what a schema accepts, for example "a number in (0, 1]"."""
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
     kinds = schema.get("type", [])
@@ -201,7 +201,7 @@ def _expected(schema: Config) -> str:
 
 
 def _dotted(path: Iterable[str | int]) -> str:
-    """Spell a path as a user would: datasets.mine.border, splits.seeds[1]."""
+    """Write a path as a user would: datasets.mine.border, splits.seeds[1]."""
     said = ""
     for part in path:
         said += f"[{part}]" if isinstance(part, int) else f".{part}" if said else f"{part}"
@@ -213,7 +213,7 @@ def _lower(sentence: str) -> str:
 
 
 def _check(config: Config, source: str) -> None:
-    """Check what a schema cannot say."""
+    """Check what a schema cannot express."""
     for name, spec in config["datasets"].items():
         where = f"{source}: datasets.{name}"
         if name == "all":
@@ -237,8 +237,8 @@ def _check(config: Config, source: str) -> None:
             )
     if all(spec["labels"] != "use" for spec in config["datasets"].values()):
         raise InputError(
-            f"{source}: no data set has labels: use, so there are no labels to train on; set it "
-            "for at least one"
+            f"{source}: no data set has labels: use, so there are no labels to train on; set "
+            "labels: use for at least one"
         )
     if not any("simulate" in spec or spec["coordinates"] for spec in config["datasets"].values()):
         raise InputError(
@@ -304,7 +304,7 @@ def _check(config: Config, source: str) -> None:
 
 
 def label_free_rows(config: Config) -> dict[str, tuple[str, str]]:
-    """Row of the table -> the baseline that picks for it without labels, and the data set."""
+    """Return table row -> label-free baseline and data set."""
     datasets = sorted(config["datasets"])
     return {
         baseline if len(datasets) == 1 else f"{baseline}_{name}": (baseline, name)
@@ -315,7 +315,7 @@ def label_free_rows(config: Config) -> dict[str, tuple[str, str]]:
 
 
 def _check_annotation(spec: Config, where: str) -> None:
-    """`areas` and `negatives` go with the kind of annotation that they belong to."""
+    """Check that `areas` and `negatives` fit the kind of annotation."""
     kind = spec["annotation"]
     if kind == "areas" and spec["areas"] is None:
         raise InputError(
@@ -361,7 +361,7 @@ def _check_topaz(topaz: Config, config: Config, where: str) -> None:
 
 
 def _check_counts(config: Config, where: str) -> None:
-    """Refuse a row that has to know about how many particles there are where clicks alone are."""
+    """Require expected_particles for methods that need a particle count that clicks do not give."""
     for name, spec in config["datasets"].items():
         if config["splits"]["unit"] == "particle" and spec["expected_particles"] is None:
             raise InputError(

@@ -1,4 +1,4 @@
-"""The configuration as a file of YAML, read more strictly than YAML asks for."""
+"""Read a configuration file, more strictly than YAML requires."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_VALUES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML lets the last of equal keys win in silence; here they are an error."""
+    """Reject duplicate keys, of which YAML silently uses the last, and expanding aliases."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -27,14 +27,14 @@ class _Loader(yaml.SafeLoader):
 
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
-        # Aliases of aliases make a few lines into billions of values.
+        # A few lines of nested aliases can expand to billions of values.
         if node is not None and _size(node, {}) > MOST_VALUES:
             raise yaml.YAMLError(f"its aliases expand to more than {MOST_VALUES} values")
         return node
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return the number of values, with those of an alias counted wherever it stands."""
+    """Return the number of values, counting those of an alias each time it is used."""
     if id(node) not in known:
         held = node.value if isinstance(node, yaml.CollectionNode) else []
         parts = [part for item in held for part in (item if isinstance(item, tuple) else (item,))]
@@ -48,8 +48,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When the file is not there, is not YAML in UTF-8, is empty, holds no keys, a key twice, or
-        itself by way of aliases.
+        If the file is missing, is not YAML in UTF-8, is empty, contains no keys or a duplicate key,
+        or if aliases make it contain itself.
     """
     path = Path(path)
     try:
@@ -73,7 +73,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
             f"{path}: values are nested too deeply, or one contains itself (&name ... *name). "
             "Correct the file."
         ) from None
-    except ValueError as error:  # a date like 2001-13-45, an integer of thousands of digits
+    except ValueError as error:  # a date like 2001-13-45, or an integer with thousands of digits
         raise InputError(f"{path}: a value cannot be read ({error}). Correct it.") from None
     if not isinstance(content, dict):
         held = "is empty" if content is None else f"contains {content!r:.60} instead of keys"

@@ -1,4 +1,7 @@
-"""What each training takes from the configuration, and nothing that it does not use."""
+"""Extract the values that each training uses from the configuration.
+
+Values that a training does not use are left out, so that changing them does not rerun it.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ MOST_GROWTH = 3.0
 
 
 def ratio_name(ratio: float) -> str:
-    """Labelled ratio as it is spelled in paths and tables: "0.05", "1.0"."""
+    """Return a labelled ratio as written in paths and tables: "0.05", "1.0"."""
     return repr(float(ratio))
 
 
 def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
-    """Hyperparameters of one training, and nothing that it does not use.
+    """Return the hyperparameters of one training, and nothing that it does not use.
 
     Parameters
     ----------
@@ -34,8 +37,8 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
 
     Returns
     -------
-    method, ratio, seed, model, training, and for FixMatch fixmatch. Two arms that mean the same
-    give the same dictionary, whatever they are called.
+    dictionary with method, ratio, seed, model, training and, for FixMatch, fixmatch. Equivalent
+    arms give the same dictionary, whatever their names.
     """
     spec = config["arms"][arm]
     sections = _sections(config, arm)
@@ -54,7 +57,7 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
             for key, value in sections["fixmatch"].items()
             if key in rule.settings or not readers(key)
         }
-        del used["rival"]  # what follows from it is recorded
+        del used["rival"]  # its effect is recorded below
         resolved["fixmatch"] = used | {"labelling": labelling}
         if rival_of(config, arm) is not None:
             resolved["fixmatch"]["rival"] = True
@@ -62,17 +65,17 @@ def resolve_arm(config: Config, arm: str, ratio: float, seed: int) -> Config:
 
 
 def resolve_final(config: Config) -> Config:
-    """Hyperparameters of the last training, on all labels; its folds share them."""
+    """Return the hyperparameters of the final training on all labels, and of its folds."""
     final = config["final"]
     alone = config | {"arms": {"final": {"method": final["method"]}}}
     return resolve_arm(alone, "final", 1.0, final["seed"])
 
 
 def rival_of(config: Config, arm: str) -> str | None:
-    """Name the supervised arm whose network a FixMatch arm has to beat on validation.
+    """Return the supervised arm whose network a FixMatch arm has to beat on validation.
 
-    It has the same network and training. None for a supervised arm, where `fixmatch.rival` does
-    not ask for it, and where there is no such arm.
+    It has the same `model` and `training`. None for a supervised arm, if `fixmatch.rival` turns
+    this off, or if there is no such arm.
     """
     sections = _sections(config, arm)
     asked = {"never": False, "always": True, "several": len(config["datasets"]) > 1}
@@ -87,7 +90,7 @@ def rival_of(config: Config, arm: str) -> str | None:
 
 
 def _sections(config: Config, arm: str) -> dict[str, Config]:
-    """Shared sections with what an arm overrides; steps grow with the number of data sets."""
+    """Return the shared sections with an arm's overrides, and steps scaled by the data sets."""
     spec = config["arms"][arm]
     sections = {name: config[name] | spec.get(name, {}) for name in SECTIONS}
     training = dict(sections["training"])
@@ -103,7 +106,7 @@ def _sections(config: Config, arm: str) -> dict[str, Config]:
 
 
 def weights_digest(path: Path) -> str:
-    """Content of a file in 12 hexadecimal digits, so that other weights are another training."""
+    """Return a fingerprint of a weights file, so that other weights make another training."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     except OSError as error:
@@ -114,24 +117,24 @@ def weights_digest(path: Path) -> str:
 
 
 def resolve_topaz(config: Config, ratio: float, seed: int) -> Config:
-    """Hyperparameters of one training of Topaz; where the program lies is none of them."""
+    """Return the hyperparameters of one training of Topaz, without the program's path."""
     given = config["baselines"][TOPAZ]
     values = {key: given[key] for key in ("network", "epochs", "epoch_updates", "pretrained")}
     return {"method": TOPAZ, "ratio": float(ratio), "seed": int(seed), **values}
 
 
 def warm_start(hyperparameters: Config) -> Config:
-    """Hyperparameters of the supervised training that an arm begins with.
+    """Return the hyperparameters of the supervised warm start of an arm.
 
-    They leave out the method and what becomes of its states, so that all arms with the same network
-    and training share it. It is always at its best where the arms take over.
+    They do not include the method, so that all arms with the same network and training share it.
+    `keep` is always `best`: arms continue from the best checkpoint.
     """
     shared = {key: hyperparameters[key] for key in ("ratio", "seed", "model")}
     return shared | {"training": hyperparameters["training"] | {"keep": "best"}}
 
 
 def warm_start_key(hyperparameters: Config) -> str:
-    """Folder name of the warm start: 12 hexadecimal digits that stand for model and training."""
+    """Return the warm start's folder name: a 12-digit hash of `model` and `training`."""
     start = warm_start(hyperparameters)
     shared = canonical({key: start[key] for key in ("model", "training")})
     return hashlib.sha256(shared.encode()).hexdigest()[:12]

@@ -1,9 +1,9 @@
-"""The labelling rules by name: what they label, and which keys of `fixmatch` they read.
+"""Define the labelling rules: what each labels, and which keys of `fixmatch` it reads.
 
-A new rule is a function in `training.labelling` and a line in `LABELLING_RULES`. The rest follows:
-the schema takes its names from here, the hyperparameters of an arm hold the keys that its rule
-reads and no others, and training finds the function by its name. PyTorch is not imported, since
-Snakemake reads this module before any job runs.
+To add a rule, write a function in `training.labelling` and add a line to `LABELLING_RULES`. The
+schema takes the names from here, the hyperparameters of an arm contain only the keys that its rule
+reads, and training finds the function by its name. PyTorch is not imported, because Snakemake
+imports this module before any job runs.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ SHARED = {"pixels": ("views",), "objects": ("rounds", "student", "pool_size", "t
 
 @dataclass(frozen=True)
 class LabellingRule:
-    """What a rule labels, and the settings that its function takes by name.
+    """What a rule labels, and the settings that its function takes.
 
     Attributes
     ----------
     labels : "pixels" or "objects"
-        Pixels of a batch at every step, or whole particles once a round.
+        Pixels of a batch at every step, or whole particles once per round.
     reads : tuple of str
         Keys of `fixmatch` that the function takes as keyword arguments.
     counts : bool
-        Whether it has to know about how many particles a micrograph has.
+        Whether it needs the approximate number of particles per micrograph.
     """
 
     labels: Literal["pixels", "objects"]
@@ -37,7 +37,7 @@ class LabellingRule:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """All keys of `fixmatch` that change what the rule does."""
+        """All keys of `fixmatch` that affect the rule."""
         return (*SHARED[self.labels], *self.reads)
 
 
@@ -66,5 +66,5 @@ def labelling_rule(name: str) -> LabellingRule:
 
 
 def readers(key: str) -> list[str]:
-    """List the rules that read a key of `fixmatch`; empty if it does not depend on the rule."""
+    """Return the rules that read a key of `fixmatch`; empty for keys that all rules share."""
     return [name for name, rule in LABELLING_RULES.items() if key in rule.settings]

@@ -1,7 +1,7 @@
-"""What a run consists of: the files there are, their shards, and the trainings to do.
+"""Plan a run: list its files, shards and trainings.
 
-This is read each time the workflow starts, also for a dry run, so it lists files and does not
-open them.
+This runs at every start of the workflow, even for a dry run, so it lists files without opening
+them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fewpick.micrographs import list_micrographs
 from fewpick.simulation.simulate import micrograph_names
 from fewpick.stacks import shard_names
 
-Run = tuple[str, str, str]  # model, ratio and seed, as they are spelled in paths
+Run = tuple[str, str, str]  # model, ratio and seed, as written in paths
 
 SIMULATED = "results/simulated/{}"
 LABEL_FREE_PICKS = "results/{}/{}/picks.{}"
@@ -41,10 +41,10 @@ class DatasetFiles:
 
     Attributes
     ----------
-    micrographs : name -> path, as the configuration or the simulation spells it
-    inputs : name -> path by which the rules know the micrograph (`fewpick.inputs`)
-    coordinates : inputs with particle centres, and with areas and negatives where there are any
-    sources : coordinates, areas and negatives -> the input that is the file or folder as a whole
+    micrographs : name -> path, as written in the configuration or simulation
+    inputs : name -> path that the rules use for the micrograph (`fewpick.inputs`)
+    coordinates : inputs with particle centres and, if any, areas and negatives
+    sources : coordinates, areas and negatives -> input for the file or folder as a whole
     shards : name -> micrograph names
     """
 
@@ -57,24 +57,24 @@ class DatasetFiles:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that there is to do. Lists are sorted, so that the order of keys changes nothing.
+    """Everything to do in a run. Lists are sorted, so that the order of keys does not matter.
 
     Attributes
     ----------
     datasets : name -> its files
-    split_files : data set -> input that replaces the drawn split
-    external : name -> another program's picks, with the keys of `external_picks`; those that
-        the run itself makes with RELION's Laplacian of Gaussian are among them
+    split_files : data set -> input that replaces the random split
+    external : name -> picks with the keys of `external_picks`: those of other programs, and those
+        of label-free baselines that the run itself makes
     external_picks : name -> files of those picks
-    relion : list of micrographs of a RELION project: none or one input
-    links : input -> path of the file or folder that the configuration names
-    arms, ratios, seeds : as they are spelled in paths
+    relion : micrograph list of a RELION project: zero or one input
+    links : input -> path of the file or folder named in the configuration
+    arms, ratios, seeds : as written in paths
     trainings : (arm, ratio, seed) -> hyperparameters
     warm_starts : ("warm_start/{key}", ratio, seed) -> hyperparameters
     topaz : ("topaz", ratio, seed) -> hyperparameters
     final_folds : names of the trainings that leave labels out, for the target picks
-    final : phase of the last training (warm_start, train) -> hyperparameters
-    rivals : FixMatch arm -> supervised arm that it has to beat on validation, where there is one
+    final : phase of the final training (warm_start, train) -> hyperparameters
+    rivals : FixMatch arm -> supervised arm that it has to beat on validation, if any
     """
 
     datasets: dict[str, DatasetFiles]
@@ -94,9 +94,9 @@ class Plan:
     rivals: dict[str, str]
 
     def shard_files(self, pattern: str, *names: str) -> list[str]:
-        """Fill `{dataset}` and `{shard}` of a pattern with the shards of the named data sets.
+        """Fill `{dataset}` and `{shard}` in a pattern for all shards of the named data sets.
 
-        Without names, with every shard there is.
+        Without names, use all data sets.
         """
         return [
             pattern.format(dataset=name, shard=shard)
@@ -105,26 +105,26 @@ class Plan:
         ]
 
     def dataset_files(self, pattern: str) -> list[str]:
-        """Fill `{dataset}` of a pattern with every data set."""
+        """Fill `{dataset}` in a pattern for every data set."""
         return [pattern.format(dataset=name) for name in self.datasets]
 
     def shard_micrographs(self, dataset: str, shard: str) -> list[str]:
-        """List the inputs that are the micrographs of one shard."""
+        """Return the inputs for the micrographs of one shard."""
         files = self.datasets[dataset]
         return [files.inputs[name] for name in files.shards[shard]]
 
     def paths_digest(self) -> str:
-        """Stand for the paths of all micrographs, which tables of picks name them by."""
+        """Return a hash of all micrograph paths, which appear in tables of picks."""
         paths = {name: files.micrographs for name, files in self.datasets.items()}
         return hashlib.sha256(canonical(paths).encode()).hexdigest()
 
     def warm_start_folder(self, arm: str, ratio: str, seed: str) -> str:
-        """Find the folder of the network that an arm begins with.
+        """Return the folder of the network that an arm starts from.
 
         Raises
         ------
         InputError
-            When the configuration has no such ratio or seed.
+            If the configuration has no such ratio or seed.
         """
         for value, known, where in (
             (ratio, self.ratios, "splits.labeled_ratios"),
@@ -140,11 +140,12 @@ class Plan:
 
 
 def make_plan(config: dict[str, Any]) -> Plan:
-    """List what a complete configuration asks for.
+    """Plan the run of a complete configuration.
 
     Raises
     ------
-    InputError : a file that is not there or has braces in its name, or a folder without micrographs
+    InputError
+        If a file is missing or has braces in its name, or a folder contains no micrographs.
     """
     links: dict[str, str] = {}
     datasets = {name: _dataset(name, config, links) for name in sorted(config["datasets"])}
@@ -215,7 +216,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
 
 
 def _check_apart(datasets: dict[str, DatasetFiles]) -> None:
-    """Refuse a micrograph in two data sets: it would train in one and test in the other."""
+    """Reject a micrograph in two data sets: it could be used for both training and testing."""
     owner: dict[Path, str] = {}
     for name, files in datasets.items() if len(datasets) > 1 else ():
         for path in map(Path, files.micrographs.values()):
@@ -229,7 +230,7 @@ def _check_apart(datasets: dict[str, DatasetFiles]) -> None:
 
 
 def has_program(executable: str) -> bool:
-    """Whether a program can be run on this machine, by its path or by its name on the PATH."""
+    """Return whether a program can be run on this machine, by its path or name on the PATH."""
     return shutil.which(executable) is not None
 
 
@@ -258,14 +259,15 @@ def _dataset(name: str, config: dict[str, Any], links: dict[str, str]) -> Datase
 
 
 def _link(links: dict[str, str], path: str, *keys: str) -> tuple[str, list[str]]:
-    """Name the links that stand for a file, or for a folder and each file in it; note them.
+    """Choose the links for a file, or for a folder and each file in it, and add them to `links`.
 
-    Snakemake looks at the time of a file, and of a link to it, but at none of the folders above.
+    Links are per file, because Snakemake checks the time of a file and of a link to it, but not of
+    the folders above.
     """
     files, folder = _files(path, ".".join(keys)), Path(path)
     whole = "/".join((FOLDER, *keys))
     if not folder.is_dir():
-        whole += folder.suffix  # by which formats are told apart
+        whole += folder.suffix  # formats are detected by suffix
         links[whole] = path
         return whole, [whole]
     each = {f"{whole}.files/{Path(file).relative_to(folder)}": file for file in files}
@@ -274,7 +276,7 @@ def _link(links: dict[str, str], path: str, *keys: str) -> tuple[str, list[str]]
 
 
 def _files(path: str, key: str) -> list[str]:
-    """List the file at `path`, or the files in that folder, which the key `key` names."""
+    """Return the file at `path`, or the files in that folder; `key` is for messages."""
     where = Path(path)
     if where.is_dir():
         files = sorted(
@@ -289,7 +291,7 @@ def _files(path: str, key: str) -> list[str]:
 
 
 def _literal(path: str) -> str:
-    """Refuse what Snakemake would not take as it stands."""
+    """Reject a path that Snakemake would not take literally."""
     if set(path) & set("{}"):
         raise InputError(
             f"{path}: the path contains braces, which Snakemake reads as wildcards. Rename it, "

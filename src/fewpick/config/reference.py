@@ -1,7 +1,7 @@
-"""The reference of all configuration keys, config/README.md, written from the schema.
+"""Write the reference of all configuration keys, config/README.md, from the schema.
 
-`python -m fewpick.config.reference > config/README.md` brings it up to date; a test holds both in
-step.
+Update it with `python -m fewpick.config.reference > config/README.md`; a test checks that it is up
+to date.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Schema = Mapping[str, Any]
 HEAD = """\
 # Configuration
 
-Every key, its unit, its default and when to change it. This page is written from
+All keys with unit, default and when to change them. This page is generated from
 `src/fewpick/config/config.schema.yaml` (`python -m fewpick.config.reference > config/README.md`).
 
-- `config.yaml`: the default run, simulated micrographs. The other files here are runs on real data
-  and for tests.
+- `config.yaml`: the default run, on simulated micrographs. The other files here are for runs on
+  real data and for tests.
 - A file passed with `--configfile` replaces config.yaml; keys it leaves out take their defaults.
 - Unknown keys are rejected, and the closest known key is suggested.
 - `fewpick init` writes a configuration for your data, `fewpick check FILE` checks one.
@@ -44,7 +44,7 @@ def render(schema: Schema) -> str:
 
     Parameters
     ----------
-    schema : the configuration's schema, as read from YAML
+    schema : schema of the configuration, from `schema.load_schema`
     """
     lines = [HEAD]
     for name, section in schema["properties"].items():
@@ -59,9 +59,9 @@ def render(schema: Schema) -> str:
 
 
 def keys(section: Schema, root: Schema, name: str) -> Iterator[tuple[str, Schema]]:
-    """Dotted key and schema of everything in a section that holds a value.
+    """Yield dotted key and schema of every value in a section.
 
-    Sections of an arm are those of the configuration again, and left out.
+    Sections of an arm are skipped, because they repeat the shared ones.
     """
     section = _resolved(section, root)
     if "properties" in section:
@@ -96,7 +96,7 @@ def _row(key: str, held: Schema) -> str:
 
 
 def _said(value: Any) -> str:
-    """As it would stand in the file."""
+    """Return a value as written in the file."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

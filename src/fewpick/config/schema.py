@@ -1,4 +1,4 @@
-"""The configuration's schema, which is kept beside this module."""
+"""Load the schema of the configuration, which is next to this module."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load_schema() -> dict[str, Any]:
 
 
 def default(key: str) -> Any:
-    """Look up the default of one key of the configuration, such as `splits.tile_size`."""
+    """Return the default of a configuration key, such as `splits.tile_size`."""
     node = load_schema()
     for part in key.split("."):
         node = node["properties"][part]

@@ -221,7 +221,7 @@ def test_rings_are_picked_by_a_template_whatever_their_polarity(
     assert verdict.template == RING
     assert verdict.bright == bright
     assert verdict.trusted
-    assert "the particles look like rings, so a ring template picks" in str(verdict)
+    assert "the particles look like rings, so a ring template is used" in str(verdict)
     for _, _, picks in found:
         assert recall(picks, centres) == 1
         assert len(picks) <= 40
