@@ -78,7 +78,7 @@ CASES = [
         "an area with zero width",
         "a click where a drag was meant",
         areas("m0 10 10 10 50"),
-        Refused("areas.tsv: line 2", "x0=10", "Give x0 < x1"),
+        Refused("areas.tsv: line 2", "x0=10", "It needs x0 < x1"),
     ),
     Case(
         "areas that overlap",
@@ -86,7 +86,7 @@ CASES = [
         areas(*(f"m{i} {WHOLE}" for i in range(6)), "m5 10 10 90 90"),
         Right(
             {"training micrographs": 6, "labelled particles": 90},
-            ((NAME, "areas overlap on 1 micrograph, first m5.mrc", "counts once"),),
+            ((NAME, "areas overlap on 1 micrograph, first on m5.mrc", "count once"),),
         ),
     ),
     Case(
@@ -97,7 +97,7 @@ CASES = [
             {"particles": 15, "annotated": 2, "changed annotations": 5},
             (
                 ("coordinates", "15 of 15 marks are outside the areas", "clicks"),
-                ("15 marks of m3.mrc are where m4.mrc has an area", "Correct the name"),
+                ("15 marks of m3.mrc are where m4.mrc has an area", "correct the name"),
             ),
         ),
     ),

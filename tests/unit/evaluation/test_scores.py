@@ -535,7 +535,7 @@ def test_external_picks_count_only_where_the_program_was_run(
     rows = [("a", 50, 20, 1.0)]
     assert external(files, rows)["n_test_micrographs"] == 2
     assert external(files, rows, covered=["a"])["n_test_micrographs"] == 1
-    with pytest.raises(InputError, match="no test micrograph"):
+    with pytest.raises(InputError, match="no picks on test micrographs"):
         external(files, rows, covered=["v"])
 
 
