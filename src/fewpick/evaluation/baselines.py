@@ -33,8 +33,8 @@ ALL_POSITIVE, RANDOM, DIFFERENCE_OF_GAUSSIANS = (
 )
 # Note on the blob filter, for tables.
 TOLD = (
-    "learns nothing; it is given the true number of particles on each test micrograph, and "
-    "takes its polarity and width from the validation labels, where there are any"
+    "is not trained; it is given the true number of particles on each test micrograph, and "
+    "takes its polarity and width from the validation labels, if there are any"
 )
 FILTER_USE = "polarity and width of the filter"
 RANDOM_DRAWS = 20
