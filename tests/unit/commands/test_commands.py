@@ -100,7 +100,7 @@ def test_init_takes_what_a_shell_makes_of_a_glob(
     assert cli.main(["init", *files[:4], "coordinates", "-o", str(out), "--force"]) == 2
     assert "quote the glob" in capsys.readouterr().err
     assert cli.main(["init", *files]) == 2
-    assert "file or folder of particle coordinates: not given" in capsys.readouterr().err
+    assert "file or folder of particle coordinates: missing" in capsys.readouterr().err
 
 
 def test_init_turns_the_y_axis_round(tmp_path: Path) -> None:
