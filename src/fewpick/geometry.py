@@ -247,7 +247,7 @@ def fitting_radius(
     by_header = spec.get("particle_radius") is None and not pixel_size and bool(header)
     if by_header and header is not None and header > 0 and not believable(header):
         raise InputError(
-            f"the header gives {header:g} angstrom per pixel, which is implausible for "
+            f"the header says {header:g} angstrom per pixel, which is implausible for "
             "single-particle micrographs. Set the pixel size (pixel_size, --pixel-size)."
         )
     radius = particle_radius(spec, size)
