@@ -36,7 +36,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         """Start counting."""
-        self._begin = self._told = time.monotonic()
+        self._begin = self._reported = time.monotonic()
         return self
 
     def __exit__(
@@ -56,8 +56,8 @@ class Progress:
             self._bar.set_postfix(self._values, refresh=False)
         self._bar.update(n)
         now = time.monotonic()
-        if now - self._told >= self.interval or self.done >= self.total:
-            self._told = now
+        if now - self._reported >= self.interval or self.done >= self.total:
+            self._reported = now
             logger.info("%s", self.line(now - self._begin))
 
     def line(self, elapsed: float) -> str:

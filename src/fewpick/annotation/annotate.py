@@ -88,7 +88,7 @@ def annotate(
         radii = particle_radii(spec, manifest)
         negatives = _without_contradictions(spec["negatives"], negatives, marks, radii)
     if areas:
-        _tell_marks_outside(str(spec.get("coordinates")), marks, areas)
+        _warn_marks_outside(str(spec.get("coordinates")), marks, areas)
     named = manifest["micrograph"].astype(str)
     said = [
         FULL
@@ -180,7 +180,7 @@ def _without_contradictions(
     return kept
 
 
-def _tell_marks_outside(path: str, marks: Mapping[str, Points], areas: Mapping[str, Areas]) -> None:
+def _warn_marks_outside(path: str, marks: Mapping[str, Points], areas: Mapping[str, Areas]) -> None:
     """Warn about marks outside the areas, and about areas drawn on the wrong micrograph."""
     none = np.empty((0, 4), np.int64)
     outside = {

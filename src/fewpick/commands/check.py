@@ -133,7 +133,7 @@ def _check(arguments: argparse.Namespace) -> int:
         _check_disk(plan, edge, partly, findings)
         print(f"device: {device.type}" + _gpu_name(device))
         trainings = _final_trainings(plan) if partly else _trainings(plan)
-        _say_time(config, trainings, device, manifests, edge, arguments)
+        _print_time(config, trainings, device, manifests, edge, arguments)
     many = len(findings.warnings)
     print(
         f"\n{source} is ready to run" + (f", with {many} warning{'s' * (many > 1)}" if many else "")
@@ -493,7 +493,7 @@ def _final_trainings(plan: Any) -> list[dict[str, Any]]:
     return [values for values in plan.final.values() for _ in range(1 + folds)]
 
 
-def _say_time(
+def _print_time(
     config: Mapping[str, Any],
     trainings: Sequence[Mapping[str, Any]],
     device: Any,

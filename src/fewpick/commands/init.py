@@ -140,7 +140,7 @@ def _init(arguments: argparse.Namespace) -> int:
     from fewpick.errors import InputError
     from fewpick.inspection.survey import look
 
-    files, coordinates = _told_apart(arguments.paths)
+    files, coordinates = _split_paths(arguments.paths)
     micrographs = _one_source(files or [_ask("folder or glob of micrographs")])
     coordinates = coordinates or _ask("file or folder of particle coordinates")
     name = arguments.name or _name(micrographs)
@@ -282,7 +282,7 @@ def _seen(survey: Survey) -> list[str]:
     ]
 
 
-def _told_apart(paths: list[str]) -> tuple[list[str], str | None]:
+def _split_paths(paths: list[str]) -> tuple[list[str], str | None]:
     """Split the arguments into micrographs and coordinates, which come last."""
     from fewpick.micrographs import image_suffix
 

@@ -89,10 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--box-size", type=positive, metavar="PX", help="box size (default: the diameter)"
     )
-    told = "general: approximate number of particles per micrograph, if known"
-    parser.add_argument("--expected", type=positive, metavar="N", help=told)
-    told = "general: adapt to these micrographs first; takes about a minute"
-    parser.add_argument("--adapt", action="store_true", help=told)
+    about = "general: approximate number of particles per micrograph, if known"
+    parser.add_argument("--expected", type=positive, metavar="N", help=about)
+    about = "general: adapt to these micrographs first; takes about a minute"
+    parser.add_argument("--adapt", action="store_true", help=about)
     add_model_size(parser)
     add_device(parser)
     add_relion(parser)

@@ -284,10 +284,10 @@ def _check(config: Config, source: str) -> None:
             )
         if name in config["arms"]:
             raise InputError(f"{source}: external_picks.{name} is also an arm; rename one")
-    untold = [name for name, s in config["datasets"].items() if s["expected_particles"] is None]
-    if config["final"]["folds"] == 0 and untold:
+    uncounted = [name for name, s in config["datasets"].items() if s["expected_particles"] is None]
+    if config["final"]["folds"] == 0 and uncounted:
         raise InputError(
-            f"{source}: final.folds is 0, and datasets.{untold[0]}.expected_particles is "
+            f"{source}: final.folds is 0, and datasets.{uncounted[0]}.expected_particles is "
             "missing; the target picks needs one of them to set its score threshold"
         )
     topaz = config["baselines"].get(TOPAZ)

@@ -470,8 +470,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--data", type=Path, default=Path("data"), help=("folder that its paths are relative to")
     )
     parser.add_argument("-o", "--output", type=Path, default=general_path())
-    told = "recalibrate this model instead of training one"
-    parser.add_argument("--network", type=Path, metavar="MODEL", help=told)
+    about = "recalibrate this model instead of training one"
+    parser.add_argument("--network", type=Path, metavar="MODEL", help=about)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = yaml.safe_load(arguments.recipe.read_text(encoding="utf-8"))

@@ -126,11 +126,11 @@ def lopsidedness(
     correlations : template -> its (h, w) map
     counted : (h, w) mask of the pixels to use
     """
-    told = {}
+    measured = {}
     for name, values in correlations.items():
         low, middle, high = np.quantile(values[counted], [TAIL, 0.5, 1 - TAIL])
-        told[name] = float((high + low - 2 * middle) / max(high - low, 1e-9))
-    return told
+        measured[name] = float((high + low - 2 * middle) / max(high - low, 1e-9))
+    return measured
 
 
 def _distance(reach: float, radius: float) -> FloatArray:

@@ -159,7 +159,9 @@ def look(
         for key, suffix in (("areas", AREAS), ("negatives", NEGATIVES), ("settings", SETTINGS))
     }
     if annotation is None:
-        annotation = AREAS_KIND if beside["areas"] else _told_by_counts(coordinates, points, shapes)
+        annotation = (
+            AREAS_KIND if beside["areas"] else _annotation_by_counts(coordinates, points, shapes)
+        )
     if annotation != FULL:
         if radius is None:
             radius = _drawn_radius(beside["settings"])
@@ -171,12 +173,12 @@ def look(
         return _survey_of_marks(
             points, paths, shapes, pixel_size, radius, annotation, beside, warnings
         )
-    y_axis, told = "down", radius
-    guess = told or measure_radius(points) or _guess(points, shapes)
+    y_axis, given = "down", radius
+    guess = given or measure_radius(points) or _guess(points, shapes)
     found = measure_orientation(points, guess)
     if found.verdict == "flip_y suspected":
         y_axis, points = "up", points_for("up")
-        guess = told or measure_radius(points) or guess
+        guess = given or measure_radius(points) or guess
         found = measure_orientation(points, guess)
     warnings += found.warnings()
     if found.verdict != "ok" and not found.warnings():
@@ -184,7 +186,7 @@ def look(
             f"The images do not confirm the positions of the points ({found.verdict}). Check "
             "y_axis, check that micrographs and coordinates belong together, and inspect a few."
         )
-    radius, source = _radius(coordinates, fmt, scale, points, told, guess, warnings)
+    radius, source = _radius(coordinates, fmt, scale, points, given, guess, warnings)
     n_particles = sum(map(len, points.values()))
     peopled = [path for path, xy in points.items() if len(xy)]
     if len(peopled) < PARTS:
@@ -246,7 +248,7 @@ def _survey_of_marks(
     )
 
 
-def _told_by_counts(
+def _annotation_by_counts(
     coordinates: str, points: Mapping[Path, Points], shapes: Mapping[str, tuple[int, int]]
 ) -> str:
     """Assume full annotation, unless the counts look like clicks: then require an answer."""
@@ -288,13 +290,13 @@ def _radius(
     fmt: str | None,
     scale: float,
     points: Mapping[Path, Points],
-    told: float | None,
+    given: float | None,
     guess: float,
     warnings: list[str],
 ) -> tuple[float, str]:
     """Return the particle radius, px, and where it comes from."""
-    if told is not None:
-        return told, "as given"
+    if given is not None:
+        return given, "as given"
     measured = measure_radius(points)
     written = _written_diameter(coordinates, fmt, scale)
     if written is not None:

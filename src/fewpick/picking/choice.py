@@ -76,7 +76,7 @@ def unpadded(prepared: PreparedMicrograph) -> NDArray[np.float32]:
 
 def evidence(sample: Sequence[PreparedMicrograph]) -> dict[str, float]:
     """Return the mean lopsidedness over `sample` of each template's correlations outside dirt."""
-    told = []
+    measured = []
     for prepared in sample:
         image, (y0, x0, y1, x1) = unpadded(prepared), prepared.area
         counted = np.zeros(image.shape, bool)
@@ -85,8 +85,8 @@ def evidence(sample: Sequence[PreparedMicrograph]) -> dict[str, float]:
         if dirt[counted].mean() <= MOSTLY_DIRT:
             counted &= ~dirt
         found = templates.correlations(image, prepared.radius)
-        told.append(templates.lopsidedness(found, counted))
-    return {name: float(np.mean([one[name] for one in told])) for name in told[0]}
+        measured.append(templates.lopsidedness(found, counted))
+    return {name: float(np.mean([one[name] for one in measured])) for name in measured[0]}
 
 
 def contrast_tail(sample: Sequence[PreparedMicrograph], picks: Sequence[Picks]) -> float:

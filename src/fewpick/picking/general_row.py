@@ -64,8 +64,8 @@ def pick_stacks(stacks: Sequence[Path], radii: Mapping[str, float]) -> dict[str,
     picker = StackPicker(stacks, radii)
     verdict, found = pick_micrographs([Path(name) for name in picker.frames], picker)
     logger.info("%s", verdict)
-    told = {}
+    found_in = {}
     for path, _, picks in found:
         frame = picker.frames[str(path)]
-        told[str(path)] = Picks(frame.to_original(frame.with_padding(picks.xy)))
-    return told
+        found_in[str(path)] = Picks(frame.to_original(frame.with_padding(picks.xy)))
+    return found_in

@@ -106,14 +106,14 @@ class Verdict:
         """Return one line for the user."""
         if self.per_micrograph < 1:
             return "almost nothing on these micrographs looks like a particle of this size"
-        told = [f"expected F1 {self.expected_f1:.2f}"]
+        parts = [f"expected F1 {self.expected_f1:.2f}"]
         if not math.isnan(self.on_blobs):
-            told.append(f"{self.on_blobs:.0%} of picks on blobs")
+            parts.append(f"{self.on_blobs:.0%} of picks on blobs")
         if self.reason:
-            told.append(self.reason)
+            parts.append(self.reason)
         if self.template:
-            told.append(f"so a {self.template} template is used instead of the network")
-        line = ", ".join(told)
+            parts.append(f"so a {self.template} template is used instead of the network")
+        line = ", ".join(parts)
         return line if self.trusted else f"do not trust these picks ({line})"
 
 

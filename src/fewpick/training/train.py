@@ -121,15 +121,15 @@ def train(
             logger.info("resumed at step %d from %s", schedule.step, checkpoint)
     left = schedule.steps - schedule.step
     logger.info("%d of %d steps left, on %s", left, schedule.steps, training.device)
-    told = 0
+    reported = 0
     while not schedule.done:
         training.advance()
         on_step(
-            schedule.step - told,
+            schedule.step - reported,
             val_f1=training.validator.latest.f1,
             loss=training.recorder.last_loss,
         )
-        told = schedule.step
+        reported = schedule.step
         stopping = not schedule.done and stop()
         due = stopping or schedule.step % training.settings["checkpoint_steps"] == 0
         if kept is not None and due:

@@ -148,15 +148,15 @@ def without_validation(
     expected = sum((densities[f.micrograph.dataset] or 0.0) * _area(f.micrograph) for f in counted)
     scores = np.sort(np.concatenate([f.score for f in counted]))[::-1]
     rank = min(max(1, round(expected)), len(scores)) - 1
-    told = any(f.micrograph.expected is not None for f in counted)
-    return float(scores[rank]) if len(scores) else 1.0, "expected" if told else "prevalence"
+    by_user = any(f.micrograph.expected is not None for f in counted)
+    return float(scores[rank]) if len(scores) else 1.0, "expected" if by_user else "prevalence"
 
 
 def density(micrographs: Sequence[Micrograph]) -> float | None:
     """Return the number of particles per target-frame pixel of one data set; None if unknown."""
-    told = [(m.expected, _area(m)) for m in micrographs if m.expected is not None]
-    if told:
-        return sum(expected for expected, _ in told) / sum(area for _, area in told)
+    counts = [(m.expected, _area(m)) for m in micrographs if m.expected is not None]
+    if counts:
+        return sum(expected for expected, _ in counts) / sum(area for _, area in counts)
     windows = [window for m in micrographs for window in m.windows]
     labelled = sum((y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in windows)
     particles = sum(len(m.points) - len(m.clicks()) for m in micrographs)
