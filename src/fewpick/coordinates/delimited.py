@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +22,13 @@ from fewpick.coordinates.text import number, optional_number, read_text
 from fewpick.errors import InputError
 from fewpick.micrographs import image_suffix
 
+logger = logging.getLogger(__name__)
+
 # Names of a third coordinate, which micrographs do not have.
 SLICES = ("z", "z_coord", "Z-Coordinate", "slice")
 # Columns that only tables of boxes have, and one by which ImageJ's corners are known.
 SIDES, IMAGEJ_CORNER = ("width", "height", "w", "h", "box_width", "box_height"), "bx"
+OTHER_SCORES = ("confidence", "probability", "fom", "figure_of_merit", "rlnAutopickFigureOfMerit")
 NAMING = re.compile(r"micrograph|image|file|path|name|\bmic\b|\bimg\b")  # in lower-case headers
 
 
@@ -61,6 +65,11 @@ def read_columns(
         _refuse_other_names(table, name[-1] if len(name) == 1 else "micrograph")
     everything = make_picks(path, table.numbers(table.find(x)), table.numbers(table.find(y)))
     scores = table.optional_numbers(score)
+    if scores is None and (others := table.held(OTHER_SCORES)):
+        logger.warning(
+            "%s: column %r is not used. If it holds the scores of the picks, rename it to %r.",
+            *(path, others[0], score.lower()),
+        )
     sizes = table.optional_numbers(diameter) if diameter is not None else None
 
     slices = next(iter(table.held(SLICES)), None)

@@ -18,7 +18,7 @@ from fewpick.coordinates import detect_format, read_picks
 from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import Points
 from fewpick.errors import InputError
-from fewpick.geometry import believable, fitting_radius, frame_for, one_pixel_size
+from fewpick.geometry import UNSET, believable, fitting_radius, frame_for, one_pixel_size
 from fewpick.image_evidence.orientation import measure_orientation
 from fewpick.image_evidence.particle_size import measure_radius, neighbour_distance
 from fewpick.micrographs import list_micrographs, read_headers, shapes_of
@@ -129,6 +129,11 @@ def look(
                 f"The headers give different pixel sizes, {usual:.4g} angstrom and others on "
                 f"{shown(odd, 8)}; specifying the particle size in pixels."
             )
+    if held == UNSET and not pixel_size and radius is None and diameter_angstrom is not None:
+        warnings.append(
+            "The headers say exactly 1 angstrom per pixel, which programs write when they do not "
+            "know the pixel size. If it is not 1, pass --pixel-size."
+        )
     size: dict[str, float] = {}
     if radius is not None:
         size = {"particle_radius": radius}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,14 @@ from fewpick.data.masks import valid_area
 from fewpick.data.preprocess import in_pixels, preprocess_micrograph
 from fewpick.errors import InputError
 from fewpick.evaluation.threshold_policy import dataset_threshold
-from fewpick.geometry import GRAIN, Frame, fitting_radius, input_size, particle_radius
+from fewpick.geometry import (
+    GRAIN,
+    UNSET,
+    Frame,
+    fitting_radius,
+    input_size,
+    particle_radius,
+)
 from fewpick.micrographs import read_micrograph
 from fewpick.network.device import inference_dtype
 from fewpick.network.inference import find_peaks, predict
@@ -26,6 +34,8 @@ from fewpick.network.model_file import load_model
 from fewpick.network.weights import GENERAL, general_path
 from fewpick.picking.candidates import find
 from fewpick.sampling.training_set import Micrograph
+
+logger = logging.getLogger(__name__)
 
 # File next to a trained `model.safetensors` that also holds everything picking needs.
 NAME = "picker.safetensors"
@@ -185,6 +195,7 @@ class Picker:
         self.radius_scale = float(self.use.get("radius_scale", 0.5))
         self._size = {"particle_radius": radius, "particle_diameter_angstrom": diameter_angstrom}
         self._border, self._pixel_size = border, pixel_size
+        self._doubted = False
 
     @property
     def calibrated(self) -> bool:
@@ -324,13 +335,23 @@ class Picker:
         are known; else it assumes the same field of view as in training.
         """
         size = {key: value for key, value in self._size.items() if value is not None}
+        known = False
         if not size:
             assert self.particle is not None
             trained = self.particle.as_in(max(ny, nx), self._pixel_size or header)
             if trained.pixel_size and (self._pixel_size or header):
                 size = {"particle_diameter_angstrom": 2 * trained.radius * trained.pixel_size}
+                known = trained.pixel_size == header
             else:
                 size = {"particle_radius": trained.radius * max(ny, nx) / trained.longest}
+        by_header = "particle_diameter_angstrom" in size and not self._pixel_size
+        if by_header and header == UNSET and not known and not self._doubted:
+            self._doubted = True
+            logger.warning(
+                "%s: the header says exactly 1 angstrom per pixel, which programs write when they "
+                "do not know the pixel size. If it is not 1, pass --pixel-size.",
+                path,
+            )
         try:
             return fitting_radius(size, ny, nx, pixel_size=self._pixel_size, header=header)
         except InputError as error:

@@ -124,6 +124,19 @@ def test_init_takes_what_it_is_told(data: Path) -> None:
     assert written(out)["datasets"]["gala"]["particle_radius"] == pytest.approx(15.0)
 
 
+def test_init_doubts_a_pixel_size_of_exactly_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_data(tmp_path, n=3)
+    for path in (tmp_path / "micrographs").iterdir():
+        with mrcfile.open(path, "r+") as mrc:
+            mrc.voxel_size = 1.0
+    doubt = "The headers say exactly 1 angstrom per pixel"
+    for options, doubted in (([], True), (["--pixel-size", "1"], False)):
+        assert init(tmp_path, "--force", "--diameter-angstrom", "24", *options)[0] == 0
+        assert (doubt in capsys.readouterr().out) == doubted
+
+
 def test_init_with_names_that_do_not_match(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,15 @@ def test_tables_of_boxes_may_have_corners(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picks(file)["a"].xy, [[10, 20]])
 
 
+def test_scores_in_a_column_of_another_name_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = put(tmp_path / "a.csv", "x,y,Confidence\n10,20,0.5\n")
+    assert read_picks(file)["a"].score is None
+    assert "a.csv: column 'confidence' is not used" in caplog.text
+    assert "rename it to 'score'" in caplog.text
+
+
 def test_four_columns_of_numbers_are_boxes_only_if_square(tmp_path: Path) -> None:
     assert detect_format(put(tmp_path / "a.txt", "10 20 8 8\n")) == "box"
     file = put(tmp_path / "b.txt", "1 100.5 60.25 0.9\n2 40 30 0.8\n")  # number, x, y, score

@@ -123,7 +123,9 @@ def size(picker: Picker, path: Path) -> float:
     return seen.radius / seen.frame.scale
 
 
-def test_particle_size_follows_the_pixel_size(project: Path, tmp_path: Path) -> None:
+def test_particle_size_follows_the_pixel_size(
+    project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The same particle at half the pixel size covers twice the pixels."""
     fine = tmp_path / "fine.mrc"
     with mrcfile.new(fine) as mrc:
@@ -132,7 +134,13 @@ def test_particle_size_follows_the_pixel_size(project: Path, tmp_path: Path) -> 
     picker = Picker(project / "model", torch.device("cpu"))
     assert size(picker, fine) == pytest.approx(24.0)
     told = Picker(project / "model", torch.device("cpu"), diameter_angstrom=30.0)
-    assert size(told, fine) == pytest.approx(15.0)
+    for _ in range(2):
+        assert size(told, fine) == pytest.approx(15.0)
+    # Once for each picker, because programs write 1 where they do not know the pixel size.
+    assert [line.count("exactly 1 angstrom per pixel") for line in caplog.messages] == [1, 1]
+    sure = Picker(project / "model", torch.device("cpu"), diameter_angstrom=30.0, pixel_size=1.0)
+    assert size(sure, fine) == pytest.approx(15.0)
+    assert len(caplog.messages) == 2
     # Without pixel sizes, the share of the micrograph decides.
     picture = tmp_path / "half.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (100, 130), np.uint8)).save(picture)
