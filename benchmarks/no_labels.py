@@ -37,8 +37,8 @@ import pandas as pd
 import torch
 
 from benchmarks.data import ROOT
+from fewpick.annotation.frame import read_in_frame
 from fewpick.atomic import atomic_path
-from fewpick.coordinates.frame import read_in_frame
 from fewpick.data.preprocess import preprocess_micrograph
 from fewpick.evaluation.baselines import POLARITIES, WIDTHS, difference_of_gaussians
 from fewpick.evaluation.scores import score_picks

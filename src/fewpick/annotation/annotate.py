@@ -17,8 +17,8 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from fewpick.annotation.areas import EDGES, Areas, inside_any, read_areas
+from fewpick.annotation.frame import read_in_frame
 from fewpick.annotation.rectangles import disjoint
-from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import NoParticles, Points
 from fewpick.errors import InputError
 from fewpick.geometry import particle_radii

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fewpick.annotation.frame import read_in_frame
 from fewpick.commands.shared import add_force, add_relion, positive
 from fewpick.coordinates import FORMATS, Picks, read_picks, writable_format, write_picks
-from fewpick.coordinates.frame import read_in_frame
 from fewpick.errors import InputError
 from fewpick.external.relion_list import named_as_in, read_relion_list
 from fewpick.geometry import UNSET, alike, one_pixel_size

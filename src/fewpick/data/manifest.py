@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from fewpick.annotation.annotate import FULL
-from fewpick.coordinates.frame import read_in_frame
+from fewpick.annotation.frame import read_in_frame
 from fewpick.coordinates.picks import NoParticles, Picks, Points
 from fewpick.coordinates.star import check_names
 from fewpick.errors import InputError

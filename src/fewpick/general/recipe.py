@@ -28,7 +28,7 @@ from skimage.filters import threshold_otsu
 from torch import Tensor
 from torch.nn import functional
 
-from fewpick.coordinates.frame import read_in_frame
+from fewpick.annotation.frame import read_in_frame
 from fewpick.data.preprocess import preprocess_micrograph
 from fewpick.errors import InputError
 from fewpick.evaluation.matching import adds_a_match

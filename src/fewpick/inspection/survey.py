@@ -13,9 +13,9 @@ import yaml
 
 from fewpick.annotation.annotate import AREAS as AREAS_KIND
 from fewpick.annotation.annotate import FULL
+from fewpick.annotation.frame import read_in_frame
 from fewpick.config.schema import default
 from fewpick.coordinates import detect_format, read_picks
-from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import Points
 from fewpick.errors import InputError
 from fewpick.geometry import UNSET, believable, fitting_radius, frame_for, one_pixel_size

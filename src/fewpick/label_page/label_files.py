@@ -17,10 +17,10 @@ import numpy as np
 import yaml
 
 from fewpick.annotation.areas import overlapping, read_areas, write_areas
+from fewpick.annotation.frame import read_in_frame
 from fewpick.atomic import atomic_path
 from fewpick.coordinates import FORMATS, Picks, match_names, read_picks, write_picks
 from fewpick.coordinates.delimited import parse_table
-from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.picks import NoParticles
 from fewpick.coordinates.text import read_text
 from fewpick.errors import InputError

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from skimage.filters import threshold_otsu
 
+from fewpick.annotation.frame import read_in_frame
 from fewpick.coordinates import Picks
-from fewpick.coordinates.frame import read_in_frame
 from fewpick.data.preprocess import preprocess_micrograph
 from fewpick.evaluation.baselines import difference_of_gaussians
 from fewpick.evaluation.truth import Truth

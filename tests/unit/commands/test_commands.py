@@ -151,7 +151,7 @@ def test_init_with_names_that_do_not_match(
     ("name", "radius"), [("empiar10017", 52), ("empiar10146", 39), ("empiar10059", 18)]
 )
 def test_particle_size_of_real_data(shared_data: Path, name: str, radius: float) -> None:
-    from fewpick.coordinates.frame import read_in_frame
+    from fewpick.annotation.frame import read_in_frame
     from fewpick.micrographs import list_micrographs, read_headers, shapes_of
 
     paths = {p.name: p for p in list_micrographs(shared_data / name / "micrographs")[:4]}

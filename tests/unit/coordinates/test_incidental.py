@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewpick.annotation.frame import read_in_frame
 from fewpick.coordinates import FORMATS, Picks, read_picks, write_picks
-from fewpick.coordinates.frame import read_in_frame
 from fewpick.errors import InputError
 
 OPTICS = "data_optics\n\nloop_\n_rlnOpticsGroup #1\n_rlnMicrographPixelSize #2\n1 2.0\n2 4.0\n\n"

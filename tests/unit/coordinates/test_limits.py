@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fewpick.annotation.frame import read_in_frame
 from fewpick.coordinates import Picks, detect_format, make_picks, read_picks, write_picks
-from fewpick.coordinates.frame import read_in_frame
 from fewpick.coordinates.star import check_names
 from fewpick.coordinates.text import number, read_text
 from fewpick.errors import InputError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewpick.annotation.frame import read_in_frame
 from fewpick.coordinates import Picks, detect_format, read_picks, write_picks
-from fewpick.coordinates.frame import read_in_frame
 from fewpick.errors import InputError
 
 SHAPES = {"a.mrc": (224, 288), "b.mrc": (224, 288)}
