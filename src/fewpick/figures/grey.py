@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.stats import median_abs_deviation
 
 from fewpick.evaluation.scores import FLIPPED_ARM
-from fewpick.micrographs.grey_values import SIGMA_PER_MAD
 from fewpick.stacks import read_table
 
 # Grey levels span this many standard deviations around the median.
@@ -40,7 +40,7 @@ def smooth_levels(
     side = max(3, round(BACKGROUND * radius))
     smooth -= uniform_filter(uniform_filter(smooth, side), side)
     middle = float(np.median(smooth))
-    reach = GREY_REACH * SIGMA_PER_MAD * float(np.median(np.abs(smooth - middle))) or 1.0
+    reach = GREY_REACH * float(median_abs_deviation(smooth, axis=None, scale="normal")) or 1.0
     return smooth, middle - reach, middle + reach
 
 
