@@ -31,7 +31,7 @@ demo: $(INSTALLED)
 
 # The tests of a file stay together, since they share what they set up. One thread for each worker.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-relion: $(INSTALLED)
 	$(BIN)/pytest -m relion tests/workflow/test_relion.py

@@ -19,3 +19,10 @@ def shared_data() -> Path:
             f"NO REAL DATA at {folder}: set FEWPICK_DATA to the folder that holds empiar10017/"
         )
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files with whole workflows first, so that no core waits for a long one at the end."""
+    order = ("workflow", "badinput", "browser", "cluster", "container", "unit")
+    root = Path(__file__).parent
+    items.sort(key=lambda item: order.index(item.path.relative_to(root).parts[0]))

@@ -120,7 +120,7 @@ def test_snakemakes_own_report_has_captions(workspace: Workspace) -> None:
     text = (workspace.directory / "snakemake.html").read_text()
     for said in (
         "Picks of fixmatch with labelled ratio 0.2",
-        "gain over supervised and its 95 % interval",
+        "gain over supervised and its 95 %",
         '"Micrographs": {',
         '"Training": {',
     ):

@@ -119,9 +119,9 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
     names = [path.stem] * len(block)
     if NAME in block:
         names = block[NAME].fillna("").astype(str).to_list()
-    if "" in names:
-        row = names.index("") + 1
-        raise InputError(f"{path}: row {row} has no _{NAME}. Export the file again.")
+        if "" in names:
+            row = names.index("") + 1
+            raise InputError(f"{path}: row {row} has no _{NAME}. Export the file again.")
     elif IMAGE in block and block[IMAGE].astype(str).str.split("@").str[-1].nunique() > 1:
         raise InputError(
             f"{path}: has particles of several stacks (_{IMAGE}) but no _{NAME}. Add the column "

@@ -51,6 +51,10 @@ def test_particles_of_several_stacks_without_micrographs_are_refused(tmp_path: P
         read_picks(file)
     put(file, head + "1 2 1@a.mrcs\n3 4 2@a.mrcs\n")
     assert [len(held) for held in read_picks(file).values()] == [2]
+    # As RELION extracts them: the stacks do not matter beside the micrographs.
+    head += "_rlnMicrographName\n"
+    put(file, head + "1 2 1@x/a.mrcs a.mrc\n3 4 1@x/b.mrcs b.mrc\n")
+    assert sorted(read_picks(file)) == ["a.mrc", "b.mrc"]
 
 
 def test_tables_of_boxes_may_have_corners(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_another_particle_size_is_scaled_to_that_of_the_training(
     command = ["pick", str(project / "model"), str(project / "micrographs")]
     command += ["-o", str(tmp_path / "picks.star"), "--diameter"]
     assert cli.main([*command, "12"]) == 0
-    assert "4 micrographs were scaled" in capsys.readouterr().out
+    assert "4 micrographs were rescaled" in capsys.readouterr().out
     assert cli.main([*command, "24", "--force"]) == 0
     assert "scaled" not in capsys.readouterr().out
 
