@@ -54,7 +54,8 @@ COLUMNS = (
 # Of the files in a folder, of their list, and what stands for the list up to RELION 3.1.
 ENDING, LIST, SUFFIX = "_autopick.star", "autopick.star", "coords_suffix_autopick.star"
 NO_SCORE = -999.0  # RELION's own mark, as manual picks carry it
-NO_SCORES = (NO_SCORE, -9999.0)  # and that of crYOLO
+# That of crYOLO, by its text: a score of this value, which fewpick writes with decimals, is one.
+CRYOLO_NO_SCORE = "-9999"
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,8 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
     score = None
     if SCORE in block:
         score = optional_floats(path, block, SCORE)
-        score[np.isin(score, NO_SCORES)] = np.nan
+        marked = block[SCORE].astype(str).str.strip().to_numpy() == CRYOLO_NO_SCORE
+        score[(score == NO_SCORE) | marked] = np.nan
     # Check the numbers of the file, not the converted ones.
     make_picks(path, x, y)
     everything = make_picks(path, x - origins[:, 0], y - origins[:, 1], score)
