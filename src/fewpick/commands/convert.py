@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         picks, pixel_size = _read(arguments)
         optics = None
-        _tell_losses(arguments, picks)
+        _warn_losses(arguments, picks)
         if arguments.relion is not None:
             optics = read_relion_list(arguments.relion)
             picks = named_as_in(optics, picks)
@@ -137,7 +137,7 @@ def _agreed(path: Path, picks: Mapping[str, Picks], header: float | None) -> flo
     return header
 
 
-def _tell_losses(arguments: argparse.Namespace, picks: Mapping[str, Picks]) -> None:
+def _warn_losses(arguments: argparse.Namespace, picks: Mapping[str, Picks]) -> None:
     """Warn of what the format of the output does not hold."""
     output: Path = arguments.output
     fmt = writable_format(output, arguments.to)

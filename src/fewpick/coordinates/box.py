@@ -68,10 +68,7 @@ def read(path: Path) -> dict[str, Picks]:
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
     """Write one file per micrograph; corners are whole pixels, as in EMAN."""
-    files = one_or_each(path, ".box", picks)
-    sizes = {key: even_size(file, picks[key], box_size) for key, file in files.items()}
-    for key, file in files.items():
-        held, size = picks[key], sizes[key]
+    for held, file, size in sized_files(path, ".box", picks, box_size):
         lines = []
         for row, (x, y) in enumerate(held.xy - size / 2):
             words = [f"{np.rint(x):.0f}", f"{np.rint(y):.0f}", f"{size}", f"{size}"]
@@ -81,6 +78,22 @@ def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = No
             lines.append("\t".join(words) + "\n")
         with atomic_path(file) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def sized_files(
+    path: Path, suffix: str, picks: Mapping[str, Picks], box_size: float | None
+) -> list[tuple[Picks, Path, int]]:
+    """Return picks, file and box size (px) of each micrograph, all checked before any is written.
+
+    Raises
+    ------
+    InputError
+        When several micrographs would be written to one file, or a size is unknown.
+    """
+    files = one_or_each(path, suffix, picks)
+    return [
+        (picks[key], file, even_size(file, picks[key], box_size)) for key, file in files.items()
+    ]
 
 
 def even_size(path: Path, picks: Picks, box_size: float | None) -> int:

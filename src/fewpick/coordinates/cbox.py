@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fewpick.atomic import atomic_path
-from fewpick.coordinates.box import even_size
-from fewpick.coordinates.layout import one_or_each
+from fewpick.coordinates.box import sized_files
 from fewpick.coordinates.picks import Picks, make_picks, refuse_slices
 from fewpick.coordinates.star_blocks import floats, optional_floats, read_blocks, star_text
 from fewpick.errors import InputError
@@ -46,10 +45,7 @@ def read(path: Path) -> dict[str, Picks]:
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
     """Write one file per micrograph with the columns of crYOLO 1.8 and later."""
-    files = one_or_each(path, ".cbox", picks)
-    sizes = {key: even_size(file, picks[key], box_size) for key, file in files.items()}
-    for key, file in files.items():
-        held, size = picks[key], sizes[key]
+    for held, file, size in sized_files(path, ".cbox", picks, box_size):
         missing, side = ["<NA>"] * len(held), [f"{size}"] * len(held)
         score = np.full(len(held), np.nan) if held.score is None else held.score
         confidence = ["<NA>" if np.isnan(value) else f"{value:.6f}" for value in score]

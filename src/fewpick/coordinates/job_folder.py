@@ -41,8 +41,11 @@ def coordinate_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
         return [file for file in files if file not in iterations or file == last]
 
     here = chosen(list(folder.iterdir()))
-    below = chosen([file for file in folder.rglob("*") if file.parent != folder])
-    if len(here) > 1 and below:
+    # Not searched beside a single file: the tree of a job may be large.
+    below = []
+    if len(here) != 1:
+        below = chosen([file for file in folder.rglob("*") if file.parent != folder])
+    if here and below:
         logger.warning(
             "%s: %d coordinate files in its subfolders are not read, first %s, because the folder "
             "itself contains some. Move all of them into one folder, or pass the other folder.",

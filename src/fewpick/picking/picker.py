@@ -21,6 +21,7 @@ from fewpick.errors import InputError
 from fewpick.evaluation.threshold_policy import dataset_threshold
 from fewpick.geometry import (
     GRAIN,
+    SAME_PIXEL_SIZE,
     UNSET,
     Frame,
     fitting_radius,
@@ -41,8 +42,6 @@ logger = logging.getLogger(__name__)
 NAME = "picker.safetensors"
 # Micrographs are rescaled if their particles differ by more than this factor from those trained on.
 SAME_SIZE = 1.25
-# Relative tolerance for equal pixel sizes: headers of the same microscope may differ by this much.
-SAME_PIXEL = 1e-4
 
 
 def describe_use(
@@ -122,7 +121,7 @@ class Particle:
             if known is None or pixel_size is None:
                 same = known is pixel_size
             else:
-                same = math.isclose(known, pixel_size, rel_tol=SAME_PIXEL)
+                same = math.isclose(known, pixel_size, rel_tol=SAME_PIXEL_SIZE)
             if same and kind["longest"] == longest:
                 return Particle(**kind)
         return self
