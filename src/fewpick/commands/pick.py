@@ -103,13 +103,13 @@ def _parser() -> argparse.ArgumentParser:
 def _pick(arguments: argparse.Namespace) -> int:
     # Imported here because they take seconds, which --help should not have to wait.
     from fewpick.coordinates import Picks, output_files, writable_format, write_picks
-    from fewpick.coordinates.layout import refuse_existing
     from fewpick.coordinates.star import check_names
     from fewpick.external.relion_list import read_relion_list, relion_names
     from fewpick.figures.overlays import draw_circles
     from fewpick.figures.palette import FOUND
     from fewpick.geometry import one_pixel_size
     from fewpick.micrographs import list_micrographs, stem
+    from fewpick.micrographs.layout import refuse_existing
     from fewpick.network.device import select_device
     from fewpick.picking.picker import Picker
     from fewpick.picking.without_labels import pick_folder

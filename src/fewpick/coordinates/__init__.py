@@ -25,10 +25,10 @@ from fewpick.coordinates import (
     star,
     topaz_table,
 )
-from fewpick.coordinates.layout import one_or_each, places, refuse_existing
 from fewpick.coordinates.picks import Picks, make_picks
 from fewpick.coordinates.text import UTF16_MARKS
 from fewpick.errors import InputError
+from fewpick.micrographs.layout import one_or_each, places, refuse_existing
 from fewpick.micrographs.names import Match, Micrographs, match_names
 
 __all__ = [
@@ -257,10 +257,11 @@ def write_picks(
     scale : float
         The factor used for reading: coordinates are divided by it.
     overwrite : bool
-        If False, existing files are an error, raised before anything is written. options
-        `box_size` (px of the original frame: box, cbox, csv), `names` (name to write per
-        micrograph: star), `pixel_size` (Angstrom: star), `optics` (`star.RelionOptics`: star).
-        Formats that cannot store them ignore them.
+        If False, existing files are an error, raised before anything is written.
+    **options
+        Ignored by formats that cannot store them: `box_size` (px of the original frame: box, cbox,
+        csv), `names` (name to write per micrograph: star), `pixel_size` (Angstrom: star), `optics`
+        (`star.RelionOptics`: star).
 
     Raises
     ------

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from fewpick.atomic import atomic_path
-from fewpick.coordinates.layout import one_or_each
 from fewpick.coordinates.picks import Picks, make_picks
 from fewpick.coordinates.text import NUMBER, number, optional_number, read_text
 from fewpick.errors import InputError
+from fewpick.micrographs.layout import one_or_each
 
 NO_SCORE = "-3"  # EMAN1's own mark
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from fewpick.atomic import atomic_path
 from fewpick.coordinates.delimited import read_columns
-from fewpick.coordinates.layout import places
 from fewpick.coordinates.picks import Picks
+from fewpick.micrographs.layout import places
 
 X, Y, DIAMETER, SCORE = "X-Coordinate", "Y-Coordinate", "Diameter", "Score"
 NAME = "Micrographs Filename"

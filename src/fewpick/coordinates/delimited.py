@@ -82,20 +82,17 @@ def read_columns(
         xy = everything.xy[rows]
         return make_picks(path, xy[:, 0], xy[:, 1], held_scores, median)
 
+    named = bool(table.held(name))
+    names = table.strings(table.find(name)) if named else [path.stem] * len(everything)
     if slices is not None:
-        of = table.strings(table.find(name)) if table.held(name) else [path.stem] * len(everything)
-        refuse_slices(path, of, table.numbers(slices, blank=True))
-    if not table.held(name):
+        refuse_slices(path, names, table.numbers(slices, blank=True))
+    if not named:
         return {path.stem: picks_of(np.arange(len(everything)))}
-    names = table.strings(table.find(name))
     if "" in names:
         line = table.rows[names.index("")][0]
         raise InputError(f"{path}: line {line} names no micrograph. Correct or remove the line.")
     if not names:
-        raise NoParticles(
-            f"{path}: contains no particles, and therefore names no micrograph. To record empty "
-            "micrographs, use json or one file per micrograph."
-        )
+        raise NoParticles(path)
     return {key: picks_of(rows) for key, rows in rows_by_name(names).items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,12 @@ Points = NDArray[np.float64]
 
 class NoParticles(InputError):
     """A valid file without particles, in a format that then names no micrograph."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: contains no particles, and therefore names no micrograph. To record empty "
+            "micrographs, use json or one file per micrograph."
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from fewpick.atomic import atomic_path
-from fewpick.coordinates.layout import places
 from fewpick.coordinates.picks import (
     NoParticles,
     Picks,
@@ -37,6 +36,7 @@ from fewpick.coordinates.star_blocks import (
 )
 from fewpick.coordinates.text import read_text
 from fewpick.errors import InputError
+from fewpick.micrographs.layout import places
 
 X, Y = "rlnCoordinateX", "rlnCoordinateY"
 SCORE = "rlnAutopickFigureOfMerit"
@@ -131,13 +131,10 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
         )
     if SLICE in block:
         refuse_slices(path, names, optional_floats(path, block, SLICE))
-    if NAME not in block and not names:
+    if not names and NAME not in block:
         return {path.stem: everything}
     if not names:
-        raise NoParticles(
-            f"{path}: contains no particles, and therefore names no micrograph. To record empty "
-            "micrographs, use json or one file per micrograph."
-        )
+        raise NoParticles(path)
     picks = {}
     for name, rows in rows_by_name(names).items():
         size = float(pixel_sizes[rows[0]])

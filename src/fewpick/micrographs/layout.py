@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fewpick.errors import InputError
-from fewpick.micrographs import stem
+from fewpick.micrographs.listing import stem
 
 JOB = re.compile(r"[A-Za-z0-9]+/job\d+/")  # of a RELION job, at the beginning of a micrograph name
 DRIVE = re.compile(r"^[A-Za-z]:")

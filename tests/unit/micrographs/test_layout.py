@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fewpick.coordinates import FORMATS, make_picks, output_files, write_picks
-from fewpick.coordinates.layout import places
 from fewpick.errors import InputError
+from fewpick.micrographs.layout import places
 
 FOLDERS = ["box", "cbox", "csv", "star"]
 
