@@ -22,6 +22,9 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/final.smk"
 
 
+codehash.save()
+
+
 rule all:
     default_target: True
     input:

@@ -9,9 +9,24 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import platform
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+from platformdirs import user_cache_path
+
+from fewpick.atomic import atomic_path
+from fewpick.errors import InputError
+
+
+class Code(NamedTuple):
+    """What counts of a Python file."""
+
+    imports: list[tuple[int, str, list[str]]]  # level, module and names, as in `from .a import b`
+    meaning: str  # SHA-256 of the code without comments, docstrings and layout
 
 
 def of(script: str | Path, source: str | Path) -> str:
@@ -34,10 +49,14 @@ def of(script: str | Path, source: str | Path) -> str:
     digest = hashlib.sha256()
     for name, path in sorted((_name(path, source), path) for path in closure(script, source)):
         # Hash each part separately, so that different lists of parts cannot give the same bytes.
-        for part in (name, meaning(path), *_assets(path)):
-            digest.update(hashlib.sha256(part.encode()).digest())
-    digest.update(hashlib.sha256(meaning(script).encode()).digest())
+        for part in (_sha256(name), _read(path).meaning, *map(_sha256, _assets(path))):
+            digest.update(bytes.fromhex(part))
+    digest.update(bytes.fromhex(_read(script).meaning))
     return digest.hexdigest()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def closure(script: str | Path, source: str | Path) -> set[Path]:
@@ -80,14 +99,11 @@ def imported(path: Path, source: Path) -> frozenset[str]:
     """
     package = path.relative_to(source).parent.parts if path.is_relative_to(source) else ()
     names: set[str] = set()
-    for node in _read(path)[0]:
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        else:
-            base = package[: len(package) + 1 - node.level] if node.level else ()
-            module = ".".join((*base, *filter(None, [node.module])))
-            names.add(module)
-            names.update(f"{module}.{alias.name}" for alias in node.names)
+    for level, name, members in _read(path).imports:
+        base = package[: len(package) + 1 - level] if level else ()
+        module = ".".join((*base, *filter(None, [name])))
+        names.add(module)
+        names.update(f"{module}.{member}" for member in members)
     return frozenset(names)
 
 
@@ -128,18 +144,60 @@ def _assets(path: Path) -> Iterator[str]:
                 yield from (other.name, other.read_text(encoding="utf-8"))
 
 
-def meaning(path: Path) -> str:
-    """Return source code without comments, docstrings and layout."""
-    return _read(path)[1]
-
-
 @cache
-def _read(path: Path) -> tuple[list[ast.Import | ast.ImportFrom], str]:
-    """Return the imports of a file, and its code as in `meaning`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    imports = [node for node in _statements(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+def _read(path: Path) -> Code:
+    """Return what counts of a file."""
+    text = path.read_text(encoding="utf-8")
+    key = _sha256(text)
+    if key not in _known:
+        _known[key] = _parse(text, path)
+    _used.add(key)
+    return _known[key]
+
+
+def _parse(text: str, path: Path) -> Code:
+    tree = ast.parse(text, filename=str(path))
+    imports: list[tuple[int, str, list[str]]] = []
+    for node in _statements(tree):
+        if isinstance(node, ast.Import):
+            imports += [(0, alias.name, []) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imports.append((node.level, node.module or "", [alias.name for alias in node.names]))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return imports, ast.unparse(tree)
+    return Code(imports, _sha256(ast.unparse(tree)))
+
+
+# SHA-256 of a file's text -> what counts of it. Parsing all files takes over a second, which each
+# start of Snakemake would wait for, and each job on a cluster.
+_known: dict[str, Code] = {}
+_loaded: set[str] = set()
+_used: set[str] = set()
+CACHE_FILE = user_cache_path("fewpick") / "code.json"
+# Other versions of this module or of Python may read a file differently.
+MADE_BY = f"{platform.python_version()} {_sha256(Path(__file__).read_text(encoding='utf-8'))}"
+
+
+def load(cache_file: Path = CACHE_FILE) -> None:
+    """Recall what `save` wrote; without a usable file, the code is parsed."""
+    try:
+        held = json.loads(cache_file.read_text(encoding="utf-8"))
+        if held["made_by"] == MADE_BY:
+            _known.update({key: Code(*code) for key, code in held["code"].items()})
+            _loaded.update(held["code"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+
+
+def save(cache_file: Path = CACHE_FILE) -> None:
+    """Keep what counts of the files that were read, if `load` did not know all of them."""
+    if _used <= _loaded:
+        return
+    code = {key: _known[key] for key in sorted(_used)}
+    try:
+        with atomic_path(cache_file) as temporary:
+            temporary.write_text(json.dumps({"made_by": MADE_BY, "code": code}), encoding="utf-8")
+    except (InputError, OSError):
+        return  # a home without space or write permission only costs time

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -128,6 +129,52 @@ def test_moving_a_function_between_modules_counts(project: Path) -> None:
     (project / "src/package/used.py").rename(project / "src/package/renamed.py")
     (project / "script.py").write_text("from package.renamed import f\nf()\n")
     assert fingerprint(project) != before
+
+
+def remembered(project: Path, cache_file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """As `fingerprint`, in a process of its own as far as the cache is concerned."""
+    for name in ("_known", "_loaded", "_used"):
+        monkeypatch.setattr(codehash, name, type(getattr(codehash, name))())
+    codehash.load(cache_file)
+    found = fingerprint(project)
+    codehash.save(cache_file)
+    return found
+
+
+def test_what_is_remembered_is_what_would_be_parsed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache_file = project / "cache/code.json"
+    fresh = fingerprint(project)
+    assert remembered(project, cache_file, monkeypatch) == fresh
+    written = cache_file.stat()
+    with monkeypatch.context() as patch:
+        patch.setattr(codehash, "_parse", None)  # nothing is parsed
+        assert remembered(project, cache_file, patch) == fresh
+    assert cache_file.stat() == written
+    (project / "src/package/deep.py").write_text("def g(): return 2\n")
+    changed = remembered(project, cache_file, monkeypatch)
+    assert changed == fingerprint(project) != fresh
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"made_by": 1}', b"\xff", b'{"made_by": "MADE_BY", "code": [1]}']
+)
+def test_a_damaged_or_foreign_cache_is_replaced(
+    project: Path, damage: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache_file = project / "code.json"
+    cache_file.write_bytes(damage.replace(b"MADE_BY", codehash.MADE_BY.encode()))
+    assert remembered(project, cache_file, monkeypatch) == fingerprint(project)
+    assert json.loads(cache_file.read_text())["made_by"] == codehash.MADE_BY
+
+
+def test_without_a_place_for_the_cache_code_is_parsed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "file").touch()
+    cache_file = project / "file/code.json"
+    assert remembered(project, cache_file, monkeypatch) == fingerprint(project)
 
 
 def test_closure_is_what_python_imports() -> None:

@@ -45,6 +45,9 @@ if not GIVEN:
     configfile: PROJECT / "config/config.yaml"
 
 
+codehash.load()  # and saved at the end of the Snakefile
+
+
 def code(script):
     """Return a hash of a script and the modules that it imports, for the params of its rule."""
     return codehash.of(PROJECT / "workflow/scripts" / script, SOURCE)
