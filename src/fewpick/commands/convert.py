@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fewpick.annotation.frame import read_in_frame
@@ -25,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         picks, pixel_size = _read(arguments)
+        if arguments.min_score is not None:
+            picks = _above(arguments.min_score, picks, arguments.input[0])
         optics = None
         _warn_losses(arguments, picks)
         if arguments.relion is not None:
@@ -77,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         default=1.0,
         help="multiply coordinates by this, for example by Topaz's downsampling factor",
     )
+    parser.add_argument(
+        "--min-score", type=float, metavar="S", help="leave out points with a lower score"
+    )
     parser.add_argument("--box-size", type=positive, metavar="PX", help="box size to write")
     parser.add_argument(
         "--pixel-size", type=positive, metavar="ANGSTROM", help="for the optics table of STAR"
@@ -118,6 +124,19 @@ def _read(arguments: argparse.Namespace) -> tuple[Mapping[str, Picks], float | N
     if arguments.pixel_size is None:
         pixel_size = _agreed(arguments.input[0], together, pixel_size)
     return together, pixel_size
+
+
+def _above(least: float, picks: Mapping[str, Picks], path: Path) -> dict[str, Picks]:
+    """Return the picks with at least this score, and those without any, which a person added."""
+    if all(held.score is None for held in picks.values()):
+        raise InputError(f"{path}: has no scores to compare with --min-score {least:g}. Omit it.")
+    kept = {}
+    for name, held in picks.items():
+        if held.score is not None:
+            good = ~(held.score < least)  # NaN compares false
+            held = replace(held, xy=held.xy[good], score=held.score[good])
+        kept[name] = held
+    return kept
 
 
 def _agreed(path: Path, picks: Mapping[str, Picks], header: float | None) -> float | None:

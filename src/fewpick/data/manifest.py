@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 SAME_PARTICLE = 0.5  # particle radii; no two particles are that close
 FEW_MARKS = 100  # number of clicks below which invisible particles are not reported
 NAMED = 8  # micrographs named in a message
+CRYOLO_THRESHOLD = 0.3  # its default; its CBOX files go further down
 REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
 
 
@@ -93,6 +94,7 @@ def build_manifest(
                 raise
         points = {name: held.xy for name, held in picks.items()}
         _doubt_neighbours(spec["coordinates"], points, radii)
+        _doubt_scores(spec["coordinates"], picks)
     _doubt_pixel_sizes(spec, headers, picks, paths)
     orientation = _check_orientation(spec, {paths[name]: xy for name, xy in points.items()}, radii)
     manifest = pd.DataFrame(
@@ -194,6 +196,24 @@ def _doubt_neighbours(
             "%s: %d pairs of points are closer than %g radii, most of them (%d) on %s. Were two "
             "lists merged? Remove the duplicates.",
             *(source, total, SAME_PARTICLE, doubled[worst], worst),
+        )
+
+
+def _doubt_scores(source: str, picks: Mapping[str, Picks]) -> None:
+    """Warn about candidates that the program which scored them would not pick itself."""
+    scores = [held.score for held in picks.values() if held.score is not None]
+    every = np.concatenate([np.empty(0), *scores])
+    path = Path(source)
+    files = path.iterdir() if path.is_dir() else [path]
+    # CBOX scores are probabilities. Topaz's are log odds: below 0, background is more probable.
+    cbox = any(file.suffix.lower() == ".cbox" for file in files)
+    usual = CRYOLO_THRESHOLD if cbox else 0.0
+    if low := int((every < usual).sum()):
+        logger.warning(
+            "%s: %d of %d points have scores below %g, down to %.3g, so this seems to be a list of "
+            "candidates. All of them are used as labels. To leave out the uncertain ones: fewpick "
+            "convert --min-score S.",
+            *(source, low, len(every), usual, np.nanmin(every)),
         )
 
 

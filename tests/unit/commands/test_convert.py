@@ -218,3 +218,20 @@ def test_several_inputs(
     assert run(capsys, source, "out3.json", "--flip-y", "--micrographs", *images)[0] == 0
     flipped = read_picks(Path("out3.json"))["a.png"].xy
     assert flipped.tolist() == [[10.0, NY - 20.0], [30.5, NY - 40.25]]
+
+
+def test_uncertain_picks_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    xy = np.array([[10.0, 20], [30, 40], [50, 60]])
+    scores = np.array([0.5, -1, np.nan])  # the last was added by a person
+    picks = {"a.mrc": Picks(xy, scores), "b.mrc": Picks(xy[:1], np.array([-3.0]))}
+    write_picks(tmp_path / "all.star", picks)
+    output = tmp_path / "good.star"
+    code, out, _ = run(capsys, tmp_path / "all.star", output, "--min-score", 0.5)
+    assert (code, out) == (0, f"{output}: 2 points of 2 micrographs\n")
+    good = read_picks(output)
+    assert set(good) == {"a.mrc"}
+    assert good["a.mrc"].xy.tolist() == [[10, 20], [50, 60]]
+    write_picks(tmp_path / "bare.json", {"a.mrc": Picks(xy)})
+    code, _, err = run(capsys, tmp_path / "bare.json", tmp_path / "o.json", "--min-score", 1)
+    assert code == 2
+    assert "has no scores to compare with --min-score 1. Omit it." in err

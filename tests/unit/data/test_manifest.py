@@ -229,3 +229,32 @@ def test_real_sets_are_right_as_declared_and_caught_when_flipped(
     assert manifest["n_particles"].sum() == len(coordinates)
     with pytest.raises(InputError, match="Set y_axis: down"):
         build_manifest(spec | {"y_axis": "up"}, read_headers(micrographs))
+
+
+@pytest.mark.parametrize(
+    ("name", "scores", "said"),
+    [
+        ("picks.txt", [2.5, -0.5, -5.75], "2 of 3 points have scores below 0, down to -5.75"),
+        ("picks.txt", [2.5, 0.5, 0.25], None),
+        ("boxes", [0.9, 0.5, 0.125], "1 of 3 points have scores below 0.3, down to 0.125"),
+        ("boxes", [0.9, 0.5, 0.375], None),
+        ("picks.star", [2.5, np.nan, 0.1], None),  # one added by hand
+    ],
+)
+def test_a_list_of_candidates_is_not_taken_for_labels_in_silence(
+    micrographs: list[Path],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    scores: list[float],
+    said: str | None,
+) -> None:
+    source = micrographs[0].parents[1] / name
+    xy = np.array([[20.0, 20], [60, 30], [90, 60]])
+    picks = {"a.mrc": Picks(xy, np.array(scores))}
+    fmt = "cbox" if name == "boxes" else None
+    write_picks(source, picks, fmt=fmt, box_size=12 if fmt else None)
+    spec = {"coordinates": str(source), "particle_radius": 6}
+    build_manifest(spec, read_headers(micrographs))
+    found = [line for line in caplog.messages if "seems to be a list of candidates" in line]
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]

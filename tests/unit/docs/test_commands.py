@@ -31,7 +31,7 @@ HERE = [
     "snakemake --cores all picks --configfile mine.yaml",
     "fewpick pick general micrographs/ --diameter 108 -o picks.star",
     "fewpick convert particles.star boxes --to box --box-size 180",
-    "fewpick convert topaz.txt picks.star --scale 8 --micrographs micrographs",
+    "fewpick convert topaz.txt picks.star --scale 8 --min-score 0 --micrographs micrographs",
     "fewpick convert coordinates particles.star --flip-y --micrographs micrographs "
     "--pixel-size 1.77",
 ]
@@ -110,7 +110,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     picks = {name: Picks(xy) for name, xy in points.items()}
     for name in ("particles.star", "labels.star"):
         write_picks(folder / name, picks)
-    write_picks(folder / "topaz.txt", {name: Picks(xy / 8) for name, xy in points.items()})
+    scored = {name: Picks(xy / 8, np.ones(len(xy))) for name, xy in points.items()}
+    write_picks(folder / "topaz.txt", scored)
     flipped = {name: Picks(np.array([0, 640]) + xy * [1, -1]) for name, xy in points.items()}
     write_picks(folder / "coordinates", flipped, fmt="csv", box_size=108)
     (folder / "labels.settings.yaml").write_text("diameter: 108\n")
