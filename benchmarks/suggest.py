@@ -49,7 +49,7 @@ TABLE = ROOT / "docs/results/suggest.tsv"
 PICTURE = ROOT / "docs/images/suggest.png"
 KEY = ["dataset", "network", "strategy", "seed", "budget"]
 STRATEGIES = {
-    "suggest": "tiles that suggest leads to",
+    "suggest": "tiles with most doubt",
     "random": "random tiles",
     "crowded": "tiles with the most particles",
 }
@@ -206,11 +206,17 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     """F1 by the number of labels, a panel for each data set: means, and standard errors."""
     datasets = list(dict.fromkeys(table["dataset"]))
     figure, axes = plt.subplots(
-        1, len(datasets), figsize=(4.2 * len(datasets), 3.2), squeeze=False, layout="constrained"
+        *(1, len(datasets)),
+        figsize=(4 * len(datasets), 3.2),
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
     )
     for axis, dataset in zip(axes[0], datasets, strict=True):
         for (strategy, label), colour in zip(STRATEGIES.items(), COLOURS, strict=False):
             rows = table[(table["dataset"] == dataset) & (table["strategy"] == strategy)]
+            if rows.empty:
+                continue
             held = rows.groupby("budget")
             error = held["f1_best"].std() / np.sqrt(held["f1_best"].count())
             axis.errorbar(
@@ -223,11 +229,11 @@ def plot(table: pd.DataFrame, path: Path) -> None:
                 capsize=3,
                 color=colour,
             )
-        seeds = rows["seed"].nunique()
+        seeds = table.loc[table["dataset"] == dataset, "seed"].nunique()
         axis.set(title=f"{dataset}, {seeds} seeds", xlabel="labelled particles")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("F1 on other micrographs, best threshold")
-    axes[0, 0].legend(frameon=False, loc="lower right")
+    axes[0, 0].legend(frameon=False, loc="upper left")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
 
