@@ -187,7 +187,7 @@ CASES = [
         "picks from a tomogram",
         star(with_columns("rlnCoordinateZ", lambda words: [*words, words[0]])),
         Refused(
-            "particles.star", "come from several slices of a tomogram", "Give picks of micrographs"
+            "particles.star", "come from several slices of a tomogram", "Use picks of micrographs"
         ),
     ),
     Case(

@@ -50,7 +50,7 @@ HEAD = 8192  # bytes that suffice to recognise a format
 
 @dataclass(frozen=True)
 class Format:
-    """How to recognise, read and write one format; `write` is None if it is read only."""
+    """How to recognise, read and write one format; `write` is None if it is read-only."""
 
     suffixes: tuple[str, ...]
     sniff: Callable[[str], bool]
@@ -59,7 +59,7 @@ class Format:
     options: tuple[str, ...] = ()  # keyword arguments that `write` takes
 
 
-# In the order of recognition: COCO is also JSON, and CBOX is also STAR.
+# Detection tries them in this order, because COCO is also JSON, and CBOX is also STAR.
 FORMATS: dict[str, Format] = {
     "cs": Format((".cs",), cryosparc.sniff, cryosparc.read, None),
     "coco": Format((".json",), coco.sniff, coco.read, None),
@@ -75,7 +75,7 @@ FORMATS: dict[str, Format] = {
 
 
 def detect_format(path: Path) -> str | None:
-    """Return a file's format by its content, else by its suffix, else None."""
+    """Detect the format of a file by its content, else by its suffix; None if unknown."""
     with path.open("rb") as file:
         raw = file.read(HEAD)
     if raw[:2] in UTF16_MARKS:
@@ -146,7 +146,7 @@ def read_picks(
         held = FORMATS[fmt].read(file, *at_hand)
         for key, value in held.items():
             if path.is_dir() and not {"/", "\\"} & set(key):
-                # The folders of a tree are part of the names.
+                # Subfolders are part of the micrographs' names.
                 key = (file.parent.relative_to(path) / key).as_posix()
             if key in origin:
                 raise InputError(f"{file}: {origin[key]} also lists {key}. Keep one of them.")
@@ -173,8 +173,9 @@ def _files(folder: Path, fmt: str | None) -> tuple[list[Path], str]:
     if fmt is None or not files:
         if others := job_folder.passed_over(folder, suffixes):
             raise InputError(
-                f"{folder}: contains no coordinate files, but {others[0].name}, a name that RELION "
-                "gives to other files. If it has coordinates, give the file instead of the folder."
+                f"{folder}: contains no coordinate files; {others[0].name} is skipped, because "
+                "RELION uses this name for other files. If it contains coordinates, pass the file "
+                "instead of the folder."
             )
         raise InputError(
             f"{folder}: contains no coordinate files ({', '.join(sorted(suffixes))}). Check the "
@@ -189,7 +190,7 @@ def writable_format(path: Path, fmt: str | None = None) -> str:
     Raises
     ------
     InputError
-        When it is unknown or read only.
+        When the format is unknown or read-only.
     """
     if fmt is None:
         named = [name for name, form in FORMATS.items() if path.suffix.lower() in form.suffixes]
@@ -199,8 +200,9 @@ def writable_format(path: Path, fmt: str | None = None) -> str:
         if fmt is None:
             suffixes = ", ".join(FORMATS[name].suffixes[0] for name in able)
             raise InputError(
-                f"{path}: {f'the suffix {path.suffix}' if path.suffix else 'a name without suffix'}"
-                f" does not tell the format. Use one of {suffixes}, or pass --to FORMAT."
+                f"{path}: cannot infer the format from "
+                f"{f'the suffix {path.suffix}' if path.suffix else 'a name without a suffix'}. "
+                f"Use one of {suffixes}, or pass --to FORMAT."
             )
         raise InputError(
             f"{path}: cannot write the format {fmt!r}. Use one of {', '.join(able)}; cryoSPARC "
@@ -243,7 +245,7 @@ def write_picks(
     overwrite: bool = True,
     **options: Any,
 ) -> None:
-    """Write picks so that the programs of the field open them.
+    """Write picks in a format that other programs open.
 
     Parameters
     ----------

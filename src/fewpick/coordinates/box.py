@@ -17,14 +17,14 @@ from fewpick.coordinates.text import NUMBER, number, optional_number, read_text
 from fewpick.errors import InputError
 from fewpick.micrographs.layout import one_or_each
 
-NO_SCORE = "-3"  # EMAN1's own mark
+NO_SCORE = "-3"  # what EMAN1 writes instead of a score
 
 
 def sniff(head: str) -> bool:
     """Return whether a file with this beginning is an EMAN box file."""
     first = next((line.split() for line in head.splitlines() if line.strip()), [])
     numbers = len(first) in (4, 5) and all(NUMBER.fullmatch(word) for word in first[:4])
-    return numbers and float(first[2]) == float(first[3]) > 0  # other tables have no squares
+    return numbers and float(first[2]) == float(first[3]) > 0  # boxes are square
 
 
 def read(path: Path) -> dict[str, Picks]:
@@ -36,12 +36,12 @@ def read(path: Path) -> dict[str, Picks]:
         words = content.split()
         if not words:
             continue
-        # A box added by hand may have no score, but then it has the size of the others.
+        # A box added by hand may lack a score, but has the same size as the others.
         alike = not rows or len(words) == lengths[0] or words[2:4] == sizes[0]
         if len(words) not in (4, 5) or not alike:
             raise InputError(
-                f"{path}: line {line} has {len(words)} values. A box has 4 (corner x, corner y, "
-                "width, height) or 5 (with a score), the same on every line."
+                f"{path}: line {line} has {len(words)} values. Write 4 (corner x, corner y, width, "
+                "height) or 5 (with a score), the same number on every line."
             )
         where = f"{path}: line {line}"
         last_word = words[4] if len(words) == 5 and words[4] != NO_SCORE else ""
@@ -56,11 +56,13 @@ def read(path: Path) -> dict[str, Picks]:
     if not (size > 0).all():
         row = int(np.flatnonzero(~(size > 0).all(axis=1))[0])
         raise InputError(
-            f"{path}: box {row + 1} measures {size[row, 0]:g} x {size[row, 1]:g} px. Correct it."
+            f"{path}: the size of box {row + 1} is {size[row, 0]:g} x {size[row, 1]:g} px. Make "
+            "width and height positive."
         )
     if set(score) == {-1.0, -2.0}:
         raise InputError(
-            f"{path}: contains start and end points of helices (-1, -2). Give single particles."
+            f"{path}: contains start and end points of helices (-1, -2). Use picks of single "
+            "particles instead."
         )
     x, y = (corner + size / 2).T
     return {path.stem: make_picks(path, x, y, score, float(np.median(size)))}
@@ -102,9 +104,9 @@ def even_size(path: Path, picks: Picks, box_size: float | None) -> int:
     Raises
     ------
     InputError
-        When neither the caller nor the picks give a size.
+        When neither the caller nor the picks provide a size.
     """
     size = picks.diameter if box_size is None else box_size
     if size is None and len(picks):
-        raise InputError(f"{path}: boxes need a size. Give one in px (box_size, --box-size).")
+        raise InputError(f"{path}: the box size is unknown. Set it in px (box_size, --box-size).")
     return max(2, 2 * round((size or 2) / 2))

@@ -1,4 +1,4 @@
-"""CBOX 1.0, crYOLO's STAR of boxes: one file per micrograph, corner and size of each box.
+"""CBOX 1.0, crYOLO's STAR files: one per micrograph, with the corner and size of each box.
 
 Source: https://cryolo.readthedocs.io/en/stable/other/formats.html
 """

@@ -1,6 +1,6 @@
-"""CryoTransformer's COCO json (read only): `bbox` is the top-left corner, width and height.
+"""CryoTransformer's COCO json (read-only): `bbox` is the top-left corner, width and height.
 
-CryoTransformer marks an image without particles by one box [0, 0, 0, 0]. Source:
+CryoTransformer marks an image without particles by a single box [0, 0, 0, 0]. Source:
 https://github.com/jianlin-cheng/CryoTransformer
 """
 
@@ -64,5 +64,5 @@ def read(path: Path) -> dict[str, Picks]:
 def _records(path: Path, content: dict[str, Any], key: str) -> list[dict[str, Any]]:
     records = content.get(key)
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise InputError(f"{path}: has no {key!r} list, as a COCO file does. Check the format.")
+        raise InputError(f"{path}: lacks the {key!r} list of a COCO file. Check the format.")
     return records

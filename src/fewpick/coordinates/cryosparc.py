@@ -1,4 +1,4 @@
-"""cryoSPARC .cs (read only): a numpy structured array of centres as fractions of the micrograph.
+"""cryoSPARC .cs (read-only): a numpy structured array of centres as fractions of the micrograph.
 
 cryoSPARC counts y from the other end: y = (1 - center_y_frac) * ny. It imports RELION STAR, so this
 format is not written. Source: https://tools.cryosparc.com and https://github.com/asarnow/pyem
@@ -39,14 +39,14 @@ def read(
 ) -> dict[str, Picks]:
     """Read the file; `shapes` (ny, nx) of the micrographs take precedence over those it records.
 
-    `micrographs` gives their paths, to distinguish those of other folders.
+    The paths in `micrographs` distinguish micrographs of the same name in different folders.
     """
     table = _load(path)
     fields = table.dtype.names or ()
     if not {NAME, X, Y} <= set(fields):
         raise InputError(
             f"{path}: has no {X}, {Y} and {NAME}. Give the .cs file (or its passthrough) that "
-            "holds the particle locations."
+            "contains the particle locations."
         )
     try:
         x, y = (table[field].astype(np.float64, casting="same_kind") for field in (X, Y))
@@ -69,21 +69,21 @@ def read(
             )
     if not names or "" in names:
         raise InputError(
-            f"{path}: a particle without a micrograph, or no particles at all. "
+            f"{path}: contains no particles, or a particle without a micrograph. "
             "Export the file again."
         )
     if len(x) > 1 and not (x.any() or y.any()):
         raise InputError(
             f"{path}: {X} and {Y} are 0 for all {len(x)} particles, so their locations are not in "
-            "this file. Give the passthrough file of the job, or the picks."
+            "this file. Use the job's passthrough file, or the picks."
         )
     rows_of = rows_by_name(names)
     at_hand = match_names(micrographs or list(shapes), rows_of).matched if shapes else {}
     for field in sorted(set(SHIFTS) & set(fields)):
         if np.nan_to_num(table[field].astype(np.float64)).any():
             logger.warning(
-                "%s: refined shifts (%s) are not applied. Export the particles as STAR, or extract "
-                "them again, recentred, to use them.",
+                "%s: refined shifts (%s) are not applied. To use them, export the particles as "
+                "STAR, or extract them again with recentring.",
                 *(path, field),
             )
             break
@@ -98,7 +98,7 @@ def read(
         ny, nx = shape
         held_score = None if score is None else score[rows]
         held = make_picks(path, x[rows] * nx, (1 - y[rows]) * ny, held_score)
-        # Of the pixels at hand, which may be binned; 32 bits give 1.0599999 for 1.06.
+        # For these micrographs, which may be binned; rounded, as float32 turns 1.06 to 1.0599999.
         size = float(f"{sizes[rows[0]] * (recorded or shape)[1] / nx:.6g}")
         picks[key] = replace(held, pixel_size=size if 0 < size < np.inf else None)
     return picks

@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Picks]:
 
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:
-    """Write one csv with a name column, or a folder of one csv per micrograph without it."""
+    """Write one csv with a name column, or a folder with one csv per micrograph without it."""
     if path.suffix == ".csv":
         _write_file(path, picks, named=True, box_size=box_size)
     else:

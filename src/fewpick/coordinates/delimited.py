@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Names of a third coordinate, which micrographs do not have.
 SLICES = ("z", "z_coord", "Z-Coordinate", "slice")
-# Columns that only tables of boxes have, and one by which ImageJ's corners are known.
+# Columns that only tables of boxes have. In ImageJ's, BX and BY are the corners, X and Y centres.
 SIDES, IMAGEJ_CORNER = ("width", "height", "w", "h", "box_width", "box_height"), "bx"
 OTHER_SCORES = ("confidence", "probability", "fom", "figure_of_merit", "rlnAutopickFigureOfMerit")
 NAMING = re.compile(r"micrograph|image|file|path|name|\bmic\b|\bimg\b")  # in lower-case headers
@@ -67,7 +67,7 @@ def read_columns(
     scores = table.optional_numbers(score)
     if scores is None and (others := table.held(OTHER_SCORES)):
         logger.warning(
-            "%s: column %r is not used. If it holds the scores of the picks, rename it to %r.",
+            "%s: column %r is not used. If it contains the scores of the picks, rename it to %r.",
             *(path, others[0], score.lower()),
         )
     sizes = table.optional_numbers(diameter) if diameter is not None else None
@@ -77,7 +77,7 @@ def read_columns(
     def picks_of(rows: np.ndarray) -> Picks:
         held_scores = None if scores is None else scores[rows]
         size = np.empty(0) if sizes is None else sizes[rows]
-        size = size[~np.isnan(size) & (size != 0)]  # other columns are ignored
+        size = size[~np.isnan(size) & (size != 0)]  # blank or 0: size unknown
         median = float(np.median(size)) if len(size) else None
         xy = everything.xy[rows]
         return make_picks(path, xy[:, 0], xy[:, 1], held_scores, median)
@@ -115,7 +115,7 @@ class Table:
         Raises
         ------
         InputError
-            When there is none, or several.
+            When none of them, or several, exist.
         """
         held = self.held(names)
         if not held:
@@ -157,20 +157,20 @@ def _refuse_corners(table: Table) -> None:
     if len(sides) >= 2 and IMAGEJ_CORNER not in table.columns:
         raise InputError(
             f"{table.path}: has the columns {sides[0]!r} and {sides[1]!r}, so x and y may be "
-            "corners of boxes instead of centres. If they are corners, add half of the size to "
-            "them; then remove these two columns."
+            "corners of boxes instead of centres. If they are corners, add half the width and "
+            "height. Then remove these two columns."
         )
 
 
 def _refuse_other_names(table: Table, wanted: str) -> None:
-    """Reject a table of several micrographs whose names are in a column of another name."""
+    """Reject a table whose micrograph names seem to be in an unrecognised column."""
     for column in filter(None, table.columns):
         values = set(table.strings(column))
         named = NAMING.search(column) or all(image_suffix(value) for value in values)
         if len(values) > 1 and named:
             raise InputError(
                 f"{table.path}: column {column!r} seems to name the micrographs. Rename it to "
-                f"{wanted!r}, or remove it if all points are of one micrograph."
+                f"{wanted!r}, or remove it if all points belong to one micrograph."
             )
 
 

@@ -1,7 +1,8 @@
 """Find the coordinate files in the folder of a picker or of a RELION job.
 
 A RELION job writes `note.txt`, `job.star`, `job_pipeline.star`, `summary.star` and lists of
-micrographs next to the picks, which are there or one level below, in the folder of the movies.
+micrographs next to the picks, or one level above them: picks may be in a subfolder named after
+that of the movies.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from fewpick.errors import InputError
+from fewpick.micrographs.listing import shown
 
 logger = logging.getLogger(__name__)
 
@@ -30,32 +32,32 @@ ITERATION = re.compile(r"run_(ct\d+_)?it(\d+)_data\.star")
 def coordinate_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """List the files that may contain coordinates: in the folder itself, else anywhere below it.
 
-    Files below several others are passed over with a warning. A single file may be the table or
-    list of all that are below.
+    If the folder itself contains several, those below are skipped with a warning; if it contains
+    one, without, because this may be a table or list of all.
     """
 
     def chosen(found: Collection[Path]) -> list[Path]:
         files = [file for file in _visible(folder, found, suffixes) if not _is_other(file)]
         iterations = [file for file in files if ITERATION.fullmatch(file.name)]
-        last = max(iterations, key=_iteration, default=None)  # the others are earlier states
+        last = max(iterations, key=_iteration, default=None)  # the others are earlier iterations
         return [file for file in files if file not in iterations or file == last]
 
     here = chosen(list(folder.iterdir()))
-    # Not searched beside a single file: the tree of a job may be large.
+    # Not searched if there is a single file: the tree of a job may be large.
     below = []
     if len(here) != 1:
         below = chosen([file for file in folder.rglob("*") if file.parent != folder])
     if here and below:
         logger.warning(
-            "%s: %d coordinate files in its subfolders are not read, first %s, because the folder "
-            "itself contains some. Move all of them into one folder, or pass the other folder.",
-            *(folder, len(below), below[0].relative_to(folder)),
+            "%s: coordinate files in its subfolders are not read (%s), because the folder itself "
+            "contains some. Move all of them into one folder, or pass the other folder.",
+            *(folder, shown(str(file.relative_to(folder)) for file in below)),
         )
     return here or below
 
 
 def passed_over(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List the files of a folder that are not read because RELION uses their names otherwise."""
+    """List the files of a folder that are skipped because RELION uses their names otherwise."""
     return [file for file in _visible(folder, folder.iterdir(), suffixes) if _is_other(file)]
 
 
@@ -84,7 +86,7 @@ def listed(file: Path) -> list[Path]:
     Raises
     ------
     InputError
-        When there are none.
+        When it refers to none.
     """
     found = SUFFIX_FILE.fullmatch(file.name)
     if found is None:

@@ -68,7 +68,8 @@ def real(where: str, value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise InputError(f"{where}: a number of {len(str(value))} digits. Correct it.") from None
+        n = len(str(value))
+        raise InputError(f"{where}: a number of {n} digits is too large. Correct it.") from None
 
 
 def read(path: Path) -> dict[str, Picks]:
@@ -78,7 +79,7 @@ def read(path: Path) -> dict[str, Picks]:
     if EMAN2 & content.keys() and not any(image_suffix(name) for name in content):
         raise InputError(
             f"{path}: is an info file of EMAN2 ({', '.join(sorted(EMAN2 & content.keys()))}). "
-            "Write the boxes as .box files in e2boxer (Write output) and give these."
+            "In e2boxer, write the boxes as .box files (Write output), and use those."
         )
     for name, points in content.items():
         where = f"{path}: {name}"

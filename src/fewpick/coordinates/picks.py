@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fewpick.errors import InputError
 
-FARTHEST = 1e6  # px; larger than any micrograph, so the number is broken
+FARTHEST = 1e6  # px; larger than any micrograph, so a larger value must be wrong
 
 Points = NDArray[np.float64]
 
 
 class NoParticles(InputError):
-    """A valid file without particles, in a format that then names no micrograph."""
+    """A valid file without particles, in a format that names micrographs by their particles."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -89,7 +89,7 @@ def make_picks(
         score = np.asarray(score, np.float64).ravel()
         score = np.where(np.isfinite(score), score, np.nan)
     if diameter is not None and not 0 < diameter <= FARTHEST:
-        raise InputError(f"{where}: the size {diameter:g} px is not positive. Correct it.")
+        raise InputError(f"{where}: the size {diameter:g} px is impossible. Correct it.")
     return Picks(xy, given(score), diameter)
 
 
@@ -119,7 +119,7 @@ def refuse_slices(where: object, names: Iterable[str], z: ArrayLike) -> None:
         if len(held) and held.min() != held.max():
             raise InputError(
                 f"{where}: {name}: points from z={held.min():g} to z={held.max():g} come from "
-                "several slices of a tomogram. Give picks of micrographs."
+                "several slices of a tomogram. Use picks of micrographs."
             )
 
 

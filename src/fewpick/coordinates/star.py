@@ -1,6 +1,6 @@
 """RELION STAR: one particle table (3.0, and 3.1 to 5), or one file per micrograph.
 
-Coordinates are pixels of the micrograph in the internal frame. A job folder of RELION holds one
+Coordinates are pixels of the micrograph in the internal frame. A RELION job folder contains one
 `*_autopick.star` per micrograph and an `autopick.star` that lists them. Source:
 https://relion.readthedocs.io/en/latest/Reference/Conventions.html
 """
@@ -51,10 +51,10 @@ COLUMNS = (
     *(X, Y, SCORE, NAME, FILE, GROUP, PIXEL_SIZE, IMAGE_PIXEL_SIZE, SLICE, IMAGE),
     *(*ORIGINS_ANGSTROM, *ORIGINS_PX),
 )
-# Of the files in a folder, of their list, and what stands for the list up to RELION 3.1.
+# Ending of the files in a folder, name of their list, and what replaces it up to RELION 3.1.
 ENDING, LIST, SUFFIX = "_autopick.star", "autopick.star", "coords_suffix_autopick.star"
-NO_SCORE = -999.0  # RELION's own mark, as manual picks carry it
-# That of crYOLO, by its text: a score of this value, which fewpick writes with decimals, is one.
+NO_SCORE = -999.0  # RELION's mark for a missing score, as in manual picks
+# crYOLO's mark, compared as text: fewpick writes a real score of this value with decimals.
 CRYOLO_NO_SCORE = "-9999"
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def read(path: Path) -> dict[str, Picks]:
         raise InputError(f"{path}: contains {len(tables)} blocks with coordinates. Keep one.")
     if any(TOMOGRAM in block for block in [*tables, *blocks.values()]):
         raise InputError(
-            f"{path}: contains picks of tomograms (_{TOMOGRAM}). Give picks of micrographs."
+            f"{path}: contains picks of tomograms (_{TOMOGRAM}). Use picks of micrographs."
         )
     if tables:
         return _read_table(path, tables[0], blocks.get("optics"))
@@ -115,7 +115,7 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
         score = optional_floats(path, block, SCORE)
         marked = block[SCORE].astype(str).str.strip().to_numpy() == CRYOLO_NO_SCORE
         score[(score == NO_SCORE) | marked] = np.nan
-    # Check the numbers of the file, not the converted ones.
+    # Checked before origins are subtracted, so that a message quotes the numbers in the file.
     make_picks(path, x, y)
     everything = make_picks(path, x - origins[:, 0], y - origins[:, 1], score)
     names = [path.stem] * len(block)
@@ -127,7 +127,7 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
     elif IMAGE in block and block[IMAGE].astype(str).str.split("@").str[-1].nunique() > 1:
         raise InputError(
             f"{path}: has particles of several stacks (_{IMAGE}) but no _{NAME}. Add the column "
-            "with the micrograph of each particle, or give the picks that they came from."
+            "with the micrograph of each particle, or use the picks they were extracted from."
         )
     if SLICE in block:
         refuse_slices(path, names, optional_floats(path, block, SLICE))
@@ -150,7 +150,7 @@ def _read_table(path: Path, block: pd.DataFrame, optics: pd.DataFrame | None) ->
 def _origins(
     path: Path, block: pd.DataFrame, optics: pd.DataFrame | None, pixel_sizes: Points
 ) -> Points:
-    """Shift of the particle centres by refinement, (n, 2) px of the micrograph."""
+    """Return the shift of the particle centres by refinement, (n, 2) px of the micrograph."""
     zero = np.zeros((len(block), 2))
     for columns, unit in ((ORIGINS_ANGSTROM, np.ones(len(block))), (ORIGINS_PX, None)):
         if not set(columns) <= set(block.columns):
@@ -164,8 +164,8 @@ def _origins(
         found *= (unit / pixel_sizes)[:, None]
         if not np.isfinite(found).all():
             logger.warning(
-                "%s: refined origins (_%s) are not applied, because the file gives no pixel "
-                "size (_%s%s) for them. Extract the particles again, recentred, and give those.",
+                "%s: refined origins (_%s) are not applied, because the file lacks their pixel "
+                "size (_%s%s). Extract the particles again with recentring, and use those.",
                 *(path, columns[0], PIXEL_SIZE),
                 "" if columns is ORIGINS_ANGSTROM else f" and _{IMAGE_PIXEL_SIZE}",
             )
@@ -184,13 +184,14 @@ def _read_listed(path: Path, block: pd.DataFrame) -> dict[str, Picks]:
     picks: dict[str, Picks] = {}
     for name, listed in zip(block[NAME], block[FILE], strict=True):
         if pd.isna(name) or pd.isna(listed) or not name or not listed:
-            raise InputError(f"{path}: a row has no micrograph name. Export the file again.")
+            raise InputError(f"{path}: a row lacks a micrograph or file. Export the file again.")
         if name in picks:
             raise InputError(f"{path}: lists {name} twice. Keep one line.")
         held = read(_find(path, Path(listed)))
         if len(held) != 1:
             raise InputError(
-                f"{path}: {listed} contains {len(held)} micrographs instead of {name}."
+                f"{path}: {listed} contains {len(held)} micrographs instead of only {name}. "
+                "Export the files again."
             )
         picks[name] = next(iter(held.values()))
     return picks
@@ -203,11 +204,11 @@ def _find(index: Path, listed: Path) -> Path:
             return base / listed
     if (index.parent / listed.name).is_file():
         return index.parent / listed.name
-    raise InputError(f"{index}: lists {listed}, which does not exist. Copy it beside this file.")
+    raise InputError(f"{index}: lists {listed}, which does not exist. Copy it next to this file.")
 
 
 def check_names(paths: Iterable[Path]) -> None:
-    """Reject micrographs that STAR files cannot name, before picking them.
+    """Reject micrographs whose paths STAR files cannot contain, before any is picked.
 
     Raises
     ------
@@ -248,7 +249,7 @@ def write(
     pixel_size: float | None = None,
     optics: RelionOptics | None = None,
 ) -> None:
-    """Write one particle table, or a folder of one file per micrograph and their list.
+    """Write one particle table, or a folder with one file per micrograph and their list.
 
     `names` gives the micrograph name to write for a key, such as the path inside a RELION
     project; `pixel_size` (angstrom), or that of each micrograph, goes into the optics table;
@@ -278,7 +279,7 @@ def write(
 
 def _own_optics(sizes: Mapping[str, float | None]) -> RelionOptics:
     """Make an optics table of pixel sizes only, with one group for each."""
-    # Rounded to the digits that are written, because pixel sizes differ by rounding.
+    # Grouped by the digits that are written, because pixel sizes may differ by rounding.
     said = {name: "None" if size is None else f"{size:.6f}" for name, size in sizes.items()}
     kinds = list(dict.fromkeys(said.values())) or ["None"]
     block = {

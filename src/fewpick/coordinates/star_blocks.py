@@ -16,7 +16,7 @@ from fewpick.coordinates.text import number, optional_number, read_text
 from fewpick.errors import InputError
 
 AGAIN = "__again"  # in the name of a duplicate column
-# What pandas says where rows and header differ.
+# The message of pandas when rows and header differ in length.
 LENGTHS = re.compile(r"Expected axis has (\d+) elements, new values have (\d+)")
 Loop = Mapping[str, Sequence[str]]
 
@@ -39,8 +39,8 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
         # starfile would end the table at a micrograph named data_1.mrc and drop the rest.
         if " " in name or "\t" in name or names.count(name) > 1:
             raise InputError(
-                f"{path}: {'data_' + name!r:.60} is not the name of a single block. Write each "
-                "block once, and start no line with a micrograph named data_..."
+                f"{path}: {'data_' + name!r:.60} is not a unique block name. Keep one block of "
+                "each name, and start no line with a micrograph named data_..."
             )
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".star") as plain:
         # starfile guesses the encoding as for Python source: give it UTF-8.
@@ -49,7 +49,7 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
         try:
             blocks = starfile.read(plain.name, always_dict=True, parse_as_string=list(columns))
         except Exception as error:
-            # starfile passes on whatever its parts raise.
+            # starfile lets through whatever its dependencies raise.
             reason = " ".join(str(error).split())
             if found := LENGTHS.search(reason):
                 reason = f"a table has {found[2]} columns in its header, but {found[1]} in its rows"
@@ -64,7 +64,7 @@ def read_blocks(path: Path, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 
 def _table(block: pd.DataFrame | dict[str, object]) -> pd.DataFrame:
-    """Read a table of one row, which may be written as pairs of name and value."""
+    """Return a block as a table; name-value pairs become a single row."""
     return block if isinstance(block, pd.DataFrame) else pd.DataFrame([block], dtype=object)
 
 
@@ -135,7 +135,7 @@ def star_text(blocks: Mapping[str, Loop]) -> str:
 
 
 def loop_head(name: str, columns: Iterable[str]) -> str:
-    """Begin a loop; its rows follow, and an empty line."""
+    """Return the header of a loop, to be followed by its rows and an empty line."""
     numbered = [f"_{column} #{i}" for i, column in enumerate(columns, start=1)]
     return "\n".join(["", "# version 30001", "", f"data_{name}", "", "loop_", *numbered]) + "\n"
 

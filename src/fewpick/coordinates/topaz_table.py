@@ -35,7 +35,7 @@ def write(path: Path, picks: Mapping[str, Picks]) -> None:
     """Write one table; scores only if every micrograph has them, blank for points without one."""
     scored = all(held.score is not None for held in picks.values() if len(held))
     names = {key: stem(key) for key in picks}
-    # Topaz knows images by the name of the file alone.
+    # Topaz identifies images by file name, without folders.
     bare = {key: name.replace("\\", "/").split("/")[-1] for key, name in names.items()}
     names = bare if len(set(bare.values())) == len(bare) else names
     lines = ["\t".join([NAME, X, Y] + [SCORE] * scored) + "\n"]

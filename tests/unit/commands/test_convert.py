@@ -87,9 +87,9 @@ def test_scale_and_names_of_the_micrographs(
     ("arguments", "message"),
     [
         (["absent.json", "out.star"], "absent.json: no such file"),
-        (["in.json", "out.png"], "does not tell the format"),
+        (["in.json", "out.png"], "cannot infer the format from the suffix .png"),
         (["in.json", "out.cs"], "cryoSPARC imports star"),
-        (["in.json", "boxes", "--to", "box"], "boxes need a size"),
+        (["in.json", "boxes", "--to", "box"], "the box size is unknown"),
         (["in.json", "out.star", "--scale", "nan"], "scale is nan"),
         (["in.json", "out.star", "--scale", "9", "--micrographs", "images"], "outside the image"),
         (["in.json", "out.star", "--micrographs", "nowhere"], "nowhere: does not exist"),

@@ -331,7 +331,7 @@ def test_eman_box(tmp_path: Path) -> None:
         ("1 2 3\n", "line 1 has 3 values"),
         ("1 2 3 3\n1 2 3\n", "line 2 has 3 values"),
         ("1,5 2 3 3\n", "decimal point"),
-        ("1 2 0 0\n", "measures 0 x 0"),
+        ("1 2 0 0\n", "the size of box 1 is 0 x 0 px"),
         ("1 2 9 9 -1\n5 6 9 9 -2\n", "helices"),
     ],
 )
@@ -365,7 +365,7 @@ def test_json_tells_absent_from_empty(tmp_path: Path) -> None:
         ('{"a": [[NaN, 2]]}', "not a pixel position"),
         ('{"a": [[1' + "0" * 400 + ", 2]]}", "401 digits"),
         ('{"a": ' * 3000 + "1" + "}" * 3000, "not valid JSON|contains"),
-        ('{"images": [], "annotations": 3}', "no 'annotations' list"),
+        ('{"images": [], "annotations": 3}', "lacks the 'annotations' list"),
     ],
 )
 def test_broken_json(tmp_path: Path, text: str, message: str) -> None:

@@ -57,8 +57,8 @@ def test_the_farthest_position_and_size_still_count() -> None:
         ([1, 1000001], [2, 3], None, None, r"point 2 is x=1e\+06, y=3, which"),
         ([1, 2], [2, -1e7], None, None, r"point 2 is x=2, y=-1e\+07, which"),
         ([np.nan, 2], [2, 3], None, None, "point 1 is x=nan, y=2, which"),
-        ([1, 2], [2, 3], None, 0, "the size 0 px is not positive"),
-        ([1, 2], [2, 3], None, 1.1e6, r"the size 1\.1e\+06 px is not positive"),
+        ([1, 2], [2, 3], None, 0, "the size 0 px is impossible"),
+        ([1, 2], [2, 3], None, 1.1e6, r"the size 1\.1e\+06 px is impossible"),
     ],
 )
 def test_points_that_cannot_be(x: Any, y: Any, score: Any, diameter: Any, message: str) -> None:
@@ -223,13 +223,13 @@ def test_pixel_sizes_are_those_of_the_optics_group(tmp_path: Path) -> None:
          "row 2 has no _rlnMicrographName"),
         (star("CoordinateX CoordinateY MicrographName"), "names no micrograph"),
         (star("CoordinateX MicrographName", "1 a.mrc"), "no columns _rlnCoordinateX and"),
-        (star("MicrographName MicrographCoordinates", "a.mrc <NA>"), "has no micrograph name"),
+        (star("MicrographName MicrographCoordinates", "a.mrc <NA>"), "lacks a micrograph or file"),
         (star("MicrographName MicrographCoordinates", "a.mrc b.star", "a.mrc b.star"),
          r"lists a\.mrc twice"),
         (star("MicrographName MicrographCoordinates", "a.mrc all.star"),
-         r"all\.star contains 2 micrographs instead of a\.mrc"),
-        (star("CoordinateX CoordinateY", "1 2") * 2, "is not the name of a single block"),
-        (star("CoordinateX CoordinateY", "1 2", block="of mine"), "not the name of a single block"),
+         r"all\.star contains 2 micrographs instead of only a\.mrc"),
+        (star("CoordinateX CoordinateY", "1 2") * 2, "is not a unique block name"),
+        (star("CoordinateX CoordinateY", "1 2", block="of mine"), "not a unique block name"),
     ],
 )  # fmt: skip
 def test_star_files_that_say_too_little_or_too_much(
@@ -352,7 +352,7 @@ def test_scores_and_sizes_of_box_files(tmp_path: Path) -> None:
     held = read_picks(put(tmp_path / "a.box", "\n0 0 10 20\n \n5 5 30 40\n"))["a"]
     np.testing.assert_array_equal(held.xy, [[5, 10], [20, 25]])
     assert held.diameter == 25
-    with pytest.raises(InputError, match="box 2 measures 4 x 0 px"):
+    with pytest.raises(InputError, match="the size of box 2 is 4 x 0 px"):
         read_picks(put(tmp_path / "a.box", "1 2 4 4\n1 2 4 0\n"))
     with pytest.raises(InputError, match="line 3 has 5 values"):
         read_picks(put(tmp_path / "a.box", "1 2 4 4\n\n1 2 4 6 0.5\n"))
@@ -392,7 +392,7 @@ def test_coco_sizes(tmp_path: Path) -> None:
          r"duplicate image 1 \(b\)"),
         ({"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}]},
          r"duplicate image 2 \(a\)"),
-        ({"images": [3]}, "has no 'images' list"),
+        ({"images": [3]}, "lacks the 'images' list"),
         ({"annotations": [{"image_id": 3, "bbox": [1, 2, 3, 4]}]}, "refers to image 3"),
         ({"annotations": [{"bbox": [1, 2, 3, 4]}]}, "refers to image None"),
         ({"annotations": [{"image_id": 1, "bbox": [1, 2, 3]}]}, r"is not \[x, y, width, height\]"),
@@ -471,7 +471,7 @@ def test_cryosparc_fractions_may_leave_the_image_a_little(tmp_path: Path, value:
     [
         ({X: np.array(["0.5", "0.5"])}, "a location field has the wrong type"),
         ({PATH: np.array([b"\xff", b"a"])}, "a location field has the wrong type"),
-        ({PATH: np.array([b"a", b""])}, "a particle without a micrograph"),
+        ({PATH: np.array([b"a", b""])}, "or a particle without a micrograph"),
         ({X: np.full((2, 2), 0.5)}, "contains values outside 0 to 1"),
         ({PATH: None}, "has no location/center_x_frac"),
         ({Y: None}, "has no location/center_x_frac"),
@@ -537,7 +537,7 @@ def test_content_that_tells_nothing_leaves_it_to_the_suffix(tmp_path: Path) -> N
 def test_the_suffix_names_the_format_to_write(tmp_path: Path) -> None:
     write_picks(tmp_path / "A.JSON", {"a.mrc": picks((1, 2.5))})
     assert json.loads((tmp_path / "A.JSON").read_text()) == {"a.mrc": [[1, 2.5]]}
-    with pytest.raises(InputError, match=r"does not tell the format\. Use one of \.json, \.cbox"):
+    with pytest.raises(InputError, match=r"from a name without a suffix\. Use one of \.json"):
         write_picks(tmp_path / "a", {})
 
 

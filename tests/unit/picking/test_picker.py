@@ -314,7 +314,7 @@ def test_where_picks_go_is_checked_before_the_work(
     command = ["pick", str(project / "model"), str(project / "micrographs"), "-o"]
     for out, message in [
         ("picks.cs", "cannot write the format 'cs'"),
-        ("picks.doc", "the suffix .doc does not tell the format"),
+        ("picks.doc", "cannot infer the format from the suffix .doc"),
         ("file/picks.star", "file is not a folder"),
     ]:
         assert cli.main([*command, str(tmp_path / out)]) == 2
