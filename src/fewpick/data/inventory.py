@@ -1,8 +1,8 @@
 """List the micrographs and coordinate files of a data set in one small table.
 
-Hundreds of jobs need the manifest, and Snakemake compares the names of all that the manifest is
-made from anew for each of them. So the manifest is made from this one table instead of thousands of
-files. The table holds a fingerprint of each file, so that it changes whenever one of them does.
+Hundreds of jobs need the manifest, and for each of them Snakemake compares the names of all inputs
+of the manifest. This one table is therefore its input instead of thousands of files. The table
+contains a fingerprint of each file, so that it changes whenever a file does.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def inventory_table(
 
     Parameters
     ----------
-    micrographs, coordinates : paths, or links to them as the workflow knows them
-    on_bad : what becomes of broken micrographs, as in `fewpick.micrographs.sort_out`
+    micrographs, coordinates : paths, or the workflow's links to them
+    on_bad : what to do with broken micrographs, as in `fewpick.micrographs.sort_out`
 
     Returns
     -------
-    table with the columns kind, path (as given); of micrographs ny, nx (px), pixel_size (angstrom)
-    or left_out (the reason); sha256 of what is used: of a micrograph its head
+    table with the columns kind and path (as given); for micrographs ny, nx (px) and pixel_size
+    (angstrom), or left_out (the reason); sha256 of each usable file, for micrographs of its head
 
     Raises
     ------
     InputError
-        When a micrograph is broken that is not to be left out.
+        When a micrograph is broken and `on_bad` is "stop".
     """
     given = {Path(original(path)): str(path) for path in micrographs}
     good, left_out = sort_out(list(given), on_bad)
@@ -59,11 +59,11 @@ def inventory_table(
         for path in coordinates
     ]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.astype({"ny": "Int64", "nx": "Int64"})  # whole numbers where others have none
+    return table.astype({"ny": "Int64", "nx": "Int64"})  # integers, though some are missing
 
 
 def micrographs_of(table: pd.DataFrame) -> tuple[dict[Path, Header], dict[Path, str]]:
-    """Micrographs to use, with their headers, and those left out, with the reasons."""
+    """Return the micrographs to use with their headers, and those left out with the reasons."""
     listed = table[table["kind"] == MICROGRAPH]
     bad = listed["left_out"].notna()
     headers = {
@@ -79,14 +79,14 @@ def micrographs_of(table: pd.DataFrame) -> tuple[dict[Path, Header], dict[Path, 
 
 
 def listed_fingerprints(table: Path) -> dict[str, tuple[str, str]]:
-    """Kind and sha256 of each file that a table lists as usable, by its path in the table."""
+    """Return kind and sha256 of each file that a table lists as usable, by its path there."""
     listed = read_table(table).dropna(subset=["sha256"])
     columns = (listed[name] for name in ("path", "kind", "sha256"))
     return {path: (kind, sha256) for path, kind, sha256 in zip(*columns, strict=True)}
 
 
 def same_file(path: Path, kind: str, sha256: str) -> bool:
-    """Whether a file has the content that was listed."""
+    """Return whether a file still has the listed content."""
     return _fingerprint(path, HEAD if kind == MICROGRAPH else -1) == sha256
 
 

@@ -1,8 +1,8 @@
-"""Point the links by which the workflow knows its inputs at the files of the user.
+"""Point the workflow's links at the user's files.
 
-A link keeps the time of its file, so that Snakemake sees the file behind it. Where it comes to
-lead to another file, it has the time of the moment unless the inventory shows that only the path
-is new: then Snakemake, for which the later of both times counts, compares the contents.
+A new link gets the modification time of its file. A link redirected to another file gets the
+current time, so that Snakemake, which uses the later time of link and file, compares the contents;
+if the inventory shows that only the path has changed, it keeps the time of the file.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from fewpick.inputs import FOLDER, original, target
 def keep_links(
     links: Mapping[str, str], inventories: Mapping[str, str | Path], *, busy: bool = False
 ) -> None:
-    """Make links that are missing, and lead those elsewhere whose file has another path now.
+    """Create missing links, and redirect those whose file has another path now.
 
     Parameters
     ----------
     links : mapping of str to str
-        Link to path, as the configuration spells it.
+        Link to path, as written in the configuration.
     inventories : mapping of str to path
-        Data set to its table of `fewpick.data.inventory`, which may not be there yet.
+        Data set to its table of `fewpick.data.inventory`, which may not exist yet.
     busy : bool
-        Whether a run is at work in this folder: what it reads must not be exchanged.
+        Whether a run is active in this folder, whose inputs must not be replaced.
 
     Raises
     ------
     InputError
-        When a link cannot be written, or would exchange the files of a run at work.
+        When a link cannot be written, or would replace an input of an active run.
     """
     moved = {}
     for link, path in links.items():
         if not os.path.lexists(link):
             _write(link, path, os.stat(path).st_mtime_ns)
-        # A copy of the results may hold files instead of links.
+        # A copy of the results may contain files instead of links.
         elif not os.path.islink(link) or os.readlink(link) != target(path):
             moved[link] = path
     if not moved:
@@ -60,7 +60,7 @@ def keep_links(
         )
         if busy and not same:
             raise InputError(
-                f"{path}: another run in this folder is reading {original(link)} in its place. "
+                f"{path}: another run in this folder is reading {original(link)} instead. "
                 "Wait until it has finished, or use another folder (snakemake --directory). If "
                 "no run is active, delete .snakemake/locks."
             )
@@ -68,7 +68,7 @@ def keep_links(
 
 
 def _write(link: str, path: str, time: int | None) -> None:
-    """Write a link with the time (ns) given, or that of the moment."""
+    """Write a link with a modification time in ns; None for the current time."""
     temporary = Path(f"{link}.{uuid.uuid4().hex}")
     try:
         temporary.parent.mkdir(parents=True, exist_ok=True)

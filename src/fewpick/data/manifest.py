@@ -47,16 +47,16 @@ def build_manifest(
     micrographs : dict
         Path to header, in the order wanted (`fewpick.micrographs.read_headers`).
     left_out : dict, optional
-        Micrographs that are not to be used, to the reason (`fewpick.micrographs.sort_out`). They
-        and their coordinates count nowhere.
+        Micrographs to ignore, to the reason (`fewpick.micrographs.sort_out`). Their coordinates
+        are ignored, too.
 
     Returns
     -------
     manifest : DataFrame
         One row per micrograph: micrograph, path, ny, nx (px), pixel_size (Angstrom, NaN when
-        unknown), annotated (bool), n_particles; and, the same in each row, orientation
-        (the verdict on all) and left_out (number of micrographs); own_orientation is that of the
-        micrograph.
+        unknown), annotated (bool), n_particles, own_orientation (the verdict on this micrograph);
+        and, the same in each row, orientation (the verdict on all) and left_out (number of
+        micrographs).
     coordinates : DataFrame
         micrograph, x, y (px, internal frame).
 
@@ -89,7 +89,7 @@ def build_manifest(
                 scale=spec.get("scale", 1.0),
             )
         except NoParticles:
-            # Areas and negatives may say all that there is to say.
+            # A partial annotation may consist of areas and negatives only.
             if spec.get("annotation", FULL) == FULL:
                 raise
         points = {name: held.xy for name, held in picks.items()}
@@ -126,7 +126,7 @@ def build_manifest(
 
 
 def _own(orientation: Orientation, path: Path, xy: Points | None) -> str:
-    """Return the verdict of one micrograph on the frame."""
+    """Return the verdict on the coordinate frame of one micrograph."""
     if path in orientation.each:
         return orientation.each[path].verdict
     return "not checked" if xy is not None and len(xy) else "no points"
@@ -140,7 +140,7 @@ def _scale_cure(verdict: str, scale: float) -> str:
 
 
 def left_out_table(left_out: Mapping[Path, str]) -> pd.DataFrame:
-    """Table of the columns micrograph, path, reason."""
+    """Return a table with the columns micrograph, path, reason."""
     rows = [(path.name, str(path), reason) for path, reason in left_out.items()]
     return pd.DataFrame(rows, columns=["micrograph", "path", "reason"])
 
@@ -166,7 +166,7 @@ def _radii(
     headers: Mapping[str, Header],
     paths: Mapping[str, Path],
 ) -> dict[str, float]:
-    """Particle radius of each micrograph, px."""
+    """Return the particle radius of each micrograph, px."""
     radii = {}
     for name, header in headers.items():
         try:
@@ -272,7 +272,7 @@ def _check_orientation(
     points: Mapping[Path, Points],
     radii: Mapping[str, float],
 ) -> Orientation:
-    """Return the verdicts on the frame, having warned of doubtful ones and refused a wrong one."""
+    """Return the verdicts on the coordinate frame; warn about doubtful ones, refuse a wrong one."""
     if not any(map(len, points.values())):
         return Orientation(UNCLEAR, {}, 0, 0)
     found = measure_orientation(points, {path: radii[path.name] for path in points})

@@ -1,7 +1,7 @@
 """Draw training masks: a disc on each particle, and -1 where nothing is known.
 
-Where only parts of a micrograph are annotated, a mask holds what these say: the inside of areas in
-which every particle is marked, and around clicks what a click tells.
+If only parts of a micrograph are annotated, the mask is known inside areas in which every particle
+is marked, and close to clicks.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from fewpick.geometry import Frame, inside
 from fewpick.stacks import table_path, write_stack, write_table
 
 PARTICLE, BACKGROUND, UNKNOWN = 1, 0, -1
-# Pixels: rounding of a corner that lies on a pixel.
+# px; tolerance for rounding of corners that lie on a pixel.
 EPSILON = 1e-6
-# Discs that cover more than this share of the annotated area have probably been drawn too large.
+# Discs that cover more than this share of the annotated area are probably too large.
 HIGH_PREVALENCE = 0.5
 
-# Around a clicked particle: where its own disc has ended and a neighbour's cannot have begun, in
-# particle radii.
+# Ring around a clicked particle that must be background, in particle radii: outside the particle,
+# and too close to it for a neighbour.
 CLEAR = (0.8, 1.4)
 
 Window = tuple[int, int, int, int]
@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 
 
 def valid_area(frame: Frame, target_size: int, border: float = 0.0) -> tuple[slice, slice]:
-    """Rows and columns of the target frame whose pixels lie in the annotated area.
+    """Return the rows and columns of the target frame whose pixels lie in the annotated area.
 
-    The same test decides for pixels and for points: see `geometry.inside`.
+    Pixels and points have the same test: `geometry.inside`.
     """
     steps = np.arange(target_size, dtype=np.float64)
     centres = frame.to_original(np.column_stack([steps, steps]))
@@ -74,16 +74,16 @@ def draw_mask(
         annotated, which is not the same as having no particles
     particle_radius : original pixels
     radius_scale : radius of the disc in particle radii
-    border : original pixels beside the edges without annotation
+    border : width of the border without annotation, original pixels
     areas : (n, 4) x0, y0, x1, y1, original frame, the last two exclusive: where every particle is
-        marked. None: everywhere inside the border. Marks outside are clicks
-    negatives : (n, 2) places that are no particle, original frame
+        marked. None: everywhere inside the border. Points outside are clicks
+    negatives : (n, 2) points that are not particles, original frame
 
     Returns
     -------
     (T, T) int8: 1 where `(x - cx)^2 + (y - cy)^2 <= r^2` for a particle, 0 on background, -1 in
-    padding, border, micrographs that are not annotated, outside areas, and along their edges, where
-    the disc of a particle beyond the edge may reach in
+    padding, border and unannotated micrographs, outside areas, and along their edges, where the
+    disc of a particle outside may reach in
     """
     mask = np.full((target_size, target_size), UNKNOWN, np.int8)
     if xy is None:
@@ -116,8 +116,8 @@ def area_windows(
 ) -> list[Window]:
     """Map areas (n, 4) x0, y0, x1, y1, original frame, to windows y0, x0, y1, x1, target frame.
 
-    A window holds the target pixels whose centres lie in its area, inside the border; areas without
-    any are left out.
+    A window contains the target pixels whose centres lie in its area, inside the border; areas
+    without any are left out.
     """
     rows, columns = valid_area(frame, target_size, border)
     corners = np.asarray(areas, np.float64).reshape(-1, 2, 2)
@@ -134,10 +134,10 @@ def area_windows(
 def draw_clicks(
     canvas: NDArray[np.int8], xy: ArrayLike, negatives: ArrayLike, radius: float, disc: float
 ) -> None:
-    """Draw what clicks tell, in place: particles, places that are none, and nothing of the rest.
+    """Draw what is known from clicks, in place; everything else stays as it is.
 
-    A clicked particle tells more than its disc: no other particle can lie on it, so the ring from
-    `CLEAR[0]` to `CLEAR[1]` particle radii around it is background.
+    No other particle can overlap a clicked one, so the ring from `CLEAR[0]` to `CLEAR[1]` particle
+    radii around it is background.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def draw_discs(canvas: NDArray[np.int8], xy: ArrayLike, radius: float, value: in
     Parameters
     ----------
     canvas : (h, w) int8
-    xy : (n, 2) centres x, y in pixels of the canvas; discs may reach over its edges
+    xy : (n, 2) centres x, y in pixels of the canvas; discs may extend beyond its edges
     """
     for x, y in np.asarray(xy, np.float64).reshape(-1, 2):
         top, left = max(int(np.ceil(y - radius)), 0), max(int(np.ceil(x - radius)), 0)
@@ -190,14 +190,14 @@ def mask_shard(
     output : the stack, `.mrcs`; the table goes beside it as `.tsv`
     particle_radius : micrograph -> original pixels
     radius_scale, border : as in `draw_mask`
-    areas, negatives : micrograph x0 y0 x1 y1, and micrograph x y, as `annotation.annotate` gives
+    areas, negatives : micrograph x0 y0 x1 y1, and micrograph x y, as `annotation.annotate` returns
         them
 
     Returns
     -------
     table with the columns micrograph annotated disc prevalence n_particles: the radius of the discs
-    in target pixels, the share of particle pixels in the annotated area (NaN without one, as with
-    clicks), and the marked particles inside the border
+    in target pixels, the share of particle pixels in the annotated area (NaN if there is none, as
+    with clicks), and the number of marked particles inside the border
 
     Raises
     ------
@@ -207,7 +207,7 @@ def mask_shard(
     annotated = manifest.set_index("micrograph")["annotated"]
     _check_unchanged(geometry, manifest)
     points = {name: xy[["x", "y"]].to_numpy() for name, xy in coordinates.groupby("micrograph")}
-    # As wide as the stack of images, whose micrographs each fill a square of their own.
+    # The width of the stack of images, in which micrographs fill squares of different sizes.
     edge = int(geometry[["height", "width"]].to_numpy().max(initial=0))
     parts = rows_of(areas, EDGES)
     spots = rows_of(negatives, ("x", "y"))
@@ -260,7 +260,7 @@ def mask_shard(
 
 
 def rows_of(table: pd.DataFrame | None, columns: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Micrograph -> the values of some columns, a row each."""
+    """Return micrograph -> the values of some columns, (n, columns)."""
     if table is None:
         return {}
     return {
@@ -270,7 +270,7 @@ def rows_of(table: pd.DataFrame | None, columns: Sequence[str]) -> dict[str, NDA
 
 
 def _partly_annotated(manifest: pd.DataFrame) -> set[str]:
-    """Micrographs of which only areas or clicks are annotated."""
+    """Return the micrographs of which only areas or clicks are annotated."""
     if "annotation" not in manifest:
         return set()
     return set(manifest.loc[~manifest["annotation"].isin(["full", "none"]), "micrograph"])
@@ -279,7 +279,7 @@ def _partly_annotated(manifest: pd.DataFrame) -> set[str]:
 def _prevalence(
     mask: NDArray[np.int8], frame: Frame, areas: NDArray[np.float64] | None, border: float
 ) -> float:
-    """Share of particle pixels where every particle is marked; NaN where that is nowhere."""
+    """Return the share of particle pixels where every particle is marked; NaN if nowhere."""
     parts = [mask]
     if areas is not None:
         windows = area_windows(frame, len(mask), areas, border)
@@ -296,7 +296,7 @@ def _run(flags: NDArray[np.bool_]) -> slice:
 
 
 def _check_unchanged(geometry: pd.DataFrame, manifest: pd.DataFrame) -> None:
-    """Refuse micrographs of another size than that which their coordinates were checked by."""
+    """Refuse micrographs that changed after their coordinates were checked."""
     if strangers := sorted(set(geometry["micrograph"]) - set(manifest["micrograph"])):
         raise InputError(
             f"{strangers[0]}: was broken when it was listed but is readable now, so it changed "
@@ -315,7 +315,7 @@ def _check_unchanged(geometry: pd.DataFrame, manifest: pd.DataFrame) -> None:
 def _check_sizes(
     name: str, frame: Frame, radius: float, radius_scale: float, border: float
 ) -> None:
-    # A disc of radius sqrt(1/2) always holds a pixel centre; a smaller one may be empty.
+    # A disc of radius sqrt(1/2) always contains a pixel centre; a smaller one may be empty.
     if (drawn := radius_scale * radius * frame.scale) < 0.71:
         raise InputError(
             f"{name}: particle radius {radius:g} px gives discs of {drawn:.2f} px at target size "

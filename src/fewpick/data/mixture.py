@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALPHA = 900.0  # of the prior on the share of the larger part
-SHARES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # that the fit begins with
+SHARES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # initial values of the fit
 BINS = 2000
 REACH = 10.0  # standard deviations from the median that the histogram spans
 ITERATIONS = 200
@@ -23,9 +23,9 @@ Floats = NDArray[np.float64]
 
 
 def mixture_location_and_scale(values: NDArray[np.floating]) -> tuple[float, float]:
-    """Mean and standard deviation of the larger part.
+    """Return the mean and standard deviation of the larger part.
 
-    The fit works on a histogram, so that it takes the same short time whatever the size.
+    The fit works on a histogram, so that its time does not depend on the number of pixels.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def mixture_location_and_scale(values: NDArray[np.floating]) -> tuple[float, flo
     low, high = max(flat.min(), median - REACH * spread), min(flat.max(), median + REACH * spread)
     counts, edges = np.histogram(flat, bins=BINS, range=(low, high))
     centres, weights = (edges[:-1] + edges[1:]) / 2, counts / counts.sum()
-    # All of it is one part: the fit to beat.
+    # A single Gaussian is the fit to beat.
     mean = float(weights @ centres)
     variance = float(weights @ (centres - mean) ** 2)
     best = (_log_likelihood(weights, _normal(centres, mean, variance)), mean, variance)
@@ -50,7 +50,7 @@ def mixture_location_and_scale(values: NDArray[np.floating]) -> tuple[float, flo
 
 
 def _fit(x: Floats, weights: Floats, belongs: Floats, n_values: int) -> tuple[float, float, float]:
-    """Maximise the expectation from a first guess of what belongs to the larger part.
+    """Run expectation maximisation, starting with a guess of what belongs to the larger part.
 
     Returns
     -------

@@ -2,10 +2,10 @@
 
 The edge of the square is the same for all micrographs, or such that particles are equally wide.
 
-The steps, in order: hot and dead pixels are replaced, the image is brought down (or up) to the
-target size by Fourier resampling, which keeps every frequency the target can hold and lets none
-alias, frequencies above a limit are taken off if so wished, and the grey values are centred and
-divided by their spread: median and MAD, or those of the larger part of a two-part mixture.
+The steps: replace hot and dead pixels; resample to the target size in Fourier space, which keeps
+all frequencies that the target can represent and avoids aliasing; optionally remove frequencies
+above a limit; centre the grey values and divide them by their spread (median and MAD, or mean and
+standard deviation of the larger part of a two-part mixture).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fewpick.prefetch import in_order
 from fewpick.stacks import table_path, write_stack, write_table
 
 # Pixels further from the median than this many MAD (6.7 standard deviations) are defects: a
-# Gaussian 4096 x 4096 image is expected to hold less than one.
+# Gaussian 4096 x 4096 image is expected to contain less than one.
 HOT_PIXEL_MAD = 10.0
 # Normalised grey values are clipped here, in standard deviations.
 CLIP = 6.0
@@ -38,10 +38,10 @@ TABLE_COLUMNS = [
     *("pixel_size", "median", "mad"),
 ]
 
-_SAMPLE_SIZE = 1 << 18  # pixels that give the median and MAD of the micrograph to about 0.2 %
-_BLOCK_PIXELS = 1 << 18  # pixels worked on at once; 1 MB stays in the cache
+_SAMPLE_SIZE = 1 << 18  # pixels; enough for the median and MAD to about 0.2 %
+_BLOCK_PIXELS = 1 << 18  # pixels processed at once; 1 MB stays in the cache
 _DEFECTS_AT_ONCE = 1 << 14  # defect pixels whose surroundings are gathered at once
-# Width of the soft edge of the low-pass, as a share of its limit.
+# Width of the soft edge of the low-pass filter, as a fraction of its limit.
 _LOWPASS_EDGE = 0.2
 _MIN_SIZE = 16  # px, a micrograph smaller than this is a mistake
 
@@ -71,16 +71,16 @@ def preprocess_micrograph(
     normalise: str = "robust",
     lowpass: float | None = None,
 ) -> Preprocessed:
-    """Bring one micrograph to `target_size` pixels and normalise it.
+    """Resample one micrograph to `target_size` pixels and normalise it.
 
     Parameters
     ----------
-    image : (ny, nx) array of real numbers; is not changed
+    image : (ny, nx) array of real numbers; not modified
     target_size : edge of the square, px
     name : file name for error messages
     normalise : `robust` (median and MAD) or `gmm` (mean and standard deviation of the larger part
-        of a mixture of two Gaussians, which a carbon edge does not pull away; see `mixture`)
-    lowpass : resolution to keep, original pixels; None keeps all that the target size can hold
+        of a mixture of two Gaussians, which a carbon edge does not bias; see `mixture`)
+    lowpass : resolution limit, original pixels; None keeps all that the target can represent
 
     Raises
     ------
@@ -97,7 +97,7 @@ def preprocess_micrograph(
     padded_ny, resampled_ny = padded_length(ny, max(ny, nx), target_size)
 
     # Fourier resampling is separable: first along x, in blocks of rows that stay in the cache,
-    # then along y on what little is left. The full transform of the micrograph is never made.
+    # then along y on the reduced image. A full transform of the micrograph is never computed.
     centre, spread = location_and_mad(_subsample(image))
     narrow = np.empty((ny, resampled_nx), np.float32)
     step = max(1, _BLOCK_PIXELS // nx)
@@ -144,10 +144,10 @@ def preprocess_shard(
     micrographs : micrograph, path, pixel_size (angstrom, NaN when unknown), in the order wanted
     output : the stack, `.mrcs`; the table goes beside it as `.tsv`
     target_size : edge of the squares, px, one for all or one for each; the stack is as wide as the
-        widest, with zeros beside the others
+        widest, and the others are padded with zeros
     reader : path -> (ny, nx) array, pixel size (not used)
-    threads : micrographs worked on at once; memory grows with it, and not with the shard
-    normalise, lowpass_angstrom : as in `preprocess_micrograph`, but for the unit
+    threads : micrographs processed at once; memory grows with it, but not with the shard
+    normalise, lowpass_angstrom : as in `preprocess_micrograph`, but in angstrom
 
     Returns
     -------
@@ -204,18 +204,18 @@ def input_sizes(
     particle_px: float | None,
     spec: Mapping[str, Any],
 ) -> list[int]:
-    """Edge of the square of each micrograph, px.
+    """Return the edge of the square of each micrograph, px.
 
     Parameters
     ----------
     micrographs : path, pixel_size
     target_size : the edge of all, unless `particle_px` is given
-    particle_px : width that particles are to have, target pixels
+    particle_px : width that particles should have, target pixels
     spec : the data set's block of the configuration, with its particle size
 
     Raises
     ------
-    InputError : a micrograph that cannot be brought to that scale
+    InputError : a micrograph that cannot be scaled to that width
     """
     if particle_px is None:
         return [target_size] * len(micrographs)
@@ -231,19 +231,19 @@ def input_sizes(
 
 
 def fourier_resample(image: Image, size: int, axis: int) -> Image:
-    """Resample one axis to `size` samples by dropping high frequencies, or adding empty ones.
+    """Resample one axis to `size` samples by dropping high frequencies, or adding zero ones.
 
     Sample 0 stays where it is. Frequencies below the Nyquist limit of both lengths are kept. The
-    image continues as its own mirror image (a cosine transform), and not as its other end: an ice
-    gradient would be a jump there, and ring along the edges.
+    image is continued by its mirror image (a cosine transform) instead of periodically, where an
+    ice gradient would be a jump that rings along the edges.
     """
     n = image.shape[axis]
     if size == n:
         return image
     cosines = fft.dct(image, type=2, axis=axis)
     kept = np.arange(min(n, size))
-    # The mirror lies half a sample before sample 0; the phase moves the origin to sample 0, where
-    # the cosines, taken as the spectrum of 2 * size samples, are summed up.
+    # The mirror lies half a sample before sample 0; the phase moves the origin to sample 0, so that
+    # the cosines can be summed as the spectrum of 2 * size samples.
     phase = np.exp(1j * np.pi * kept / (2 * n)) * (size / n)
     if axis == 1:
         spectrum = cosines[:, : len(kept)] * phase.astype(np.complex64)
@@ -254,10 +254,10 @@ def fourier_resample(image: Image, size: int, axis: int) -> Image:
 
 
 def low_pass(image: Image, resolution: float) -> Image:
-    """Take off what is finer than `resolution` pixels, with a soft edge that does not ring.
+    """Remove detail finer than `resolution` pixels, with a soft edge that does not ring.
 
-    The signal falls as a half cosine from 1 to 0 around the limit, where it is 1/2. As in
-    `fourier_resample`, the image continues as its own mirror image.
+    The filter falls as a half cosine from 1 to 0 around the limit, where it is 1/2. As in
+    `fourier_resample`, the image is continued by its mirror image.
     """
     ny, nx = image.shape
     # Cycles per pixel of the cosines.
@@ -270,7 +270,7 @@ def low_pass(image: Image, resolution: float) -> Image:
 
 
 def in_pixels(angstrom: float | None, pixel_size: float | None, name: str) -> float | None:
-    """Return a resolution in pixels of the micrograph; None for none.
+    """Return a resolution in pixels of the micrograph; None if `angstrom` is None.
 
     Raises
     ------
@@ -287,7 +287,7 @@ def in_pixels(angstrom: float | None, pixel_size: float | None, name: str) -> fl
 
 
 def _subsample(image: NDArray[np.generic]) -> NDArray[np.generic]:
-    """About `_SAMPLE_SIZE` pixels on a grid with odd steps, which no detector tiling shares."""
+    """Return about `_SAMPLE_SIZE` pixels; odd steps avoid the periods of detector tiles."""
     step = int(np.sqrt(image.size / _SAMPLE_SIZE)) | 1
     return image[::step, ::step]
 
@@ -295,14 +295,14 @@ def _subsample(image: NDArray[np.generic]) -> NDArray[np.generic]:
 def _without_defects(
     image: NDArray[np.generic], start: int, stop: int, centre: float, spread: float, name: str
 ) -> Image:
-    """Rows of the image, less `centre`, with hot and dead pixels replaced.
+    """Return rows of the image minus `centre`, with hot and dead pixels replaced.
 
-    A defect pixel takes the median of the sound pixels in the 5 x 5 around it. Where there are
-    none it lies inside something large (a gold bead, a blank strip), and its value is clipped.
+    A defect pixel gets the median of the intact pixels in the 5 x 5 around it. If there are none,
+    it lies inside something large (a gold bead, a blank strip), and its value is clipped.
     """
     block = np.subtract(image[start:stop], np.float32(centre), dtype=np.float32)
     limit = np.float32(HOT_PIXEL_MAD * spread)
-    # Extremes are found fast, and most rows have no defect. NaN compares false, so it counts.
+    # Extremes are cheap, and most rows have no defect. NaN compares false, so it is suspect.
     suspect = np.flatnonzero(~((block.max(axis=1) <= limit) & (block.min(axis=1) >= -limit)))
     if len(suspect) == 0:
         return block
@@ -310,13 +310,13 @@ def _without_defects(
     y = suspect[y]
     if not np.isfinite(block[y, x]).all():
         raise InputError(
-            f"{name}: NaN or infinite pixels; the file may be damaged. Process the micrograph "
+            f"{name}: has NaN or infinite pixels; it may be damaged. Process the micrograph "
             "again, or remove the file."
         )
     dy, dx = np.mgrid[-2:3, -2:3].reshape(2, 25)
     for chunk in range(0, len(y), _DEFECTS_AT_ONCE):
         rows, columns = y[chunk : chunk + _DEFECTS_AT_ONCE], x[chunk : chunk + _DEFECTS_AT_ONCE]
-        # From the image and not from the block, which ends too soon and is being changed.
+        # From the image, because the block lacks neighbours at its ends and is being changed.
         around = image[
             (rows[:, None] + (dy + start)).clip(0, image.shape[0] - 1),
             (columns[:, None] + dx).clip(0, image.shape[1] - 1),

@@ -1,8 +1,8 @@
-"""All shards of a data set in one small table.
+"""List all shards of a data set in one small table.
 
-A training reads every shard there is. It names this table as its input instead of hundreds of
-files, which keeps the planning of large data sets short. The table holds a fingerprint of each
-file, so that it changes whenever one of them does.
+Training reads every shard. With this table as its input instead of hundreds of files, Snakemake
+plans large data sets quickly. The table contains a fingerprint of each file, so that it changes
+whenever a file does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def shard_table(stacks: Sequence[str | Path], masks: Sequence[str | Path]) -> pd
 
     Returns
     -------
-    table with the columns stack and masks (paths as given) and, of each, its sha256
+    table with the columns stack and masks (paths as given), and the sha256 of each
     """
     table = pd.DataFrame({"stack": map(str, stacks), "masks": map(str, masks)})
     for kind in KINDS:
@@ -34,12 +34,12 @@ def shard_table(stacks: Sequence[str | Path], masks: Sequence[str | Path]) -> pd
 
 
 def paths(tables: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
-    """Stacks and masks, in the same order, of the data sets that the tables list.
+    """Return the stacks and masks that the tables list, in the same order.
 
     Raises
     ------
     InputError
-        If a listed file is no longer there.
+        When a listed file no longer exists.
     """
     found: tuple[list[Path], list[Path]] = ([], [])
     for table in tables:

@@ -1,8 +1,8 @@
-"""What is held out, and what of the rest is labelled.
+"""Choose which micrographs are held out, and what of the rest is labelled.
 
 Every draw ranks its candidates by a hash of the seed and their own names, and takes the first
-ones. So the labels of a smaller ratio are among those of a larger one, and a micrograph that is
-added to the data set leaves the rank of the others as it is.
+ones. The labels at a smaller ratio are therefore a subset of those at a larger one, and adding a
+micrograph to the data set does not change the rank of the others.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from fewpick.data.masks import valid_area
 from fewpick.errors import InputError
 from fewpick.geometry import Frame, inside
+from fewpick.micrographs.listing import shown
 from fewpick.micrographs.names import match_names
 
 PARTS = ("train", "val", "test")
@@ -30,8 +31,8 @@ UNITS = ("micrograph", "tile", "particle")
 VALIDATIONS = ("full", "matched", "none")
 # Labels are drawn from each data set, or from all of them together.
 DRAWS = ("per_dataset", "pooled")
-# Validation and test parts may miss their fraction by this share of it, so that a micrograph more
-# or less hardly ever moves another.
+# The validation and test parts may deviate from their fractions by this share, so that adding or
+# removing a micrograph hardly ever moves another.
 SLACK = 0.2
 
 Window = tuple[int, int, int, int]
@@ -50,17 +51,17 @@ def split_micrographs(
     split_file: str | Path | None = None,
     labels: str = "use",
 ) -> pd.DataFrame:
-    """Deal the annotated micrographs of a data set into train, val and test.
+    """Split the annotated micrographs of a data set into train, val and test.
 
-    A hash gives each micrograph a number in [0, 1) that is compared with the fractions; where a
-    part then misses its fraction by more than a fifth, or is empty, the micrographs nearest to the
-    limit move. Micrographs without annotation become the unlabelled pool `unannotated`.
+    A hash gives each micrograph a number in [0, 1) that is compared with the fractions; if a part
+    then deviates from its fraction by more than a fifth, or is empty, the micrographs nearest to
+    the limit move. Micrographs without annotation become the unlabelled pool `unannotated`.
 
     Parameters
     ----------
     dataset : name of the data set
     names, annotated : the micrographs, and whether each has been annotated
-    seed : another seed gives another split
+    seed : a different seed gives a different split
     val_fraction, test_fraction : shares of the annotated micrographs
     split_file : table with the columns micrograph and split, tab separated (comma separated if
         its name ends in .csv), which replaces the draw; it must name every annotated micrograph
@@ -105,27 +106,27 @@ def label_subset(
     expected_particles: float | None = None,
     count: int | None = None,
 ) -> pd.DataFrame:
-    """Choose what of a data set is labelled.
+    """Choose what is labelled in a data set.
 
     Parameters
     ----------
     dataset : name of the data set
-    split : as `split_micrographs` returns it; rows of other data sets are passed over
-    geometry : tables of all preprocessed shards of the data set, one below the other
+    split : as `split_micrographs` returns it; rows of other data sets are ignored
+    geometry : concatenated tables of all preprocessed shards of the data set
     coordinates : micrograph x y, original frame
     ratio : labelled share of the units of the training micrographs, in (0, 1]; at least one unit
         is labelled
-    seed : another seed gives other labels
+    seed : a different seed gives different labels
     particle_radius : micrograph -> original pixels
-    border : original pixels beside the edges without annotation
+    border : width of the border without annotation, original pixels
     unit : what one label is. A whole `micrograph`; a `tile` that lies wholly inside the annotated
-        area and holds a particle, counted against all tiles; or one clicked `particle`, which
-        says nothing about the rest
+        area and contains a particle (the ratio refers to all tiles); or one clicked `particle`,
+        which says nothing about the rest
     tile_size : edge of a tile, target pixels
-    expected_particles : about how many particles a micrograph has, as far as known
-    count : number of training units to label, instead of by `ratio`; 0 leaves the data set without
-    validation : `full` labels all validation micrographs, `matched` as many units of them as of
-        the training micrographs, `none` none
+    expected_particles : approximate number of particles per micrograph, if known
+    count : number of training units to label, which overrides `ratio`; 0 for no labels
+    validation : `full` labels all validation micrographs, `matched` as many units as for training,
+        `none` none
 
     Returns
     -------
@@ -133,19 +134,21 @@ def label_subset(
 
     dataset micrograph split
     labelled : all, part or none
-    n_labeled_particles : the particles that the labels show
+    n_labeled_particles : number of labelled particles
     radius : particle radius, target pixels
     area : JSON [y0, x0, y1, x1], half open, target pixels: the image without padding and border
     windows : JSON list of such areas: where the mask is known
     points : JSON list of [x, y], target frame: the labelled particles
-    expected : particles to expect, NaN when nothing was said
+    expected : expected number of particles, NaN if unknown
 
     Raises
     ------
-    InputError : a ratio outside (0, 1], or nothing to label that holds a particle
+    InputError : a ratio outside (0, 1], or no unit that contains a particle
     """
     if not 0 < ratio <= 1:
-        raise InputError(f"splits.labeled_ratios: {ratio:g} is not in (0, 1]. Give shares, not %.")
+        raise InputError(
+            f"splits.labeled_ratios: {ratio:g} is not in (0, 1]. Use fractions, not %."
+        )
     if unit not in UNITS:
         raise InputError(f"splits.unit: {unit!r} is unknown. Use one of {', '.join(UNITS)}.")
     if validation not in VALIDATIONS:
@@ -213,7 +216,7 @@ def label_subset(
 
 
 class Source(NamedTuple):
-    """What there is to label of one data set, as in `label_subset`."""
+    """What can be labelled in one data set; see `label_subset`."""
 
     geometry: pd.DataFrame
     coordinates: pd.DataFrame
@@ -242,7 +245,7 @@ def label_counts(
 
     Raises
     ------
-    InputError : labels are pooled, and no unit of the pool holds a particle
+    InputError : labels are pooled, and no unit of the pool contains a particle
     """
     used = {name: source for name, source in sources.items() if labels[name] == "use"}
     counts: dict[str, int | None] = dict.fromkeys(sources, 0)
@@ -320,12 +323,12 @@ def _draw_split(
     if not (val_fraction > 0 and test_fraction > 0 and val_fraction + test_fraction < 1):
         raise InputError(
             f"splits: val_fraction {val_fraction:g} and test_fraction {test_fraction:g} must be "
-            "above 0 and sum to under 1."
+            "positive and sum to less than 1."
         )
     if (n := len(names)) < len(PARTS):
         raise InputError(
-            f"{dataset}: {n} annotated micrographs cannot be split into train, val and test. "
-            "Annotate at least three."
+            f"{dataset}: {n} annotated micrograph{'s' * (n != 1)} cannot be split into train, val "
+            "and test. Annotate at least three."
         )
     score = {name: _score(seed, dataset, "split", name) for name in names}
     ranked = sorted(names, key=lambda name: (score[name], name))
@@ -342,13 +345,16 @@ def _draw_split(
 
 
 def _read_split_file(path: Path, names: list[str], annotated: set[str]) -> dict[str, str]:
-    """Micrograph -> part, from a table that the user wrote."""
+    """Return micrograph -> part from the user's table."""
     try:
         table = pd.read_csv(
             path, sep="," if path.suffix == ".csv" else "\t", dtype=str, keep_default_na=False
         )
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a table ({error}).") from None
+        raise InputError(
+            f"{path}: cannot be read as a table ({error}). Write the columns micrograph and split, "
+            "separated by a tab (a comma in .csv files)."
+        ) from None
     if missing := {"micrograph", "split"} - set(table.columns):
         raise InputError(
             f"{path}: no column {' and '.join(sorted(missing))}, only {', '.join(table.columns)}. "
@@ -387,8 +393,8 @@ def _read_split_file(path: Path, names: list[str], annotated: set[str]) -> dict[
             )
     if unnamed := sorted(annotated - set(parts)):
         raise InputError(
-            f"{path}: {len(unnamed)} annotated micrographs are missing, for example "
-            f"{unnamed[0]!r}. Assign each of them a split."
+            f"{path}: lacks annotated micrographs: {shown(map(repr, unnamed))}. Assign each of "
+            "them a split."
         )
     parts = {name: part for name, part in parts.items() if name in annotated}
     for part in PARTS:
@@ -417,12 +423,12 @@ def _annotations(
 
 
 def _units(m: _Annotation, unit: str = "micrograph", tile_size: int = 0) -> Iterator[_Unit]:
-    """All that could be labelled in a micrograph."""
+    """Yield all units that could be labelled in a micrograph."""
     if unit == "micrograph":
         yield _Unit(m.name, m.area, m.points, (m.name,))
     elif unit == "tile":
         y0, x0, y1, x1 = m.area
-        pixels = np.floor(m.points + 0.5).astype(int)  # those that hold the centres
+        pixels = np.floor(m.points + 0.5).astype(int)  # those that contain the centres
         tiles = pixels // tile_size * tile_size
         for left, top in np.unique(tiles, axis=0).tolist():
             if top >= y0 and left >= x0 and top + tile_size <= y1 and left + tile_size <= x1:
@@ -431,7 +437,7 @@ def _units(m: _Annotation, unit: str = "micrograph", tile_size: int = 0) -> Iter
                 yield _Unit(m.name, window, held, (m.name, top, left))
     else:
         for point, original in zip(m.points, m.frame.to_original(m.points), strict=True):
-            # Its place in the micrograph names a particle, whatever the order of the file.
+            # A particle is identified by its position, so that the order of the file is irrelevant.
             key = (m.name, f"{original[0]:.2f}", f"{original[1]:.2f}")
             yield _Unit(m.name, None, point[None], key)
 
@@ -439,7 +445,7 @@ def _units(m: _Annotation, unit: str = "micrograph", tile_size: int = 0) -> Iter
 def _total(
     micrographs: Sequence[_Annotation], units: Sequence[_Unit], unit: str, tile_size: int
 ) -> int:
-    """Return what a labelled ratio is a share of: all units, also tiles that do not qualify."""
+    """Return the number of units that a ratio refers to, including tiles that do not qualify."""
     return sum(_n_tiles(m, tile_size) for m in micrographs) if unit == "tile" else len(units)
 
 
@@ -448,9 +454,9 @@ def _n_tiles(m: _Annotation, tile_size: int) -> int:
 
 
 def _ranked(units: Sequence[_Unit], seed: int, dataset: str) -> list[_Unit]:
-    """Units in the order in which they are labelled; none if no unit holds a particle.
+    """Return units in the order of labelling; none if no unit contains a particle.
 
-    Nobody would begin with a micrograph that is empty, so the first unit has particles.
+    Nobody would begin with an empty micrograph, so the first unit has particles.
     """
     ranked = sorted(units, key=lambda unit: (_score(seed, dataset, "label", *unit.key), unit.key))
     first = next((i for i, unit in enumerate(ranked) if len(unit.points)), None)

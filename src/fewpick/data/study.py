@@ -1,4 +1,4 @@
-"""A folder of results belongs to one study: another one would replace its models and tables."""
+"""Keep studies apart: a second one in a results folder would replace models and tables."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fewpick.stage_tables.definitions import SplitTable
 
 
 def refuse_other_study(results: Path, datasets: Mapping[str, Collection[str]]) -> None:
-    """Refuse to go on in a folder whose trainings are on other data sets.
+    """Refuse a results folder whose trainings used other data sets.
 
-    A data set is the same when it has its name and any of its micrographs.
+    A data set is the same if it has the same name and shares a micrograph.
 
     Parameters
     ----------
@@ -35,16 +35,16 @@ def refuse_other_study(results: Path, datasets: Mapping[str, Collection[str]]) -
         }
         if held.keys() != datasets.keys():
             theirs, ours = (", ".join(sorted(names)) for names in (held, datasets))
-            what = f"{path}: these results are of the data sets {theirs}, not of {ours}."
+            what = f"{path}: these results are for the data sets {theirs}, not for {ours}."
         elif strangers := [name for name in held if held[name].isdisjoint(datasets[name])]:
             what = (
-                f"{path}: these results are of other micrographs than those of the data set "
+                f"{path}: these results are for other micrographs of the data set "
                 f"{strangers[0]}, such as {min(held[strangers[0]])}."
             )
         else:
             continue
         raise InputError(
-            f"{what} Run each study in a folder of its own (snakemake --directory), or move "
+            f"{what} Run each study in its own folder (snakemake --directory), or move "
             f"{results}/ away first. To replace these results, delete {results}/splits and "
             f"{results}/final."
         )

@@ -185,7 +185,7 @@ def test_check_refuses_a_folder_with_results_of_another_study(
     SplitTable.write(table, "results/splits/seed-0/split.tsv")
     _, out = init(data, "--force")
     assert cli.main(["check", str(out), "--no-timing"]) == 2
-    assert "these results are of the data sets simulated, not of" in capsys.readouterr().err
+    assert "these results are for the data sets simulated, not for " in capsys.readouterr().err
 
 
 def test_check_prints_the_first_seed_and_warns_by_the_worst(

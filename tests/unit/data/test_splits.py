@@ -95,7 +95,7 @@ def test_two_micrographs_cannot_be_split() -> None:
 
 @pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (0.0, 0.2), (0.2, 0.0), (-0.1, 0.2)])
 def test_fractions_that_leave_a_part_empty_are_refused(val: float, test: float) -> None:
-    with pytest.raises(InputError, match="must be above 0 and sum to under 1"):
+    with pytest.raises(InputError, match="must be positive and sum to less than 1"):
         split(NAMES, val_fraction=val, test_fraction=test)
 
 
@@ -138,7 +138,7 @@ GOOD = [("a.mrc", "train"), ("b.mrc", "val"), ("c.mrc", "test")]
         ([*GOOD[:2], ("c.mrc", "tset")], "'tset' of 'c.mrc' is unknown"),
         ([*GOOD, ("a.mrc", "test")], "duplicate micrograph 'a.mrc'"),
         ([*GOOD, ("a", "test")], "a.mrc: both 'a.mrc' and 'a' match this micrograph"),
-        (GOOD[:2], "1 annotated micrographs are missing, for example 'c.mrc'"),
+        (GOOD[:2], "lacks annotated micrographs: 'c.mrc'. Assign"),
         ([*GOOD[:2], ("c.mrc", "val")], "no annotated micrograph is assigned to test"),
         ([*GOOD[1:], ("a.mrc", "val")], "no annotated micrograph is assigned to train"),
         ([*GOOD[::2], ("b.mrc", "test")], "no annotated micrograph is assigned to val"),

@@ -28,9 +28,9 @@ def test_a_study_goes_on_with_more_or_fewer_micrographs(results: Path, names: li
 @pytest.mark.parametrize(
     ("datasets", "said"),
     [
-        ({"other": ["a.mrc"]}, r"of the data sets mine, not of other\. Run each study"),
-        ({"mine": ["a.mrc"], "more": ["x.mrc"]}, r"of the data sets mine, not of mine, more\. "),
-        ({"mine": ["x.mrc"]}, r"of other micrographs than those of the data set mine, such as a"),
+        ({"other": ["a.mrc"]}, r"for the data sets mine, not for other\. Run each study"),
+        ({"mine": ["a.mrc"], "more": ["x.mrc"]}, r"for the data sets mine, not for mine, more\. "),
+        ({"mine": ["x.mrc"]}, r"for other micrographs of the data set mine, such as a"),
     ],
 )
 def test_another_study_is_refused(results: Path, datasets: dict[str, list[str]], said: str) -> None:
