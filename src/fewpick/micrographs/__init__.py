@@ -55,7 +55,7 @@ def read_header(path: str | Path) -> Header:
     Raises
     ------
     InputError
-        When the file is missing, not an image of its suffix, truncated or holds several images.
+        When the file is missing, truncated, not what its suffix says, or contains several images.
     """
     path = Path(path)
     suffix = checked_suffix(path)
@@ -71,7 +71,7 @@ def read_headers(paths: Iterable[Path]) -> dict[Path, Header]:
 
 
 def shapes_of(headers: Mapping[Path, Header]) -> dict[str, tuple[int, int]]:
-    """Sizes by the micrographs' names: name -> (ny, nx), px."""
+    """Return the size of each micrograph: name -> (ny, nx), px."""
     return {path.name: (header.ny, header.nx) for path, header in headers.items()}
 
 
@@ -87,7 +87,7 @@ def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
     Raises
     ------
     InputError
-        As `read_header`, and when the image is constant or holds NaN or infinite values.
+        As `read_header`, and when the image is constant or contains NaN or infinite values.
     """
     path = Path(path)
     suffix = checked_suffix(path)
@@ -100,9 +100,9 @@ def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
     # A float64 value may overflow to infinity, which the next check reports.
     with np.errstate(over="ignore"):
         image = np.ascontiguousarray(data, dtype=np.float32)
-    if image.size == 0:  # a TIFF may say that it has pixels and hold none
+    if image.size == 0:  # a TIFF may declare pixels but contain none
         raise InputError(f"{path}: contains no pixels. Copy or process the micrograph again.")
-    lows, highs = image.min(axis=1), image.max(axis=1)  # NaN and infinities carry through
+    lows, highs = image.min(axis=1), image.max(axis=1)  # NaN and infinity propagate
     _check_values(path, image, float(lows.min()), float(highs.max()))
     _doubt_values(path, image, lows, highs)
     return image, pixel_size
@@ -111,7 +111,7 @@ def read_micrograph(path: str | Path) -> tuple[Image32, float | None]:
 def sort_out(paths: Sequence[Path], on_bad: str = "stop") -> tuple[list[Path], dict[Path, str]]:
     """Leave out broken micrographs if requested.
 
-    The result depends on the files only, so that every stage gets the same one.
+    The result depends only on the files, so that every stage gets the same one.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def sort_out(paths: Sequence[Path], on_bad: str = "stop") -> tuple[list[Path], d
     -------
     good : list of paths
     left_out : dict
-        Path to the reason, a message as `read_micrograph` gives it.
+        Path to the reason, the message of `read_micrograph`.
     """
     left_out = {}
     for path in paths if on_bad == "skip" else ():

@@ -23,11 +23,11 @@ MAGIC = {
     b"GIF8": "a GIF file",
     b"\x89HDF": "an HDF5 file",
     b"PK\x03\x04": "a zip file",
-    b"\x1f\x8b": "a file packed by gzip",
-    b"BZh": "a file packed by bzip2",
-    b"\xfd7zXZ": "a file packed by xz",
-    b"\x28\xb5\x2f\xfd": "a file packed by zstd",
-    b"\x1f\x9d": "a file packed by compress",
+    b"\x1f\x8b": "a file compressed with gzip",
+    b"BZh": "a file compressed with bzip2",
+    b"\xfd7zXZ": "a file compressed with xz",
+    b"\x28\xb5\x2f\xfd": "a file compressed with zstd",
+    b"\x1f\x9d": "a file compressed with compress",
     b"\0\0\0\x03": "a DM3 file",
     b"\0\0\0\x04": "a DM4 file",
     b"\x93NUMPY": "a numpy file",
@@ -45,7 +45,7 @@ class Header:
 
 
 def other_format(start: bytes) -> str | None:
-    """Name the format that a file's first bytes belong to, None if unknown."""
+    """Name the format that a file's first bytes belong to; None if unknown."""
     return next((name for magic, name in MAGIC.items() if start.startswith(magic)), None)
 
 
@@ -55,14 +55,12 @@ def checked_suffix(path: Path) -> str:
     Raises
     ------
     InputError
-        When the suffix is not one of an image, or the file is missing or empty.
+        When the suffix is not that of an image, or the file is missing or empty.
     """
     suffix = (image_suffix(path.name) or "").lower()
     if not suffix:
-        raise InputError(
-            f"{path}: {path.suffix or 'no suffix'} is not a micrograph format. "
-            f"Use one of {', '.join(IMAGE_SUFFIXES)}."
-        )
+        what = f"{path.suffix} is not a micrograph format" if path.suffix else "has no suffix"
+        raise InputError(f"{path}: {what}. Use one of {', '.join(IMAGE_SUFFIXES)}.")
     if not path.is_file():
         raise InputError(f"{path}: no such file. Check the path.")
     if path.stat().st_size == 0:

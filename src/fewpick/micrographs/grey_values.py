@@ -1,4 +1,4 @@
-"""Describe the grey values of a micrograph by statistics that contamination does not move."""
+"""Robust statistics of grey values, which contamination hardly affects."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SIGMA_PER_MEAN_DEVIATION = 1.2533
 
 
 def location_and_mad(values: NDArray[np.generic], rounding: float = 0.0) -> tuple[float, float]:
-    """Median of the values, and their median absolute deviation (MAD) from it.
+    """Return the median of the values, and their median absolute deviation (MAD) from it.
 
-    Where more than half of the values are equal (blank areas, few grey levels), the MAD is 0, or
-    no more than an error of `rounding`, and says nothing. The mean absolute deviation, brought to
-    the same scale, then stands in.
+    If more than half of the values are equal (blank areas, few grey levels), the MAD is 0, or at
+    most the error `rounding`, and meaningless. The mean absolute deviation, scaled to match,
+    replaces it.
     """
     values = values.astype(np.float32).ravel()
     median = np.median(values)

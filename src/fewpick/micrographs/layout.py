@@ -1,8 +1,8 @@
 """Lay out one file per micrograph inside an output folder.
 
-Names in coordinate files may be absolute, contain `..` or follow a link out of the folder; none of
-this is followed. Folders in names are kept, except for those of a RELION job: RELION looks for the
-picks of `MotionCorr/job002/Movies/a.mrc` in `Movies/` below the folder it is given.
+Names in coordinate files may be absolute, contain `..` or lead through a link out of the folder;
+nothing is written outside. Folders in names are kept, except those of a RELION job: RELION looks
+for the picks of `MotionCorr/job002/Movies/a.mrc` in `Movies/` below the folder it is given.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _begins_elsewhere(key: str) -> bool:
 
 
 def _inner(key: str) -> list[str]:
-    """Parts of a name that stay inside any folder they are put into."""
+    """Return the parts of a name, without those that could lead out of a folder."""
     name = JOB.sub("", DRIVE.sub("", key.replace("\\", "/")), count=1)
     return [part for part in name.split("/") if part not in ("", ".", "..")] or ["unnamed"]
 
@@ -107,6 +107,6 @@ def one_or_each(path: Path, suffix: str, keys: Iterable[str]) -> Mapping[str, Pa
         return places(path, keys, suffix)
     if len(keys) != 1:
         raise InputError(
-            f"{path}: a {suffix} file can hold one micrograph, not {len(keys)}. Give a folder."
+            f"{path}: a {suffix} file can contain one micrograph, not {len(keys)}. Use a folder."
         )
     return {keys[0]: path}

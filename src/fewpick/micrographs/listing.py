@@ -19,7 +19,7 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 IMAGE_SUFFIXES = MRC_SUFFIXES + TIFF_SUFFIXES + PICTURE_SUFFIXES
 
-# Files that programs write for one exposure, by the end of the name, the best to pick on first:
+# Files that programs write for one exposure, by the end of the name, the best for picking first:
 # dose weighted (MotionCor2, cryoSPARC, Scipion), the micrograph itself (RELION's is dose weighted),
 # then others that must not count as separate micrographs: not weighted, partly weighted, denoised,
 # sums of even and odd frames, power spectra, backgrounds, previews.
@@ -36,7 +36,7 @@ COMPANIONS = (
 NAMED = "|".join(f"(?P<rank{i}>{names})" for i, names in enumerate(COMPANIONS) if names)
 COMPANION = re.compile(f"[_-]({NAMED})$", re.IGNORECASE)
 ALIGNED = re.compile("_((patch|local)|rigid)_aligned$", re.IGNORECASE)  # cryoSPARC, the best first
-# Files of a camera that are no micrographs, and packed files that no reader opens.
+# Files of a camera that are not micrographs, and compressed files that no reader opens.
 REFERENCE = re.compile(
     r"(^|[_-])(gain|(gain|super|count|dark)[_-]?ref(erence)?|defects?([_-]?map)?)([_-]|$)",
     re.IGNORECASE,
@@ -66,7 +66,7 @@ def list_micrographs(*sources: str | Path) -> list[Path]:
     Raises
     ------
     InputError
-        When a source has none, or when two micrographs share a name or a stem, so that their
+        When a source contains none, or when two micrographs share a name or a stem, so that their
         coordinates and picks would be mixed up.
     """
     paths = [path for source in sources for path in _images(source)]
@@ -128,8 +128,8 @@ def _images(source: str | Path) -> list[Path]:
     ]
     if paths and (packed := sorted(p.name for p in found if PACKED.search(p.name))):
         logger.warning(
-            "%s: %d packed %s left out: %s. Unpack them first; of packed files, only .mrc.gz and "
-            ".mrc.bz2 are read.",
+            "%s: %d compressed %s left out: %s. Unpack them first; of compressed files, only "
+            ".mrc.gz and .mrc.bz2 are read.",
             *(source, len(packed), "file is" if len(packed) == 1 else "files are", shown(packed)),
         )
     if not paths:
@@ -163,18 +163,18 @@ def _without_companions(paths: Sequence[Path]) -> list[Path]:
     best = {path for path in paths if exposure(path.name)[1] == ranks[exposure(path.name)[0]]}
     if left_out := [path for path in paths if path not in best]:
         logger.warning(
-            "%s: %d %s of exposures that another file represents %s left out: %s. If that is "
-            "wrong, pass a glob of the files you want.",
+            "%s: %d %s left out, because another file of the same exposure is used: %s. If that "
+            "is wrong, pass a glob of the files you want.",
             left_out[0].parent,
             len(left_out),
-            *(("file", "is") if len(left_out) == 1 else ("files", "are")),
+            "file is" if len(left_out) == 1 else "files are",
             shown(path.name for path in left_out),
         )
     return [path for path in paths if path in best]
 
 
 def _doubt_references(paths: Sequence[Path]) -> None:
-    """Warn about a few files whose names say that they are no micrographs."""
+    """Warn about a few files whose names say that they are not micrographs."""
     named = [path for path in paths if REFERENCE.search(stem(path.name))]
     if named and 2 * len(named) < len(paths):
         logger.warning(

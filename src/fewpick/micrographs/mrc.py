@@ -1,4 +1,4 @@
-"""MRC files, plain or packed by gzip or bzip2: header, pixel size and values.
+"""MRC files, plain or compressed with gzip or bzip2: header, pixel size and values.
 
 Some programs in use write the byte order, map id or sign of integers wrongly, so these are inferred
 from header and values together. Source: https://www.ccpem.ac.uk/mrc_format/mrc2014.php and
@@ -28,9 +28,9 @@ MODES = (0, 1, 2, 6, 12)
 KNOWN_MODES = (*MODES, 3, 4, 101)
 SIZE = HEADER_DTYPE.itemsize
 STAMPS = {b"\x44\x44": "<", b"\x44\x41": "<", b"\x11\x11": ">"}
-# IMOD's own words at bytes 152 and 156: a stamp, and flags of which the first means signed bytes.
+# IMOD's fields at bytes 152 and 156: a stamp, and flags of which the first means signed bytes.
 IMOD_STAMP, SIGNED_BYTES = 1146047817, 1
-# Neighbouring pixels differ less when integers are read correctly; this ratio is a clear case.
+# Neighbouring pixels differ less when integers are read correctly; a ratio below this is clear.
 SMOOTHER = 0.8
 
 Array = np.ndarray[Any, Any]
@@ -183,7 +183,7 @@ def _summary(path: Path, header: np.void) -> Header:
 
 
 def _as_meant(path: Path, header: np.void, data: Array) -> Array:
-    """Read integers as signed or unsigned, as flags, statistics and values say.
+    """Read integers as signed or unsigned, according to flags, statistics and values.
 
     By its mode, bytes are signed; but IMOD before 4.2.23, cisTEM and scripts write unsigned ones.
     """
@@ -226,7 +226,7 @@ def _as_meant(path: Path, header: np.void, data: Array) -> Array:
 
 
 def _smoother(signed: Array, unsigned: Array) -> bool | None:
-    """Whether neighbours in a row differ less as signed integers than as unsigned; None: alike."""
+    """Return whether neighbours in a row differ less as signed integers; None if about equally."""
     rows = slice(None, None, max(1, len(signed) // 256))
     one, other = (
         float(np.abs(np.diff(values[rows].astype(np.float32), axis=1)).sum())

@@ -62,7 +62,7 @@ def _without(*patterns: re.Pattern[str]) -> Callable[[str], str]:
 
 
 def _number(name: str) -> str:
-    """Write a name of digits as a spreadsheet would."""
+    """Write a name of digits as a spreadsheet does, without leading zeros."""
     base = _stem(name)
     return base.lstrip("0") or "0" if base.isdecimal() else base
 
@@ -129,7 +129,7 @@ def match_names(micrographs: Micrographs, keys: Iterable[str]) -> Match:
     micrographs: names, or name to path
         With paths, a key whose folders are those of other micrographs matches none: of
         `Grid1/a.mrc` and `Grid2/a.mrc` only the first is the `a.mrc` in a folder Grid1.
-    keys: names in the file of coordinates
+    keys: names in the coordinate file
 
     Raises
     ------
@@ -196,7 +196,8 @@ def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
 def _elsewhere(micrographs: Mapping[str, str | Path], matched: Mapping[str, str]) -> dict[str, str]:
     """Find matched keys whose folders are not those of the micrograph.
 
-    That is so where another key, or another micrograph at hand, fits the folders better.
+    Folders that differ count only if another key fits this micrograph better, or if they are those
+    of another micrograph at hand.
     """
     here = {name: _folders(str(Path(path).absolute())) for name, path in micrographs.items()}
     at_hand = set(here.values())

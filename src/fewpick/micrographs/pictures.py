@@ -22,7 +22,7 @@ from fewpick.micrographs.decoding import JPEG, PNG, TIFF, Header, check_sides, o
 
 logger = logging.getLogger(__name__)
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow treats images as large as micrographs as attacks
+Image.MAX_IMAGE_PIXELS = None  # Pillow takes images as large as micrographs for attacks
 
 PNG_DEPTH = 24  # byte of a PNG file with the number of bits per channel
 ORIENTATION, UPRIGHT = 274, 1  # a tag of TIFF and EXIF, and its value for rows from the top
@@ -61,13 +61,12 @@ def read_picture(path: Path) -> Array:
 
 
 def _is_tiff(path: Path) -> bool:
-    """Decide by the first bytes, so that a TIFF file called .png is decoded correctly."""
+    """Decide by the first bytes, so that a TIFF file named .png is decoded correctly."""
     with path.open("rb") as file:
         content = other_format(file.read(8))
     if content not in (None, TIFF, PNG, JPEG):
         raise InputError(
-            f"{path}: is {content}, not an image of the kind that its suffix says. Give the "
-            "micrograph as MRC or TIFF."
+            f"{path}: is {content}, although its suffix says otherwise. Convert it to MRC or TIFF."
         )
     return content == TIFF
 
@@ -126,7 +125,7 @@ def _read_tiff(path: Path) -> Array:
             raise InputError(f"{path}: contains complex values. Give a real-valued image.")
         if photometric == PHOTOMETRIC.PALETTE:
             colours = np.moveaxis(np.asarray(page.colormap), 0, -1)
-            # Palettes have 16 bits; the image has the upper eight.
+            # 16-bit palettes store 8-bit colours in the upper byte.
             if colours.max() > 255:
                 colours = colours >> 8
             return _to_grey(path, colours[data])

@@ -132,7 +132,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     two = {name: Picks(np.array([[1.0, 2.0]])) for name in ("a.mrc", "b.mrc")}
-    with pytest.raises(InputError, match="can hold one micrograph, not 2"):
+    with pytest.raises(InputError, match="can contain one micrograph, not 2"):
         write_picks(tmp_path / "all.box", two, box_size=10)
     with pytest.raises(InputError, match="the box size is unknown"):
         write_picks(tmp_path / "boxes", two, fmt="cbox")

@@ -32,7 +32,8 @@ def test_companions_are_left_out_and_counted(
     with caplog.at_level(logging.WARNING):
         assert names(tmp_path, *files, "c.mrc") == [f"a{suffix}", f"b{suffix}", "c.mrc"]
     assert (
-        f"2 files of exposures that another file represents are left out: a_{word}" in caplog.text
+        f"2 files are left out, because another file of the same exposure is used: a_{word}"
+        in caplog.text
     )
 
 
@@ -105,7 +106,7 @@ def test_packed_files_are_not_passed_over_in_silence(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert names(tmp_path, "a.mrc", "b.mrc.zst", "c.tif.gz", "notes.zip") == ["a.mrc"]
-    assert "2 packed files are left out: b.mrc.zst, c.tif.gz. Unpack them" in caplog.text
+    assert "2 compressed files are left out: b.mrc.zst, c.tif.gz. Unpack them" in caplog.text
 
 
 def test_a_picture_beside_its_micrograph_is_not_a_second_one(tmp_path: Path) -> None:
