@@ -1,1 +1,1 @@
-"""Picks by other programs."""
+"""Run other picking programs, and exchange files with them."""

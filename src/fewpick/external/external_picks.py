@@ -29,15 +29,15 @@ def read_external(
     Parameters
     ----------
     source : folder or file of picks
-    manifest : of the data set that was picked
+    manifest : manifest of the data set
     fmt : name of the format; None detects it from the files
     y_axis : `down` or `up`, see `fewpick.data.manifest`
     scale : original pixels per unit of the picks
-    may_be_empty : a list without a pick says that the program found nothing
+    may_be_empty : whether a list without picks is a result instead of an error
 
     Returns
     -------
-    table; the score is NaN if the program gives none
+    table; the score is NaN if the program provides none
 
     Raises
     ------

@@ -26,15 +26,15 @@ def run_program(
     threads: int | None = None,
     stdin: str = "",
 ) -> str:
-    """Run a program to its end, and log what it prints line by line.
+    """Run a program to completion, and log its output line by line.
 
     Parameters
     ----------
     executable : its path, or its name on the PATH
-    arguments : passed as they are
+    arguments : passed unchanged
     cwd : folder in which it runs
     name : what error messages call the program
-    missing : message if there is no such program
+    missing : message if the program is not found
     threads : value of OMP_NUM_THREADS; None leaves it unchanged
     stdin : text given as standard input
 
@@ -49,7 +49,7 @@ def run_program(
     program = shutil.which(executable)
     if program is None:
         raise InputError(missing)
-    # The path to this package must not reach a program of another environment.
+    # A program in another environment must not import from the path of this package.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)

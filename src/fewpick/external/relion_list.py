@@ -2,7 +2,7 @@
 
 RELION compares micrograph names as written in its own lists, relative to the project folder, and
 takes voltage and spherical aberration from the optics table of the particles. Both are therefore
-copied from `micrographs_ctf.star`, and nothing is invented.
+copied from `micrographs_ctf.star`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """RELION's Laplacian of Gaussian as a picker without labels.
 
-The program is called and never imported. Like Topaz it gets the preprocessed micrographs, the very
-images that the arms see, so every format that fewpick reads will do. They are written with pixels
-of 1 angstrom, which makes angstrom the pixels of the target frame.
+The program is called and never imported. Like Topaz, it gets the preprocessed micrographs, the same
+images as the arms, so that every format that fewpick reads works. They are written with a pixel
+size of 1 angstrom, so that RELION's angstroms are pixels of the target frame.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def pick_log(
         stack = Stack(path)
         rows = stack.table.to_dict("records")
         frames = [Frame.from_row(row) for row in rows]
-        # RELION takes one diameter and one image size per call; rounding the diameter joins
+        # RELION takes one diameter and one image size per call; rounding the diameter groups
         # micrographs of almost equal pixel size.
         calls: dict[tuple[float, int, int], list[int]] = {}
         for i, (row, frame) in enumerate(zip(rows, frames, strict=True)):

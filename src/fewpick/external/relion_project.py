@@ -1,7 +1,7 @@
 """Read and write the files of an External job in a RELION project.
 
 RELION calls `EXECUTABLE --in_mics MICROGRAPHS.star --o External/job005/ ... --j THREADS` from the
-project's folder. The job answers with picks, `RELION_OUTPUT_NODES.star` and one of the files
+project's folder. The job writes picks, `RELION_OUTPUT_NODES.star` and one of the files
 `RELION_JOB_EXIT_SUCCESS`, `_FAILURE` and `_ABORTED`; the last one after the user requested it with
 `RELION_JOB_ABORT_NOW`. Up to RELION 3.1 picks are named by a suffix: `coords_suffix_autopick.star`
 contains the list of micrographs, and the picks of `MotionCorr/job002/Movies/a.mrc` lie in
@@ -131,7 +131,7 @@ def job_ending(job: Path) -> Iterator[None]:
 
 
 def _types_are_labels(pipeline: Path) -> bool:
-    """Whether the project is from RELION 4 or newer; assumed if there is no project."""
+    """Return whether the project is from RELION 4 or newer; assumed if there is no project."""
     try:
         text = pipeline.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -54,7 +54,7 @@ LOWEST_SCORE = -20
 TABLE = "images.tsv"
 # Written during training: one row per step, and one per epoch for validation.
 CURVE = "curve.tsv"
-FOLLOWED = 10.0  # seconds between two readings of it
+FOLLOWED = 10.0  # seconds between two readings of the curve
 
 Points = NDArray[np.float64]
 
@@ -154,7 +154,7 @@ def train_topaz(
     Parameters
     ----------
     program : Topaz
-    folders : as `write_images` filled them
+    folders : as filled by `write_images`
     ratio_table : `results/splits/seed-{s}/ratio-{r}.tsv`
     settings : `network`, `epochs`, `epoch_updates` (parameter updates per epoch), and `pretrained`,
         whether to start from the weights shipped with Topaz
@@ -207,7 +207,7 @@ def positive_shares(training: pd.DataFrame) -> tuple[float, float]:
     Parameters
     ----------
     training : rows of the training micrographs with dataset height width windows points expected;
-        where nothing is expected, the density of the labelled windows of the data set is taken
+        without an expected number, the density in the labelled windows of the data set is used
     """
     expected = observed = pixels = 0.0
     for _, rows in training.groupby("dataset"):
@@ -237,7 +237,7 @@ def extract(
     Returns
     -------
     dataset micrograph split x y score, best first, x and y in pixels of the original micrograph;
-    nothing from the border without annotation
+    none in the border without annotation
 
     Raises
     ------
@@ -288,7 +288,7 @@ def _join(folders: Sequence[Path], ratio_table: Path) -> pd.DataFrame:
 
 
 def _points(row: Mapping[Any, Any]) -> Points:
-    """Labelled centres (n, 2) of one micrograph, on whole pixels inside its image."""
+    """Return the labelled centres (n, 2) of one micrograph, on whole pixels inside its image."""
     xy = np.floor(row["points"] - (row["pad_x"], row["pad_y"]) + 0.5)
     clipped: Points = xy.clip(0, (row["width"] - 1, row["height"] - 1))
     return clipped

@@ -1,1 +1,1 @@
-"""Public data sets by name."""
+"""Fetch public data sets by name."""

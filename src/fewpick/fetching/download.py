@@ -34,9 +34,9 @@ BROKEN = (OSError, http.client.HTTPException)
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on a server: its address, its size in bytes and its checksum, where it has one.
+    """A file on a server: its address, and its size in bytes and checksum if known.
 
-    `checksum` is written as `sha256:0123...`; any algorithm of hashlib will do.
+    `checksum` is written as `sha256:0123...`; any algorithm of hashlib works.
     """
 
     url: str
@@ -54,7 +54,7 @@ def look_up(url: str, checksum: str | None = None) -> Remote:
 
     Raises
     ------
-    InputError : there is no such file, or no answer
+    InputError : no such file, or no answer
     """
     with _patiently(_request(url, method="HEAD")) as answer:
         length = answer.headers.get("Content-Length")
@@ -62,7 +62,7 @@ def look_up(url: str, checksum: str | None = None) -> Remote:
 
 
 def read_page(url: str, missing: bytes | None = None) -> bytes:
-    """Fetch something small at once; `missing` is what a file that is not there stands for.
+    """Fetch a small file into memory; return `missing`, if given, when there is no such file.
 
     Raises
     ------
@@ -83,20 +83,20 @@ def download(
 ) -> None:
     """Download a file to `path`, unless it exists.
 
-    What has come of it is kept as `{path}.part`; a later call, or the next attempt after a broken
-    transfer, asks for the rest only, on condition that the file on the server is still the same.
-    The name `path` appears when size and checksum are right.
+    An incomplete download is kept as `{path}.part`. A later call, or the next attempt after an
+    interrupted transfer, requests only the rest, if the file on the server is still the same.
+    `path` appears once size and checksum are right.
 
     Parameters
     ----------
     remote : the file
     path : where to put it
-    tell : called with numbers of bytes as they arrive; negative when some have to come again
+    tell : called with numbers of bytes as they arrive; negative for those to download again
 
     Raises
     ------
-    InputError : no such file, no answer after several attempts, too little room on the disk, or
-        a file that comes wrong twice
+    InputError : no such file, no answer after several attempts, too little space on the disk, or
+        a file that arrives damaged twice
     """
     if path.exists():
         tell(path.stat().st_size)
@@ -122,17 +122,17 @@ def download(
 
 
 def check_room(folder: Path, n_bytes: int) -> None:
-    """Make sure that this many bytes fit on the disk.
+    """Check that this many bytes fit on the disk.
 
     Raises
     ------
-    InputError : it does not
+    InputError : they do not
     """
     free = shutil.disk_usage(folder).free
     if n_bytes + RESERVE > free:
         raise InputError(
-            f"{folder}: needs {in_words(n_bytes)}, only {in_words(free)} are free. Free some "
-            "space, or choose another folder."
+            f"{folder}: needs {in_words(n_bytes)} and {in_words(RESERVE)} in reserve, only "
+            f"{in_words(free)} are free. Free some space, or choose another folder."
         )
 
 
@@ -176,7 +176,7 @@ def _fetch(remote: Remote, part: Path, tell: Callable[[int], object]) -> str | N
 
 
 def _transfer(url: str, part: Path, have: int, tell: Callable[[int], object]) -> int | None:
-    """Append the missing bytes of `part`; return the total size, if the server gives it."""
+    """Append the missing bytes of `part`; return the total size, if the server states it."""
     tag = _tag(part).read_text() if have and _tag(part).exists() else ""
     request = _request(url)
     if tag:
@@ -204,7 +204,7 @@ def _transfer(url: str, part: Path, have: int, tell: Callable[[int], object]) ->
             mode = "wb"
             length = answer.headers.get("Content-Length")
             total_size = int(length) if length else None
-            # Without a strong validator nobody could tell whether the rest belongs to this half.
+            # Only a strong validator can show a later request that the file is unchanged.
             validator = answer.headers.get("ETag", "")
             if validator.startswith("W/") or not validator:
                 validator = answer.headers.get("Last-Modified", "")
@@ -220,7 +220,7 @@ def _transfer(url: str, part: Path, have: int, tell: Callable[[int], object]) ->
 
 
 def _tag(part: Path) -> Path:
-    """File that stores the server's version of the file meanwhile."""
+    """Return the file that records the server's version of `part`."""
     return part.with_name(part.name + ".tag")
 
 
@@ -243,7 +243,7 @@ def _open(request: urllib.request.Request) -> Any:
 
 
 def _patiently(request: urllib.request.Request) -> Any:
-    """Open something small, with as many attempts as for a large file."""
+    """Open a small file, with as many attempts as for a large one."""
     failures = 0
     while True:
         try:

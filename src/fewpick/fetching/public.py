@@ -3,9 +3,9 @@
 CryoPPP (Dhakal et al. 2023, doi 10.1038/s41597-023-02280-2, CC BY 4.0) offers one archive per
 entry, `{entry}.tar.gz`, with `{entry}/micrographs/*.mrc` and, counting rows from the other end,
 `{entry}/ground_truth/particle_coordinates/*.csv`, beside stacks of particles. CryoPPP Lite has
-8-bit JPG instead, turned the way that the csv count. EMPIAR (CC0) offers the files of an entry
-below `{entry}/data`, which its web server lists. Neither publishes checksums, so those are taken
-where they lie beside a file, and an archive is checked by the CRC-32 that gzip keeps.
+8-bit JPG instead, in the orientation of the csv. EMPIAR (CC0) offers the files of an entry below
+`{entry}/data`, which its web server lists. Neither publishes checksums as a rule, so they are used
+if a checksum file lies next to the data, and an archive is checked by the CRC-32 of gzip.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SOURCES = {
     "empiar": "https://ftp.ebi.ac.uk/empiar/world_availability",
 }
 Y_AXES = {"cryoppp": "up", "cryoppp_lite": "down"}
-# Folders inside an archive, and what becomes of them.
+# Folders to unpack from an archive, and their new names.
 KEPT = {"micrographs": "micrographs", "particle_coordinates": "coordinates"}
 CHECKSUMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # hexadecimal digits -> kind
 CHECKSUM_FILE = re.compile(
@@ -54,13 +54,13 @@ CONFIG, RECORD = "config.yaml", "fetched.json"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to fetch of which source.
+    """What to fetch from which source.
 
     Attributes
     ----------
     source : a key of `SOURCES`
     entry : number of the EMPIAR entry
-    folder : gets `{source}-{entry}/` with everything in it
+    folder : where to create the folder of the data set, `{source}-{entry}/`
     mirror : address to use instead of the source's own
     directory, select, coordinates, limit : for EMPIAR, the folder inside the entry, patterns of
         the micrographs and of coordinate files there, and the largest number of micrographs
@@ -84,7 +84,7 @@ class Wanted:
 
     @property
     def target(self) -> Path:
-        """Return the folder that the data set gets."""
+        """Return the folder of the data set."""
         return self.folder / self.name
 
     @property
@@ -99,16 +99,15 @@ def fetch(wanted: Wanted, *, dry_run: bool = False) -> Path | None:
     Parameters
     ----------
     wanted : Wanted
-    dry_run : say what would come and how large it is, and fetch nothing
+    dry_run : only log what would be downloaded, and its size
 
     Returns
     -------
-    path of the configuration, which stands for itself; None for a dry run
+    path of the configuration, which can be run as it is; None for a dry run
 
     Raises
     ------
-    InputError : nothing of that name, a transfer that fails for good, or files that are not what
-        they should be
+    InputError : an unknown data set, a transfer that keeps failing, or unexpected files
     """
     if wanted.source not in SOURCES or not re.fullmatch(r"\d{4,6}", wanted.entry):
         raise InputError(
@@ -125,7 +124,7 @@ def fetch(wanted: Wanted, *, dry_run: bool = False) -> Path | None:
 
 
 def _gather_archive(wanted: Wanted, dry_run: bool) -> bool:
-    """Fetch and unpack the archive of one entry; tell whether anything was done."""
+    """Fetch and unpack the archive of one entry; return whether anything was done."""
     url = f"{wanted.base}/{wanted.entry}.tar.gz"
     remote = look_up(url, wanted.checksum or _checksum_beside(url))
     size = in_words(remote.size) if remote.size is not None else "unknown size"
@@ -136,7 +135,7 @@ def _gather_archive(wanted: Wanted, dry_run: bool) -> bool:
     archive = wanted.target / remote.name
     begun = archive.exists() or archive.with_name(f"{archive.name}.part").exists()
     for kind in KEPT.values():
-        # Files left half unpacked by an interrupted run are replaced, and nothing else is.
+        # Only folders left by an interrupted run may be replaced.
         if not begun and (wanted.target / kind).exists():
             raise InputError(
                 f"{wanted.target / kind}: already exists and was not downloaded by fewpick. "
@@ -169,7 +168,7 @@ def _unpack(archive: Path, wanted: Wanted) -> None:
 
     Raises
     ------
-    InputError : a name that tries to, the same name twice, or nothing of one kind
+    InputError : a name that would leave it, a duplicate name, or nothing of one kind
     tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error : a damaged archive
     """
     packed = Remote(archive.name, archive.stat().st_size)
@@ -219,7 +218,7 @@ def _unpack(archive: Path, wanted: Wanted) -> None:
 
 
 def _gather_files(wanted: Wanted, dry_run: bool) -> bool:
-    """Fetch the chosen files of an EMPIAR folder; tell whether anything was done."""
+    """Fetch the chosen files of an EMPIAR folder; return whether anything was done."""
     url = f"{wanted.base}/{wanted.entry}/{wanted.directory.strip('/')}/"
     names = _listed(read_page(url).decode("utf-8", errors="replace"))
     micrographs = [n for n in fnmatch.filter(names, wanted.select) if image_suffix(n)]
@@ -256,7 +255,7 @@ def _gather_files(wanted: Wanted, dry_run: bool) -> bool:
 
 
 def _listed(page: str) -> list[str]:
-    """Names of the files that a web server lists, sorted; folders and its own links left out."""
+    """Return the sorted names of the files in a web server's listing, without other links."""
     names = set()
 
     class Links(HTMLParser):
@@ -271,7 +270,7 @@ def _listed(page: str) -> list[str]:
 
 
 def _checksums(url: str, names: Iterable[str]) -> dict[str, str]:
-    """File -> checksum, from the checksum files that lie in a listed folder."""
+    """Return file -> checksum, from the checksum files in a listed folder."""
     found = {}
     for name in names:
         if CHECKSUM_FILE.search(name):
@@ -282,7 +281,7 @@ def _checksums(url: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def _checksum_beside(url: str) -> str | None:
-    """Checksum of a file from `{url}.sha256` or `{url}.md5`, if there is one."""
+    """Return the checksum of a file from `{url}.sha256` or `{url}.md5`, if there is one."""
     for suffix in ("sha256", "md5"):
         text = read_page(f"{url}.{suffix}", missing=b"").decode("utf-8", errors="replace")
         for digest, _ in _digests(text):
@@ -292,7 +291,7 @@ def _checksum_beside(url: str) -> str | None:
 
 
 def _digests(text: str) -> Iterator[tuple[str, str]]:
-    """Checksums and file names in the lines that md5sum and its like write."""
+    """Yield checksum and file name of each line, as written by md5sum and similar programs."""
     for line in text.splitlines():
         found = re.fullmatch(r"([0-9a-fA-F]{32,128})(?:\s+\*?(?:\./)?(\S.*))?", line.strip())
         if found and len(found[1]) in CHECKSUMS:
