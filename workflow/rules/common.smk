@@ -109,7 +109,7 @@ SPECS = {
 LABELS = {name: spec["labels"] for name, spec in config["datasets"].items()}
 MANIFESTS = PLAN.dataset_files("results/data/{dataset}/manifest.tsv")
 COORDINATES = PLAN.dataset_files("results/data/{dataset}/coordinates.tsv")
-# The same with the files of the true centres, for scoring.
+# The same specifications, with the files of the true centres, for scoring.
 TRUTH = {
     name: {"spec": SPECS[name], "manifest": manifest, "coordinates": coordinates}
     for name, manifest, coordinates in zip(PLAN.datasets, MANIFESTS, COORDINATES, strict=True)

@@ -33,7 +33,7 @@ rule masks:
         "../scripts/masks.py"
 
 
-# Inputs are compared by content; the table contains a fingerprint of each, so it is, too.
+# The table contains a fingerprint of each shard, so that it changes whenever a shard does.
 rule shards:
     input:
         stacks=lambda wildcards: PLAN.shard_files(

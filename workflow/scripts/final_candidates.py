@@ -1,4 +1,4 @@
-"""Find candidates with one of the networks trained for the target picks."""
+"""Find candidates with one of the networks trained for the final picks."""
 
 import json
 from pathlib import Path
