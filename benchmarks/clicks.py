@@ -68,7 +68,7 @@ def truth_of(folder: Path) -> dict[str, Picks]:
     """Micrograph -> all labelled centres."""
     names = [path.name for path in list_micrographs(str(folder / "micrographs"))]
     marks = read_picks(folder / "coordinates")
-    matched = match_names(names, marks).matched
+    matched = match_names(names, marks, folder / "coordinates").matched
     return {matched[name]: held for name, held in marks.items() if name in matched}
 
 

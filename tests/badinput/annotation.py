@@ -108,7 +108,7 @@ CASES = [
         Refused(
             "areas.tsv",
             "'session2_1' matches no micrograph",
-            "Check that coordinates and micrographs belong",
+            "Check that this file and the micrographs belong",
         ),
     ),
     Case(

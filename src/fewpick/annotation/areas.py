@@ -58,10 +58,7 @@ def read_areas(
     if not names:
         return {}, Match({}, {}, list(shapes))
     edges = np.column_stack([table.numbers(column) for column in EDGES])
-    try:
-        match = match_names(list(shapes), names)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    match = match_names(list(shapes), names, path)
     areas: dict[str, list[NDArray[np.float64]]] = {}
     for (line, _), name, area in zip(table.rows, names, edges, strict=True):
         where = f"{path}: line {line}"

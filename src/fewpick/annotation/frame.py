@@ -75,10 +75,7 @@ def read_in_frame(
     picks = read_picks(path, fmt=fmt, shapes=known, micrographs=micrographs, scale=scale)
     if not picks:
         raise InputError(f"{path}: names no micrograph. Check that it is the right file.")
-    try:
-        match = match_names(micrographs, picks)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    match = match_names(micrographs, picks, path)
     matched = {key: name for key, name in match.matched.items() if name in shapes}
     _refuse_fractions(path, [picks[key].xy for key in matched])
     lost = sum(len(picks[key]) for key in match.unmatched_keys)

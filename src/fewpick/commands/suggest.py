@@ -114,7 +114,7 @@ def _suggest(arguments: argparse.Namespace) -> int:
     if arguments.labelled is not None:
         shapes = shapes_of(read_headers(paths.values()))
         held = read_picks(arguments.labelled, shapes=shapes, micrographs=paths)
-        known = match_names(paths, held).matched
+        known = match_names(paths, held, arguments.labelled).matched
         paths = {name: path for name, path in paths.items() if name not in set(known.values())}
         if not paths:
             raise InputError(

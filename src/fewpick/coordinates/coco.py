@@ -29,13 +29,15 @@ def read(path: Path) -> dict[str, Picks]:
     content = load_json(path)
     images, annotations = (_records(path, content, key) for key in ("images", "annotations"))
     names: dict[int, str] = {}
+    taken: set[str] = set()
     for image in images:
         key, name = image.get("id"), image.get("file_name")
         if not isinstance(key, int) or not isinstance(name, str) or not name:
             raise InputError(f"{path}: image {image!r:.60} lacks id or file_name. Correct it.")
-        if key in names or name in names.values():
+        if key in names or name in taken:
             raise InputError(f"{path}: duplicate image {key} ({name}). Keep one.")
         names[key] = name
+        taken.add(name)
     boxes: dict[int, list[list[float]]] = {key: [] for key in names}
     for annotation in annotations:
         key, box = annotation.get("image_id"), annotation.get("bbox")

@@ -78,7 +78,7 @@ def read(
             "this file. Use the job's passthrough file, or the picks."
         )
     rows_of = rows_by_name(names)
-    at_hand = match_names(micrographs or list(shapes), rows_of).matched if shapes else {}
+    at_hand = match_names(micrographs or list(shapes), rows_of, path).matched if shapes else {}
     for field in sorted(set(SHIFTS) & set(fields)):
         if np.nan_to_num(table[field].astype(np.float64)).any():
             logger.warning(

@@ -25,7 +25,6 @@ from fewpick.micrographs.listing import shown
 logger = logging.getLogger(__name__)
 
 SAME_PARTICLE = 0.5  # particle radii; no two particles are that close
-FEW_MARKS = 100  # number of clicks below which invisible particles are not reported
 NAMED = 8  # micrographs named in a message
 CRYOLO_THRESHOLD = 0.3  # its default; its CBOX files go further down
 REFUSED = 8.0  # evidence for the other y direction above which the data set is refused

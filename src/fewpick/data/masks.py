@@ -323,6 +323,6 @@ def _check_sizes(
         )
     if 2 * border > min(frame.ny, frame.nx) - 1:
         raise InputError(
-            f"{name}: a border of {border:g} px leaves nothing of {frame.ny} x {frame.nx} "
+            f"{name}: a border of {border:g} px leaves nothing of {frame.nx} x {frame.ny} "
             "pixels. Lower border (in px of the original micrograph)."
         )

@@ -372,10 +372,7 @@ def _read_split_file(path: Path, names: list[str], annotated: set[str]) -> dict[
             f"{path}: duplicate micrograph {table.loc[twice, 'micrograph'].iloc[0]!r}. Remove "
             "one line."
         )
-    try:
-        match = match_names(names, table["micrograph"])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    match = match_names(names, table["micrograph"], path)
     if match.unmatched_keys:
         key, why = next(iter(match.unmatched_keys.items()))
         n = len(match.unmatched_keys)

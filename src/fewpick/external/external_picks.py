@@ -51,7 +51,7 @@ def read_external(
         if not may_be_empty:
             raise
         return pd.DataFrame(columns=COLUMNS)
-    match = match_names(micrographs, picks)
+    match = match_names(micrographs, picks, source)
     if match.unmatched_keys:
         logger.warning("%s: %s", source, match.summary())
     parts = [pd.DataFrame(columns=COLUMNS)]

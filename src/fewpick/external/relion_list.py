@@ -75,10 +75,7 @@ def relion_names(optics: RelionOptics, micrographs: Mapping[str, Path]) -> dict[
     InputError
         When the list lacks a micrograph, or lists one twice.
     """
-    try:
-        match = match_names(micrographs, optics.groups)
-    except InputError as error:
-        raise InputError(f"{optics.path}: {error}") from None
+    match = match_names(micrographs, optics.groups, optics.path)
     if missing := match.unmatched_micrographs:
         raise InputError(
             f"{optics.path}: does not list {micrographs[missing[0]]}"
@@ -99,10 +96,7 @@ def named_as_in(optics: RelionOptics, picks: Mapping[str, Picks]) -> dict[str, P
     InputError
         When no pick belongs to a listed micrograph, or two names mean the same one.
     """
-    try:
-        match = match_names({name: Path(name) for name in optics.groups}, picks)
-    except InputError as error:
-        raise InputError(f"{optics.path}: {error}") from None
+    match = match_names({name: Path(name) for name in optics.groups}, picks, optics.path)
     if match.unmatched_keys:
         lost = sum(len(picks[key]) for key in match.unmatched_keys)
         logger.warning("%s: %d points are left out: %s.", optics.path, lost, match.summary())

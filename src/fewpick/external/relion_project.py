@@ -59,8 +59,8 @@ def read_micrographs_star(path: Path) -> dict[str, float | None]:
         )
     (table,) = lists
     names = [str(name) for name in table[NAME]]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{path}: lists {twice[0]} twice. Keep one line.")
+    if (twice := table[NAME].duplicated()).any():
+        raise InputError(f"{path}: lists {table.loc[twice, NAME].iloc[0]} twice. Keep one line.")
     sizes: dict[str, float] = {}
     optics = blocks.get("optics")
     if optics is not None and {GROUP, PIXEL_SIZE} <= set(optics.columns):

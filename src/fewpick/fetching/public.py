@@ -221,14 +221,16 @@ def _gather_files(wanted: Wanted, dry_run: bool) -> bool:
     """Fetch the chosen files of an EMPIAR folder; return whether anything was done."""
     url = f"{wanted.base}/{wanted.entry}/{wanted.directory.strip('/')}/"
     names = _listed(read_page(url).decode("utf-8", errors="replace"))
-    micrographs = [n for n in fnmatch.filter(names, wanted.select) if image_suffix(n)]
-    micrographs = micrographs[: wanted.limit]
-    stems = tuple(stem(name) for name in micrographs)
-    coordinates = [
-        name
-        for name in fnmatch.filter(names, wanted.coordinates or "")
-        if wanted.limit is None or name.startswith(stems)
-    ]
+    selected = [n for n in fnmatch.filter(names, wanted.select) if image_suffix(n)]
+    micrographs = selected[: wanted.limit]
+    coordinates = fnmatch.filter(names, wanted.coordinates or "")
+    if wanted.limit is not None:
+        # A name belongs to the longest stem, so those of m_10 are not those of m_1.
+        stems = sorted({stem(name) for name in selected}, key=len, reverse=True)
+        kept = {stem(name) for name in micrographs}
+        coordinates = [
+            name for name in coordinates if next(filter(name.startswith, stems), None) in kept
+        ]
     if not micrographs:
         raise InputError(
             f"{url}: none of its {len(names)} files is an image that matches {wanted.select!r} "

@@ -185,7 +185,7 @@ class LabelFiles:
         if not everything:
             return {}, {}, {}
         matched = read_in_frame(path, self.shapes, fmt=self.format)
-        match = match_names(list(self.shapes), everything)
+        match = match_names(list(self.shapes), everything, path)
         points = {name: _unique(picks.xy) for name, picks in matched.items()}
         names = {name: key for key, name in match.matched.items()}
         return points, names, {key: everything[key].xy for key in match.unmatched_keys}

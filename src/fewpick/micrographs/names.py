@@ -97,7 +97,7 @@ class Match:
     Attributes
     ----------
     matched : dict
-        Key in the coordinate file to micrograph.
+        Key in the file to micrograph.
     unmatched_keys : dict
         Key to the reason why it matches none, with the closest micrographs.
     unmatched_micrographs : list
@@ -113,7 +113,7 @@ class Match:
         micrographs = len(self.matched) + len(self.unmatched_micrographs)
         keys = len(self.matched) + len(self.unmatched_keys)
         text = f"{len(self.matched)} of {micrographs} micrographs matched, "
-        text += f"{len(self.matched)} of {keys} names in the coordinates"
+        text += f"{len(self.matched)} of {keys} names in the file"
         reasons = [f"{key!r} {why}" for key, why in list(self.unmatched_keys.items())[:SHOWN]]
         more = len(self.unmatched_keys) - len(reasons)
         if more > 0:
@@ -121,7 +121,7 @@ class Match:
         return "; ".join([text, *reasons])
 
 
-def match_names(micrographs: Micrographs, keys: Iterable[str]) -> Match:
+def match_names(micrographs: Micrographs, keys: Iterable[str], where: object) -> Match:
     """Match each key to a single micrograph.
 
     Parameters
@@ -129,7 +129,8 @@ def match_names(micrographs: Micrographs, keys: Iterable[str]) -> Match:
     micrographs: names, or name to path
         With paths, a key whose folders are those of other micrographs matches none: of
         `Grid1/a.mrc` and `Grid2/a.mrc` only the first is the `a.mrc` in a folder Grid1.
-    keys: names in the coordinate file
+    keys: names in the file of coordinates, areas or splits
+    where: this file, for messages
 
     Raises
     ------
@@ -164,7 +165,8 @@ def match_names(micrographs: Micrographs, keys: Iterable[str]) -> Match:
         other = taken.setdefault(name, key)
         if other != key:
             raise InputError(
-                f"{name}: both {other!r} and {key!r} match this micrograph. Remove or rename one."
+                f"{where}: both {other!r} and {key!r} match the micrograph {name}. Remove or "
+                "rename one."
             )
     shown = {key: _reason(key, names, ambiguous) for key in open_keys[:SHOWN]}
     match = Match(
@@ -174,8 +176,8 @@ def match_names(micrographs: Micrographs, keys: Iterable[str]) -> Match:
     )
     if not matched:
         raise InputError(
-            f"coordinates: {match.summary()}; the micrographs are named "
-            f"{', '.join(map(repr, names[:3]))}. Check that coordinates and micrographs belong "
+            f"{where}: {match.summary()}; the micrographs are named "
+            f"{', '.join(map(repr, names[:3]))}. Check that this file and the micrographs belong "
             "together, or rename one of them."
         )
     return match

@@ -128,7 +128,7 @@ def export_as(
         path: Path(path) for manifest in manifests.values() for path in manifest["path"].tolist()
     }
     # With export.relion, the table uses RELION's names of the micrographs.
-    known = match_names(paths_of, held).matched if held else {}
+    known = match_names(paths_of, held, star).matched if held else {}
     held = {known[name]: found for name, found in held.items()}
     for dataset, manifest in manifests.items():
         where = folder / dataset if len(manifests) > 1 else folder

@@ -40,7 +40,7 @@ def test_labels_of_other_micrographs_are_refused(
     line = refused(capsys, micrographs, "-o", labels)
     assert str(labels) in line
     assert "'zzz.mrc' matches no micrograph" in line
-    assert "Check that coordinates and micrographs belong" in line
+    assert "Check that this file and the micrographs belong" in line
 
 
 def test_marks_outside_their_micrograph_are_refused(

@@ -62,7 +62,7 @@ def test_round_trip(
     if not kept:
         return
     found = read_picks(path, fmt=fmt, scale=scale)
-    names = match_names(list(picks), found).matched
+    names = match_names(list(picks), found, "found").matched
     assert sorted(names.values()) == sorted(kept)
     for key, name in names.items():
         np.testing.assert_allclose(
@@ -152,7 +152,7 @@ def test_real_sets_agree_between_formats(shared_data: Path, tmp_path: Path) -> N
     for name, total in (("empiar10017", 9673), ("empiar10146", None), ("empiar10059", 6702)):
         as_json = read_picks(shared_data / name / "coordinates.json")
         as_csv = read_picks(shared_data / name / "coordinates")
-        names = match_names(list(as_json), as_csv).matched
+        names = match_names(list(as_json), as_csv, "csv").matched
         assert len(names) == len(as_json)
         assert total in (None, sum(map(len, as_json.values())))
         for key, full in names.items():

@@ -137,7 +137,7 @@ GOOD = [("a.mrc", "train"), ("b.mrc", "val"), ("c.mrc", "test")]
         ([*GOOD, ("z_not_there.mrc", "test")], "'z_not_there.mrc' matches no micrograph"),
         ([*GOOD[:2], ("c.mrc", "tset")], "'tset' of 'c.mrc' is unknown"),
         ([*GOOD, ("a.mrc", "test")], "duplicate micrograph 'a.mrc'"),
-        ([*GOOD, ("a", "test")], "a.mrc: both 'a.mrc' and 'a' match this micrograph"),
+        ([*GOOD, ("a", "test")], "both 'a.mrc' and 'a' match the micrograph a.mrc"),
         (GOOD[:2], "lacks annotated micrographs: 'c.mrc'. Assign"),
         ([*GOOD[:2], ("c.mrc", "val")], "no annotated micrograph is assigned to test"),
         ([*GOOD[1:], ("a.mrc", "val")], "no annotated micrograph is assigned to train"),

@@ -272,9 +272,9 @@ def test_another_archive_is_said_to_be_one(site: Site, tmp_path: Path) -> None:
 
 def test_part_of_an_empiar_folder(site: Site, tmp_path: Path, image: bytes) -> None:
     base = "/10017/data/sums/"
-    for name in ("m1.mrc", "m 2.mrc", "m3.mrc", "m4.mrc"):
+    for name in ("m1.mrc", "m 2.mrc", "m10.mrc", "m4.mrc"):
         site.files[base + name] = image
-    site.files[base + "m1.box"] = site.files[base + "m3.box"] = b"10\t20\t12\t12\n"
+    site.files[base + "m1.box"] = site.files[base + "m10.box"] = b"10\t20\t12\t12\n"
     site.files[base + "readme.txt"] = b"hello"
     digest = hashlib.md5(image).hexdigest()
     site.files[base + "md5sums.txt"] = f"{digest}  m1.mrc\n{digest} *m 2.mrc\n".encode()

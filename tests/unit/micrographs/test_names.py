@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewpick.coordinates import match_names
+from fewpick import coordinates
 from fewpick.errors import InputError
+
+match_names = partial(coordinates.match_names, where="particles.star")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +60,7 @@ def test_ambiguous_names_stay_unmatched_and_say_why() -> None:
 
 
 def test_two_names_for_one_micrograph_are_refused() -> None:
-    with pytest.raises(InputError, match=r"a\.mrc: both 'a\.mrc' and 'x/a\.mrc'"):
+    with pytest.raises(InputError, match=r"both 'a\.mrc' and 'x/a\.mrc' match the micrograph a\.mrc"):
         match_names(["a.mrc"], ["a.mrc", "x/a.mrc"])
     with pytest.raises(InputError, match="both '001_mic' and '002_mic'"):
         match_names(["mic.mrc"], ["001_mic", "002_mic"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fewpick.coordinates import match_names
+from fewpick import coordinates
 from fewpick.errors import InputError
+
+match_names = partial(coordinates.match_names, where="particles.star")
 
 
 @pytest.mark.parametrize(
@@ -99,5 +102,5 @@ def test_a_micrograph_of_the_other_folder_is_at_hand() -> None:
 
 def test_two_names_that_fit_equally_are_still_refused() -> None:
     for keys in (["Grid1/h0.mrc", "h0.mrc"], ["x/h0.mrc", "y/h0.mrc"]):
-        with pytest.raises(InputError, match=r"h0\.mrc: both .* match this micrograph"):
+        with pytest.raises(InputError, match=r"particles\.star: both .* match .* h0\.mrc"):
             match_names(HERE, keys)
