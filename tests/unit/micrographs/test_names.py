@@ -60,7 +60,9 @@ def test_ambiguous_names_stay_unmatched_and_say_why() -> None:
 
 
 def test_two_names_for_one_micrograph_are_refused() -> None:
-    with pytest.raises(InputError, match=r"both 'a\.mrc' and 'x/a\.mrc' match the micrograph a\.mrc"):
+    with pytest.raises(
+        InputError, match=r"both 'a\.mrc' and 'x/a\.mrc' match the micrograph a\.mrc"
+    ):
         match_names(["a.mrc"], ["a.mrc", "x/a.mrc"])
     with pytest.raises(InputError, match="both '001_mic' and '002_mic'"):
         match_names(["mic.mrc"], ["001_mic", "002_mic"])
