@@ -72,7 +72,7 @@ def _multiplies_bfloat16() -> bool:
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
+def report_gpu_errors() -> Iterator[None]:
     """Report a GPU that runs out of memory, fails or disappears as a one-line error.
 
     Raises

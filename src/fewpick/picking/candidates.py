@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fewpick.network.device import failures_told, inference_dtype
+from fewpick.network.device import inference_dtype, report_gpu_errors
 from fewpick.network.device_peaks import find_peaks_batch
 from fewpick.network.inference import find_peaks, predict
 from fewpick.prefetch import in_order
@@ -78,7 +78,7 @@ def find(
     dtype = inference_dtype(precision, device)
     number = 0
     for batch, images in in_order(_loaded, _batches(micrographs, batch_size), threads=2):
-        with failures_told():
+        with report_gpu_errors():
             probability = predict(network, images.to(device), views, dtype)
         if batch_size == 1:
             found = [

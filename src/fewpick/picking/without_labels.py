@@ -326,7 +326,7 @@ def pick_folder(
             paths, picker, expected=expected, threshold=threshold, adapt=adapt, failures=failures
         )
         return verdict.threshold, verdict, found
-    if expected or adapt:
+    if expected is not None or adapt:
         raise InputError("--expected and --adapt need the model `general`. Remove them.")
     threshold = picker.threshold if threshold is None else threshold
     return threshold, None, pick_each(paths, picker, threshold, failures)

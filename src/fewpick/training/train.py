@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fewpick.canonical import canonical
 from fewpick.errors import InputError
-from fewpick.network.device import failures_told, select_device
+from fewpick.network.device import report_gpu_errors, select_device
 from fewpick.network.unet import UNet
 from fewpick.sampling.crops import LabelledCrops
 from fewpick.sampling.training_set import Micrograph, grouped_by_dataset
@@ -51,7 +51,7 @@ class Stopped(Exception):
     """Training stopped early on request; the same call resumes from its checkpoint."""
 
 
-@failures_told()
+@report_gpu_errors()
 def train(
     hyperparameters: Mapping[str, Any],
     micrographs: Sequence[Micrograph],

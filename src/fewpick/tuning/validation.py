@@ -21,7 +21,7 @@ from fewpick.evaluation.threshold_policy import (
     Case,
     datasets_with_enough,
 )
-from fewpick.network.device import failures_told
+from fewpick.network.device import report_gpu_errors
 from fewpick.network.inference import find_peaks, predict
 from fewpick.sampling.training_set import Micrograph, grouped_by_dataset, in_windows
 
@@ -118,7 +118,7 @@ def case_of(micrograph: Micrograph, xy: NDArray[np.float64], score: NDArray[np.f
     return Case(micrograph.dataset, xy[inside] / diameter, score[inside], truth / diameter)
 
 
-@failures_told()
+@report_gpu_errors()
 def probability_of(
     network: nn.Module, micrograph: Micrograph, device: torch.device, views: int
 ) -> NDArray[np.float32]:
