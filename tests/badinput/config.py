@@ -228,8 +228,8 @@ CASES = [
         Right(
             warnings=(
                 ("nothing is labelled for training at ratio 0.01", "used unlabelled"),
-                ("mine: one seed has only 1 validation micrograph", "Annotate more"),
-                ("other: one seed has only 1 validation micrograph", "Annotate more"),
+                ("mine: one seed has only 15 validation particles", "Annotate more"),
+                ("other: one seed has only 15 validation particles", "Annotate more"),
                 ("fewer than three seeds",),
             )
         ),

@@ -313,11 +313,13 @@ def _check_labels(
     from itertools import product
 
     from fewpick.data.splits import Source, label_counts, label_subset, split_micrographs
+    from fewpick.evaluation.threshold_policy import ENOUGH_PARTICLES
     from fewpick.geometry import particle_radii
 
     keys = config["splits"]
     print("labels (first seed)")
     splits: dict[int, pd.DataFrame] = {}
+    validating: dict[str, int] = {}  # least number of validation particles
     sources, labels = {}, {name: config["datasets"][name]["labels"] for name in manifests}
     for name, manifest in manifests.items():
         spec = config["datasets"][name]
@@ -353,8 +355,10 @@ def _check_labels(
                 count=count,
                 **draw,
             )
+            held = table.groupby("split")["n_labeled_particles"].sum()
+            n_val = int(held.get("val", 0))
+            validating[name] = min(n_val, validating.get(name, n_val))
             if seed == keys["seeds"][0]:
-                held = table.groupby("split")["n_labeled_particles"].sum()
                 print(
                     f"  {name}, ratio {ratio:g}: {held.get('train', 0):,} particles to train, "
                     f"{held.get('val', 0):,} to validate"
@@ -375,10 +379,16 @@ def _check_labels(
                 "gives wide or misleading intervals. Annotate more, or raise "
                 "splits.test_fraction."
             )
-        if 0 < val < FEW_VALIDATION:
+        if 0 < validating[name] < ENOUGH_PARTICLES:
             findings.warn(
-                f"{name}: one seed has only {val} validation micrograph to choose the threshold "
-                "with. Annotate more, or raise splits.val_fraction."
+                f"{name}: one seed has only {validating[name]} validation particles. Fewer than "
+                f"{ENOUGH_PARTICLES} choose neither checkpoint nor threshold. Annotate more, or "
+                "raise splits.val_fraction."
+            )
+        elif 0 < val < FEW_VALIDATION:
+            findings.warn(
+                f"{name}: one seed has only {val} validation micrograph, which chooses checkpoint "
+                "and threshold alone. Annotate more, or raise splits.val_fraction."
             )
     if len(keys["seeds"]) < 3:
         findings.warn("fewer than three seeds; a difference between arms may be chance.")
