@@ -319,7 +319,7 @@ def _check_labels(
     keys = config["splits"]
     print("labels (first seed)")
     splits: dict[int, pd.DataFrame] = {}
-    validating: dict[str, int] = {}  # least number of validation particles
+    validating: dict[str, list[int]] = {}  # number of validation particles, each draw
     sources, labels = {}, {name: config["datasets"][name]["labels"] for name in manifests}
     for name, manifest in manifests.items():
         spec = config["datasets"][name]
@@ -356,8 +356,7 @@ def _check_labels(
                 **draw,
             )
             held = table.groupby("split")["n_labeled_particles"].sum()
-            n_val = int(held.get("val", 0))
-            validating[name] = min(n_val, validating.get(name, n_val))
+            validating.setdefault(name, []).append(int(held.get("val", 0)))
             if seed == keys["seeds"][0]:
                 print(
                     f"  {name}, ratio {ratio:g}: {held.get('train', 0):,} particles to train, "
@@ -379,16 +378,15 @@ def _check_labels(
                 "gives wide or misleading intervals. Annotate more, or raise "
                 "splits.test_fraction."
             )
-        if 0 < validating[name] < ENOUGH_PARTICLES:
+        if 0 < (least := min(validating[name])) < ENOUGH_PARTICLES:
             findings.warn(
-                f"{name}: one seed has only {validating[name]} validation particles. Fewer than "
-                f"{ENOUGH_PARTICLES} choose neither checkpoint nor threshold. Annotate more, or "
-                "raise splits.val_fraction."
+                f"{name}: one seed has only {least} validation particles; fewer than "
+                f"{ENOUGH_PARTICLES} choose nothing. Annotate more, or raise splits.val_fraction."
             )
         elif 0 < val < FEW_VALIDATION:
             findings.warn(
-                f"{name}: one seed has only {val} validation micrograph, which chooses checkpoint "
-                "and threshold alone. Annotate more, or raise splits.val_fraction."
+                f"{name}: one seed has only {val} validation micrograph. Annotate more, or raise "
+                "splits.val_fraction."
             )
     if len(keys["seeds"]) < 3:
         findings.warn("fewer than three seeds; a difference between arms may be chance.")

@@ -6,7 +6,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from fewpick.annotation.frame import read_in_frame
@@ -27,11 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         picks, pixel_size = _read(arguments)
         if arguments.min_score is not None:
-            picks = _above(arguments.min_score, picks, arguments.input[0])
-        optics = None
+            if all(held.score is None for held in picks.values()):
+                raise InputError(f"{arguments.input[0]}: has no scores. Omit --min-score.")
+            picks = {name: held.above(arguments.min_score) for name, held in picks.items()}
         _warn_losses(arguments, picks)
-        if arguments.relion is not None:
-            optics = read_relion_list(arguments.relion)
+        optics = None if arguments.relion is None else read_relion_list(arguments.relion)
+        if optics is not None:
             picks = named_as_in(optics, picks)
         write_picks(
             arguments.output,
@@ -57,10 +57,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Formats are detected from content and suffix unless given. Boxes, csv and STAR "
         "are written per micrograph into a folder; csv and STAR also into a single file.",
     )
-    able = [name for name, form in FORMATS.items() if form.write]
     parser.add_argument("input", type=Path, nargs="+", metavar="IN", help="files or folders")
     parser.add_argument("output", type=Path, metavar="OUT", help="file or folder")
     parser.add_argument("--from", dest="from_", choices=list(FORMATS), help="format of IN")
+    able = [name for name, form in FORMATS.items() if form.write]
     parser.add_argument("--to", choices=able, help="format of OUT")
     parser.add_argument(
         "--micrographs",
@@ -124,19 +124,6 @@ def _read(arguments: argparse.Namespace) -> tuple[Mapping[str, Picks], float | N
     if arguments.pixel_size is None:
         pixel_size = _agreed(arguments.input[0], together, pixel_size)
     return together, pixel_size
-
-
-def _above(least: float, picks: Mapping[str, Picks], path: Path) -> dict[str, Picks]:
-    """Return the picks with at least this score, and those without any, which a person added."""
-    if all(held.score is None for held in picks.values()):
-        raise InputError(f"{path}: has no scores to compare with --min-score {least:g}. Omit it.")
-    kept = {}
-    for name, held in picks.items():
-        if held.score is not None:
-            good = ~(held.score < least)  # NaN compares false
-            held = replace(held, xy=held.xy[good], score=held.score[good])
-        kept[name] = held
-    return kept
 
 
 def _agreed(path: Path, picks: Mapping[str, Picks], header: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,13 @@ class Picks:
         diameter = None if self.diameter is None else self.diameter * factor
         size = None if self.pixel_size is None else self.pixel_size / factor
         return Picks(self.xy * factor, self.score, diameter, size, self.moved * factor)
+
+    def above(self, least: float) -> Picks:
+        """Return the picks with at least this score, and those without one."""
+        if self.score is None:
+            return self
+        good = ~(self.score < least)  # NaN compares false
+        return replace(self, xy=self.xy[good], score=self.score[good])
 
 
 def make_picks(

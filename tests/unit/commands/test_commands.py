@@ -210,7 +210,7 @@ def test_check_prints_the_first_seed_and_warns_by_the_worst(
     said = capsys.readouterr().out
     assert "1 to validate, 3 to test, 0 unlabelled" in said
     assert "set: one seed has only 2 test micrographs, which gives wide" in said
-    assert "set: one seed has only 1 validation micrograph, which chooses" in said
+    assert "set: one seed has only 1 validation micrograph." in said
 
 
 def test_check_ends_with_commands_that_work_from_any_folder(

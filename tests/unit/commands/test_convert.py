@@ -234,4 +234,4 @@ def test_uncertain_picks_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixt
     write_picks(tmp_path / "bare.json", {"a.mrc": Picks(xy)})
     code, _, err = run(capsys, tmp_path / "bare.json", tmp_path / "o.json", "--min-score", 1)
     assert code == 2
-    assert "has no scores to compare with --min-score 1. Omit it." in err
+    assert "bare.json: has no scores. Omit --min-score." in err
