@@ -49,7 +49,7 @@ TABLE = ROOT / "docs/results/suggest.tsv"
 PICTURE = ROOT / "docs/images/suggest.png"
 KEY = ["dataset", "network", "strategy", "seed", "budget"]
 STRATEGIES = {
-    "suggest": "tiles with most doubt",
+    "suggest": "most uncertain tiles",
     "random": "random tiles",
     "crowded": "tiles with the most particles",
 }

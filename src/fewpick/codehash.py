@@ -23,7 +23,7 @@ from fewpick.errors import InputError
 
 
 class Code(NamedTuple):
-    """What counts of a Python file."""
+    """The parts of a Python file that its fingerprint depends on."""
 
     imports: list[tuple[int, str, list[str]]]  # level, module and names, as in `from .a import b`
     meaning: str  # SHA-256 of the code without comments, docstrings and layout
@@ -146,7 +146,7 @@ def _assets(path: Path) -> Iterator[str]:
 
 @cache
 def _read(path: Path) -> Code:
-    """Return what counts of a file."""
+    """Return the imports and the meaning of a file."""
     text = path.read_text(encoding="utf-8")
     key = _sha256(text)
     if key not in _known:
@@ -170,8 +170,8 @@ def _parse(text: str, path: Path) -> Code:
     return Code(imports, _sha256(ast.unparse(tree)))
 
 
-# SHA-256 of a file's text -> what counts of it. Parsing all files takes over a second, which each
-# start of Snakemake would wait for, and each job on a cluster.
+# SHA-256 of a file's text -> its imports and meaning. Without this cache, every start of Snakemake
+# and every cluster job would spend over a second on parsing.
 _known: dict[str, Code] = {}
 _loaded: set[str] = set()
 _used: set[str] = set()
@@ -181,7 +181,7 @@ MADE_BY = f"{platform.python_version()} {_sha256(Path(__file__).read_text(encodi
 
 
 def load(cache_file: Path = CACHE_FILE) -> None:
-    """Recall what `save` wrote; without a usable file, the code is parsed."""
+    """Load what `save` wrote, if it is usable."""
     try:
         held = json.loads(cache_file.read_text(encoding="utf-8"))
         if held["made_by"] == MADE_BY:
@@ -192,7 +192,7 @@ def load(cache_file: Path = CACHE_FILE) -> None:
 
 
 def save(cache_file: Path = CACHE_FILE) -> None:
-    """Keep what counts of the files that were read, if `load` did not know all of them."""
+    """Write the cache, unless `load` knew all the files that were read."""
     if _used <= _loaded:
         return
     code = {key: _known[key] for key in sorted(_used)}

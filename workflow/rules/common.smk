@@ -45,7 +45,7 @@ if not GIVEN:
     configfile: PROJECT / "config/config.yaml"
 
 
-codehash.load()  # and saved at the end of the Snakefile
+codehash.load()  # saved at the end of the Snakefile
 
 
 def code(script):

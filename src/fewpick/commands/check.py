@@ -380,8 +380,8 @@ def _check_labels(
             )
         if 0 < (least := min(validating[name])) < ENOUGH_PARTICLES:
             findings.warn(
-                f"{name}: one seed has only {least} validation particles; fewer than "
-                f"{ENOUGH_PARTICLES} choose nothing. Annotate more, or raise splits.val_fraction."
+                f"{name}: one seed has only {least} validation particles, too few "
+                "to choose thresholds. Annotate more, or raise splits.val_fraction."
             )
         elif 0 < val < FEW_VALIDATION:
             findings.warn(

@@ -12,7 +12,6 @@ programs, with which this is tested.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,16 +21,27 @@ import pandas as pd
 
 from fewpick.atomic import atomic_path
 from fewpick.coordinates import Picks
-from fewpick.coordinates.star import FILE, GROUP, NAME, NO_SCORE, PIXEL_SIZE, SCORE, X, Y
+from fewpick.coordinates.star import (
+    ENDING,
+    FILE,
+    GROUP,
+    LIST,
+    NAME,
+    NO_SCORE,
+    PIXEL_SIZE,
+    SCORE,
+    SUFFIX,
+    X,
+    Y,
+)
 from fewpick.coordinates.star_blocks import check_word, floats, read_blocks, star_text
 from fewpick.errors import InputError
 from fewpick.micrographs import stem
+from fewpick.micrographs.layout import JOB
 
 ENDINGS = ("SUCCESS", "FAILURE", "ABORTED")
-SUFFIX = "_autopick.star"
 # Type of a coordinate node: a number up to RELION 3.1, a label from 4 on.
 TYPE_NUMBER, TYPE_LABEL = "2", "MicrographCoordsGroup.star.relion"
-JOB_FOLDER = re.compile(r"[A-Za-z0-9]+/job\d+/")
 PIPELINE = "default_pipeline.star"
 
 
@@ -71,8 +81,8 @@ def read_micrographs_star(path: Path) -> dict[str, float | None]:
 
 def coordinate_file(job: Path, micrograph: str) -> Path:
     """Return where RELION looks for the picks of a micrograph made by another job."""
-    inside = JOB_FOLDER.sub("", micrograph, count=1) if JOB_FOLDER.match(micrograph) else micrograph
-    return job / Path(inside).parent / (stem(Path(inside).name) + SUFFIX)
+    inside = JOB.sub("", micrograph, count=1) if JOB.match(micrograph) else micrograph
+    return job / Path(inside).parent / (stem(Path(inside).name) + ENDING)
 
 
 def write_coordinates(job: Path, micrograph: str, picks: Picks) -> None:
@@ -86,15 +96,15 @@ def write_coordinates(job: Path, micrograph: str, picks: Picks) -> None:
 
 def write_outputs(job: Path, micrographs_star: Path, micrographs: list[str]) -> None:
     """Write the lists of picks and the node from which other jobs take them."""
-    suffix_file = job / f"coords_suffix{SUFFIX}"
+    suffix_file = job / SUFFIX
     with atomic_path(suffix_file) as temporary:
         temporary.write_text(f"{micrographs_star}\n", encoding="utf-8")
     files = {name: check_word(job, str(coordinate_file(job, name))) for name in micrographs}
     listed = {NAME: list(files), FILE: list(files.values())}
-    with atomic_path(job / "autopick.star") as temporary:
+    with atomic_path(job / LIST) as temporary:
         temporary.write_text(star_text({"coordinate_files": listed}), encoding="utf-8")
     by_label = _types_are_labels(Path(PIPELINE))
-    node = job / "autopick.star" if by_label else suffix_file
+    node = job / LIST if by_label else suffix_file
     column = "rlnPipeLineNodeTypeLabel" if by_label else "rlnPipeLineNodeType"
     kind = TYPE_LABEL if by_label else TYPE_NUMBER
     nodes = {"rlnPipeLineNodeName": [check_word(job, str(node))], column: [kind]}
