@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,9 +124,7 @@ def _in_image(where: str, picks: Picks, shape: tuple[int, int], *, flip: bool) -
             "%s: %d points that refined origins move outside the image are left out.",
             *(where, lost.sum()),
         )
-        score = None if picks.score is None else picks.score[~lost]
-        xy, beyond = xy[~lost], beyond[~lost]
-        picks = Picks(picks.xy[~lost], score, picks.diameter, picks.pixel_size)
+        xy, beyond, picks = xy[~lost], beyond[~lost], picks.take(~lost)
     outside = beyond > TOLERANCE
     if outside.any():
         x, y = picks.xy[np.flatnonzero(outside)[0]]
@@ -138,5 +137,4 @@ def _in_image(where: str, picks: Picks, shape: tuple[int, int], *, flip: bool) -
     once = np.sort(np.unique(xy, axis=0, return_index=True)[1])
     if len(once) < len(xy):
         logger.warning("%s: %d duplicate points are used once.", where, len(xy) - len(once))
-    score = None if picks.score is None else picks.score[once]
-    return Picks(xy[once], score, picks.diameter, picks.pixel_size)
+    return replace(picks, xy=xy).take(once)

@@ -6,6 +6,7 @@ Source: https://cryolo.readthedocs.io/en/stable/other/formats.html
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from fewpick.errors import InputError
 
 COLUMNS = ("CoordinateX", "CoordinateY", "Width", "Height")
 SCORE, SLICE = "Confidence", "CoordinateZ"
+USUAL_SCORE = 0.3  # crYOLO's default threshold; its CBOX files go further down
 
 
 def sniff(head: str) -> bool:
@@ -40,7 +42,8 @@ def read(path: Path) -> dict[str, Picks]:
         raise InputError(f"{path}: contains a box without width or height. Export the file again.")
     score = optional_floats(path, block, SCORE) if SCORE in block else None
     diameter = float(np.median([width, height])) if len(x) else None
-    return {path.stem: make_picks(path, x + width / 2, y + height / 2, score, diameter)}
+    picks = make_picks(path, x + width / 2, y + height / 2, score, diameter)
+    return {path.stem: replace(picks, usual_score=USUAL_SCORE)}
 
 
 def write(path: Path, picks: Mapping[str, Picks], *, box_size: float | None = None) -> None:

@@ -43,6 +43,10 @@ class Picks:
         Angstrom per px of `xy`, when the file gives it.
     moved : float
         Largest shift by refined origins, px; points may lie outside the image by this much.
+    usual_score : float
+        Lowest score that the program which wrote the file picks by default; a list with lower ones
+        is a list of candidates. Topaz's scores are log odds, so at 0 a particle is as probable as
+        background.
     """
 
     xy: Points
@@ -50,6 +54,7 @@ class Picks:
     diameter: float | None = None
     pixel_size: float | None = None
     moved: float = 0.0
+    usual_score: float = 0.0
 
     def __len__(self) -> int:
         """Return the number of picks."""
@@ -59,14 +64,24 @@ class Picks:
         """Return the same picks in pixels that are smaller by `factor`."""
         diameter = None if self.diameter is None else self.diameter * factor
         size = None if self.pixel_size is None else self.pixel_size / factor
-        return Picks(self.xy * factor, self.score, diameter, size, self.moved * factor)
+        return replace(
+            self,
+            xy=self.xy * factor,
+            diameter=diameter,
+            pixel_size=size,
+            moved=self.moved * factor,
+        )
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Picks:
+        """Return some of the picks, by a mask or by their numbers."""
+        score = None if self.score is None else self.score[rows]
+        return replace(self, xy=self.xy[rows], score=score)
 
     def above(self, least: float) -> Picks:
         """Return the picks with at least this score, and those without one."""
         if self.score is None:
             return self
-        good = ~(self.score < least)  # NaN compares false
-        return replace(self, xy=self.xy[good], score=self.score[good])
+        return self.take(~(self.score < least))  # NaN compares false
 
 
 def make_picks(

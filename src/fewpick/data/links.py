@@ -69,15 +69,19 @@ def keep_links(
 
 def _write(link: str, path: str, time: int | None) -> None:
     """Write a link with a modification time in ns; None for the current time."""
-    temporary = Path(f"{link}.{uuid.uuid4().hex}")
+    # Plain functions of os, since there is one link for each file.
+    temporary = f"{link}.{uuid.uuid4().hex}"
     try:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        temporary.symlink_to(target(path))
+        try:
+            os.symlink(target(path), temporary)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(link), exist_ok=True)
+            os.symlink(target(path), temporary)
         if time is not None:
             os.utime(temporary, ns=(time, time), follow_symlinks=False)
-        temporary.replace(link)
+        os.replace(temporary, link)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise InputError(
             f"{link}: cannot create this symbolic link ({error.strerror}). Delete {FOLDER} if it "
             "was copied here, or run in a folder that allows links (snakemake --directory)."

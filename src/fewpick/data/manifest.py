@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 SAME_PARTICLE = 0.5  # particle radii; no two particles are that close
 NAMED = 8  # micrographs named in a message
-CRYOLO_THRESHOLD = 0.3  # its default; its CBOX files go further down
 REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
 
 
@@ -200,14 +199,10 @@ def _doubt_neighbours(
 
 def _doubt_scores(source: str, picks: Mapping[str, Picks]) -> None:
     """Warn about candidates that the program which scored them would not pick itself."""
-    scores = [held.score for held in picks.values() if held.score is not None]
-    every = np.concatenate([np.empty(0), *scores])
-    path = Path(source)
-    files = path.iterdir() if path.is_dir() else [path]
-    # CBOX scores are probabilities. Topaz's are log odds: below 0, background is more probable.
-    cbox = any(file.suffix.lower() == ".cbox" for file in files)
-    usual = CRYOLO_THRESHOLD if cbox else 0.0
-    if low := int((every < usual).sum()):
+    scored = [(held.score, held.usual_score) for held in picks.values() if held.score is not None]
+    every = np.concatenate([np.empty(0), *(score for score, _ in scored)])
+    usual = max((least for _, least in scored), default=0.0)
+    if low := sum(np.count_nonzero(score < least) for score, least in scored):
         logger.warning(
             "%s: %d of %d points have scores below %g, down to %.3g, so this seems to be a list of "
             "candidates. All of them are used as labels. To leave out the uncertain ones: fewpick "
