@@ -20,16 +20,22 @@ from benchmarks.data import ROOT
 from benchmarks.measure import Figure, machine_name, save, table
 from fewpick.network.device import select_device
 
+PARTS = ("training", "preprocessing", "picking", "files", "planning", "memory", "gpu")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--topaz", type=Path, help="executable of topaz, to compare with")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--rounds", type=int, default=15, help="of each comparison")
-    parser.add_argument("--only", nargs="*", help="parts to measure, all without it")
-    default = ROOT / "benchmarks/results" / f"{machine_name()}.json"
-    parser.add_argument("--output", type=Path, default=default, help="json to write")
+    parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument(
+        "--output", type=Path, help="json to write, by default a file named after the machine"
+    )
     options = parser.parse_args()
+    # Some parts do not replace the file of them all.
+    name = "-".join([machine_name(), *(options.only or ())])
+    output = options.output or ROOT / "benchmarks/results" / f"{name}.json"
     device = select_device(options.device)
     # One thread, so that processor time is time; a GPU needs none.
     torch.set_num_threads(1)
@@ -46,6 +52,8 @@ def main() -> None:
         print("Topaz is not compared with: give its executable as --topaz PATH.", file=sys.stderr)
     if device.type == "cuda":
         parts["gpu"] = lambda: training.gpu_figures(device)
+    elif options.only and "gpu" in options.only:
+        parser.error("--only gpu: no GPU is in use. Leave it out, or set --device cuda.")
     else:
         print("No GPU: images/s and memory by batch size are not measured.", file=sys.stderr)
 
@@ -59,8 +67,8 @@ def main() -> None:
         "device": str(device),
         "clock": "processor time on one thread" if device.type == "cpu" else "wall clock",
     }
-    save(found, about, options.output)
-    print(table(json.loads(options.output.read_text())))
+    save(found, about, output)
+    print(table(json.loads(output.read_text())))
 
 
 def _commit() -> str:

@@ -146,7 +146,10 @@ def in_words(n_bytes: float) -> str:
 
 
 class NotThereError(InputError):
-    """The server has no such file."""
+    """The server does not give out this file.
+
+    Any refusal counts, since object stores answer 403 for files that do not exist.
+    """
 
 
 def _fetch(remote: Remote, part: Path, tell: Callable[[int], object]) -> str | None:
@@ -157,8 +160,6 @@ def _fetch(remote: Remote, part: Path, tell: Callable[[int], object]) -> str | N
         try:
             total = _transfer(remote.url, part, have, tell)
             break
-        except NotThereError:
-            raise
         except BROKEN as error:
             failures = failures + 1 if part.exists() and part.stat().st_size == have else 1
             _wait_or_stop(remote.url, error, failures)
@@ -248,8 +249,6 @@ def _patiently(request: urllib.request.Request) -> Any:
     while True:
         try:
             return _open(request)
-        except NotThereError:
-            raise
         except BROKEN as error:
             failures += 1
             _wait_or_stop(request.full_url, error, failures)
