@@ -26,7 +26,7 @@ help:
 
 demo: $(INSTALLED)
 	$(BIN)/snakemake --cores all $(ARGS)
-	@test ! -e results/comparison.md || { echo; cat results/comparison.md; echo; \
+	@test ! -e results/comparison.md || { echo; sed '/^## What the columns mean/,$$d' results/comparison.md; \
 		echo "The same with plots and pictures: results/report.html"; }
 
 # The tests of a file stay together, since they share what they set up. One thread for each worker.
