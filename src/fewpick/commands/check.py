@@ -16,6 +16,7 @@ import pandas as pd
 
 from fewpick.annotation.annotate import FULL, Annotation
 from fewpick.commands.shared import run
+from fewpick.config.snakefile import snakemake_command
 from fewpick.geometry import GRAIN, Frame
 
 EPILOG = """\
@@ -138,24 +139,13 @@ def _check(arguments: argparse.Namespace) -> int:
     print(
         f"\n{source} is ready to run" + (f", with {many} warning{'s' * (many > 1)}" if many else "")
     )
-    target = "picks " if partly else ""
-    print(f"  snakemake{_snakefile()} --cores all {target}--configfile {source}")
+    print(f"  {snakemake_command(source, 'picks' if partly else '')}")
     if partly or plan.trainings:
         arm = "fixmatch" if "fixmatch" in plan.arms else plan.arms[-1]
         model = f"results/models/{arm}/ratio-{plan.ratios[-1]}/seed-{plan.seeds[0]}"
         model = "results/final" if partly else model
         print(f"then, for further micrographs:\n  fewpick pick {model} MICROGRAPHS -o picks.star")
     return 0
-
-
-def _snakefile() -> str:
-    """Return the option for the Snakefile; empty if Snakemake finds it by itself."""
-    import shlex
-
-    ours = Path(__file__).resolve().parents[3] / "Snakefile"
-    if not ours.is_file():
-        return " -s PATH/TO/fewpick/Snakefile"
-    return "" if Path("Snakefile").resolve() == ours else f" -s {shlex.quote(str(ours))}"
 
 
 def _check_dataset(
@@ -432,8 +422,8 @@ def _check_final_labels(
         if inside < ENOUGH:
             findings.warn(
                 f"only {inside} particle{'' if inside == 1 else 's'} of {name} "
-                f"{'is' if inside == 1 else 'are'} in fully marked areas; {ENOUGH} are needed to "
-                "set the score threshold and to estimate how many picks are false."
+                f"{'is' if inside == 1 else 'are'} in fully marked areas; from {ENOUGH}, the "
+                "score threshold follows from them, and false picks can be estimated."
             )
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fewpick.config.snakefile import snakemake_command
 from fewpick.errors import InputError
 from fewpick.fetching.public import SOURCES, Wanted, fetch
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("fewpick fetch: interrupted; rerun the same command to resume.", file=sys.stderr)
         return 130
     if config is not None:
-        print(f"snakemake --cores all --configfile {config}")
+        print(snakemake_command(config))
     return 0
 
 

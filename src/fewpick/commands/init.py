@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from fewpick.commands.shared import add_diameter, positive, run
+from fewpick.config.snakefile import snakemake_command
 from fewpick.inspection.survey import Survey
 
 EPILOG = """\
@@ -173,8 +174,8 @@ def _init(arguments: argparse.Namespace) -> int:
     for warning in survey.warnings:
         print(f"warning: {warning}")
     print(f"\nWritten: {output}. Read it, then:\n  fewpick check {output}")
-    if survey.annotation != "full":
-        print(f"  snakemake --cores all picks --configfile {output}")
+    target = "" if survey.annotation == "full" else "picks"
+    print(f"  {snakemake_command(output, target)}")
     return 0
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fewpick.commands.shared import add_device, add_micrographs, positive, run
+from fewpick.config.snakefile import snakemake_command
 
 EPILOG = """\
 examples:
@@ -167,7 +168,7 @@ def _commands(arguments: argparse.Namespace) -> list[str]:
     micrographs, labels = shlex.join(arguments.micrographs), shlex.quote(str(arguments.output))
     return [
         f"fewpick init {micrographs} {labels} -o mine.yaml",
-        "snakemake --cores all picks --configfile mine.yaml",
+        snakemake_command("mine.yaml", "picks"),
         f"fewpick label {micrographs} -o {labels} --model results/final",
     ]
 

@@ -287,7 +287,8 @@ def _files(path: str, key: str) -> list[str]:
         raise InputError(f"{key}: the folder {path!r} is empty. Correct the path.")
     if where.exists():
         return [_literal(path)]
-    raise InputError(f"{key}: {path!r} does not exist. Correct the path.")
+    folder = "" if where.is_absolute() else f" in {Path.cwd()}"
+    raise InputError(f"{key}: {path!r} does not exist{folder}. Correct the path.")
 
 
 def _literal(path: str) -> str:

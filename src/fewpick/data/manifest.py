@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 SAME_PARTICLE = 0.5  # particle radii; no two particles are that close
 NAMED = 8  # micrographs named in a message
+CONCLUSIVE = 50  # particles; with fewer, a frame that stays unclear means nothing
 REFUSED = 8.0  # evidence for the other y direction above which the data set is refused
 
 
@@ -285,7 +286,7 @@ def _check_orientation(
             *(spec["coordinates"], found.summary()),
             _scale_cure(found.verdict, spec.get("scale", 1.0)),
         )
-    elif found.verdict == UNCLEAR:
+    elif found.verdict == UNCLEAR and found.n_particles >= CONCLUSIVE:
         logger.warning(
             "%s: the images show no particles at the points: %s. With more than a few hundred "
             "particles, this suggests a wrong scale or the wrong micrographs.",
