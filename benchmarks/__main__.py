@@ -20,7 +20,16 @@ from benchmarks.data import ROOT
 from benchmarks.measure import Figure, machine_name, save, table
 from fewpick.network.device import select_device
 
-PARTS = ("training", "preprocessing", "picking", "files", "planning", "memory", "gpu")
+GPU = "gpu"
+PARTS: dict[str, Callable[[argparse.Namespace, torch.device], list[Figure]]] = {
+    "training": lambda options, device: training.figures(device, options.rounds),
+    "preprocessing": lambda options, _: preprocessing.figures(options.rounds),
+    "picking": lambda options, device: picking.figures(device, options.rounds),
+    "files": lambda options, _: picking.from_files(options.topaz),
+    "planning": lambda *_: scale.planning(),
+    "memory": lambda *_: scale.memory(),
+    GPU: lambda _, device: training.gpu_figures(device),
+}
 
 
 def main() -> None:
@@ -34,33 +43,25 @@ def main() -> None:
     )
     options = parser.parse_args()
     # Some parts do not replace the file of them all.
-    name = "-".join([machine_name(), *(options.only or ())])
-    output = options.output or ROOT / "benchmarks/results" / f"{name}.json"
+    title = "-".join([machine_name(), *(options.only or ())])
+    output = options.output or ROOT / "benchmarks/results" / f"{title}.json"
     device = select_device(options.device)
     # One thread, so that processor time is time; a GPU needs none.
     torch.set_num_threads(1)
 
-    parts: dict[str, Callable[[], list[Figure]]] = {
-        "training": lambda: training.figures(device, options.rounds),
-        "preprocessing": lambda: preprocessing.figures(options.rounds),
-        "picking": lambda: picking.figures(device, options.rounds),
-        "files": lambda: picking.from_files(options.topaz),
-        "planning": scale.planning,
-        "memory": scale.memory,
-    }
     if not options.topaz:
         print("Topaz is not compared with: give its executable as --topaz PATH.", file=sys.stderr)
-    if device.type == "cuda":
-        parts["gpu"] = lambda: training.gpu_figures(device)
-    elif options.only and "gpu" in options.only:
-        parser.error("--only gpu: no GPU is in use. Leave it out, or set --device cuda.")
-    else:
+    names = options.only or list(PARTS)
+    if device.type != "cuda":
+        if options.only and GPU in names:
+            parser.error("--only gpu: no GPU is in use. Leave it out, or set --device cuda.")
         print("No GPU: images/s and memory by batch size are not measured.", file=sys.stderr)
+        names = [name for name in names if name != GPU]
 
     found: list[Figure] = []
-    for name in options.only or parts:
+    for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        found += parts[name]()
+        found += PARTS[name](options, device)
     about = {
         "date": date.today().isoformat(),
         "commit": _commit(),

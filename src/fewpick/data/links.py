@@ -69,19 +69,15 @@ def keep_links(
 
 def _write(link: str, path: str, time: int | None) -> None:
     """Write a link with a modification time in ns; None for the current time."""
-    # Plain functions of os, since there is one link for each file.
-    temporary = f"{link}.{uuid.uuid4().hex}"
+    temporary = Path(f"{link}.{uuid.uuid4().hex}")
     try:
-        try:
-            os.symlink(target(path), temporary)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(link), exist_ok=True)
-            os.symlink(target(path), temporary)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.symlink_to(target(path))
         if time is not None:
             os.utime(temporary, ns=(time, time), follow_symlinks=False)
-        os.replace(temporary, link)
+        temporary.replace(link)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise InputError(
             f"{link}: cannot create this symbolic link ({error.strerror}). Delete {FOLDER} if it "
             "was copied here, or run in a folder that allows links (snakemake --directory)."
