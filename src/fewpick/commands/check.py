@@ -57,7 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="configuration file (yaml)")
+    parser.add_argument(
+        "configs",
+        metavar="CONFIG",
+        nargs="+",
+        help="configuration file (yaml); several are merged, as `snakemake --configfile` does",
+    )
     parser.add_argument("--cores", type=int, default=None, help="number of cores (default: all)")
     parser.add_argument(
         "--no-timing", action="store_true", help=("skip the estimate of the run time")
@@ -97,14 +102,14 @@ def listening() -> Iterator[Findings]:
 
 def _check(arguments: argparse.Namespace) -> int:
     from fewpick.config.complete import complete
-    from fewpick.config.file import read_config
+    from fewpick.config.file import read_configs
     from fewpick.config.plan import make_plan
     from fewpick.config.schema import load_schema
     from fewpick.data.study import refuse_other_study
     from fewpick.network.device import select_device
 
-    source = str(arguments.config)
-    config = complete(read_config(source), load_schema(), source)
+    source = ", ".join(arguments.configs)
+    config = complete(read_configs(arguments.configs), load_schema(), source)
     plan = make_plan(config)
     refuse_other_study(
         Path("results"), {name: files.micrographs for name, files in plan.datasets.items()}
@@ -136,10 +141,9 @@ def _check(arguments: argparse.Namespace) -> int:
         trainings = _final_trainings(plan) if partly else _trainings(plan)
         _print_time(config, trainings, device, manifests, edge, arguments)
     many = len(findings.warnings)
-    print(
-        f"\n{source} is ready to run" + (f", with {many} warning{'s' * (many > 1)}" if many else "")
-    )
-    print(f"  {snakemake_command(source, 'picks' if partly else '')}")
+    ready = f"\n{source} {'are' if len(arguments.configs) > 1 else 'is'} ready to run"
+    print(ready + (f", with {many} warning{'s' * (many > 1)}" if many else ""))
+    print(f"  {snakemake_command(*arguments.configs, target='picks' if partly else '')}")
     if partly or plan.trainings:
         arm = "fixmatch" if "fixmatch" in plan.arms else plan.arms[-1]
         model = f"results/models/{arm}/ratio-{plan.ratios[-1]}/seed-{plan.seeds[0]}"

@@ -175,7 +175,7 @@ def _init(arguments: argparse.Namespace) -> int:
         print(f"warning: {warning}")
     print(f"\nWritten: {output}. Read it, then:\n  fewpick check {output}")
     target = "" if survey.annotation == "full" else "picks"
-    print(f"  {snakemake_command(output, target)}")
+    print(f"  {snakemake_command(output, target=target)}")
     return 0
 
 

@@ -168,7 +168,7 @@ def _commands(arguments: argparse.Namespace) -> list[str]:
     micrographs, labels = shlex.join(arguments.micrographs), shlex.quote(str(arguments.output))
     return [
         f"fewpick init {micrographs} {labels} -o mine.yaml",
-        snakemake_command("mine.yaml", "picks"),
+        snakemake_command("mine.yaml", target="picks"),
         f"fewpick label {micrographs} -o {labels} --model results/final",
     ]
 

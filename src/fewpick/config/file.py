@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,24 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
         parts = [part for item in held for part in (item if isinstance(item, tuple) else (item,))]
         known[id(node)] = 1 + sum(_size(part, known) for part in parts)
     return known[id(node)]
+
+
+def read_configs(paths: Sequence[str | Path]) -> dict[str, Any]:
+    """Read several configurations as one, as `snakemake --configfile` with several files does.
+
+    Sections are merged, and the value of a later file replaces that of an earlier one.
+
+    Raises
+    ------
+    InputError
+        As `read_config`, for any of the files.
+    """
+    from snakemake.utils import update_config  # costs a quarter of a second
+
+    merged: dict[str, Any] = {}
+    for path in paths:
+        update_config(merged, read_config(path))
+    return merged
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import shlex
 from pathlib import Path
 
 
-def snakemake_command(config: str | Path, target: str = "") -> str:
+def snakemake_command(*configs: str | Path, target: str = "") -> str:
     """Return a command that works from the current folder.
 
     Parameters
     ----------
-    config : path of the configuration
+    configs : paths of the configuration files
     target : target of the workflow; the default target if empty
     """
     ours = Path(__file__).resolve().parents[3] / "Snakefile"
@@ -21,4 +21,4 @@ def snakemake_command(config: str | Path, target: str = "") -> str:
     elif Path("Snakefile").resolve() != ours:
         words += ["-s", shlex.quote(str(ours))]
     words += ["--cores", "all", *([target] if target else []), "--configfile"]
-    return " ".join([*words, shlex.quote(str(config))])
+    return " ".join([*words, *(shlex.quote(str(config)) for config in configs)])

@@ -175,6 +175,13 @@ def test_check_passes_what_init_wrote(
     assert "time: about" in said
     assert "is ready to run" in said
     assert list(tmp_path.iterdir()) == []
+    another_seed = tmp_path / "another_seed.yaml"
+    another_seed.write_text("splits: {seeds: [2]}\n")
+    assert cli.main(["check", str(out), str(another_seed), "--cores", "2", "--no-timing"]) == 0
+    said = capsys.readouterr().out
+    assert f"{out}, {another_seed} are ready to run" in said
+    assert f"--configfile {out} {another_seed}" in said
+    assert "/seed-2 MICROGRAPHS" in said
 
 
 def test_check_refuses_a_folder_with_results_of_another_study(

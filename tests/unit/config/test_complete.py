@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -14,6 +13,7 @@ from jsonschema import Draft202012Validator
 from fewpick.canonical import canonical
 from fewpick.config import complete as config
 from fewpick.config import hyperparameters
+from fewpick.config.file import read_configs
 from fewpick.config.schema import load_schema
 from fewpick.errors import InputError
 
@@ -53,9 +53,28 @@ def resolved(raw: dict[str, Any], arm: str, ratio: float = 0.05, seed: int = 0) 
 SHIPPED = sorted({*(ROOT / "config").rglob("*.yaml")} - {*(ROOT / "config").glob("general*.yaml")})
 
 
+# What only changes another file.
+ADDED_TO = {"original_cpu.yaml": "original.yaml"}
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
 def test_shipped_configurations_are_valid(path: Path) -> None:
-    config.complete(yaml.safe_load(path.read_text()), SCHEMA)
+    base = [path.with_name(ADDED_TO[path.name])] if path.name in ADDED_TO else []
+    config.complete(read_configs([*base, path]), SCHEMA)
+
+
+def test_several_files_are_merged_as_snakemake_does(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("splits: {seeds: [0, 1], val_fraction: 0.2}\nmodel: {norm: batch}\n")
+    second.write_text("splits: {seeds: [3]}\ntraining: {steps: 5}\n")
+    assert read_configs([first, second]) == {
+        "splits": {"seeds": [3], "val_fraction": 0.2},
+        "model": {"norm": "batch"},
+        "training": {"steps": 5},
+    }
+    second.write_text("splits: {seeds: [3], seeds: [4]}\n")
+    with pytest.raises(InputError, match=r"b\.yaml: line 1, column 22: duplicate key 'seeds'"):
+        read_configs([first, second])
 
 
 def test_schema_is_a_schema_and_says_what_each_key_is() -> None:
