@@ -16,7 +16,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,13 @@ SIZE = 128
 SCALES = (16.5, 20.0, 24.0)
 ZOOM = 0.1
 CASE = 256  # px, edge of the simulated micrographs for calibration
-# Weight of a simulated micrograph in the calibration: the first number plus the second times its
-# particles per place. Crowded ones count more, because real data are more crowded than simulation.
+# Weight of a simulated micrograph in the calibration, relative to others: the first number plus the
+# second times its particles per place. Crowded ones count more, because real data are more crowded
+# than simulation.
 SPARSE_WEIGHT, CROWDED_WEIGHT = 0.3, 4.0
-# Weights of a real data set, and of a micrograph without particles.
+# Weights of all simulated micrographs together, of a real data set, and of a micrograph without
+# particles.
+SIMULATED_WEIGHT = 290.0
 REAL_WEIGHT = 40.0
 EMPTY_WEIGHT = 1.5
 MATCH = 0.3  # match radius, particle diameters
@@ -289,6 +292,8 @@ def calibrate(
         sheet = LabelledSheet(drawn.image.astype(np.float16), NOTHING, drawn.particles[inside])
         weight = SPARSE_WEIGHT + CROWDED_WEIGHT * len(sheet.particles) * (PARTICLE_PX / CASE) ** 2
         cases.append(_case(network, sheet, weight, rng, drawn.unclear))
+    share = SIMULATED_WEIGHT / sum(case.weight for case in cases)
+    cases = [replace(case, weight=share * case.weight) for case in cases]
     for held in real:
         cases.extend(_case(network, sheet, REAL_WEIGHT / len(held), rng) for sheet in held)
     cases.extend(_case(network, sheet, EMPTY_WEIGHT, rng) for sheet in empty)
