@@ -31,6 +31,9 @@ def predict(
 ) -> Tensor:
     """Predict particle probabilities, averaged over rotations and flips of the image.
 
+    The network is in eval mode meanwhile, and afterwards in the mode that it was in: a student that
+    is its own teacher predicts in the middle of its training step.
+
     A micrograph rotated by 90 degrees or mirrored is as plausible as the original, so averaging the
     network's back-transformed outputs is an ensemble that needs no further training.
 
@@ -46,12 +49,14 @@ def predict(
     -------
     (n, 1, h, w) float tensor of probabilities
     """
+    mode = network.training
     network.eval()
     total = torch.zeros_like(images)
     for k in range(views):
         with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
             logits = network(turned(images, k))
         total += turned_back(torch.sigmoid(logits.float()), k)
+    network.train(mode)
     return total / views
 
 

@@ -42,6 +42,17 @@ def test_peaks_are_found_to_a_fraction_of_a_pixel(seed: int) -> None:
     assert set(distance.argmin(axis=1)) == set(range(len(points)))
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_prediction_is_in_eval_mode_and_leaves_the_mode_as_it_was(training: bool) -> None:
+    network = UNet(widths=(4, 8), stem_stride=1, norm="batch").train(training)
+    images = torch.randn(2, 1, 16, 16)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    probability = predict(network, images, 1)
+    assert network.training is training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    torch.testing.assert_close(probability, torch.sigmoid(network.eval()(images)))
+
+
 def test_suppression_uses_a_disc_and_not_a_square() -> None:
     radius, reach = 10.0, 1.2 * 10.0
     diagonal = reach / math.sqrt(2) + 1  # beyond the disc, within the square

@@ -134,6 +134,29 @@ def same(a: UNet, b: UNet) -> bool:
     return all(torch.equal(value, other[name]) for name, value in a.state_dict().items())
 
 
+@pytest.mark.parametrize("teacher", ["student", "ema"])
+def test_what_is_learned_from_passes_through_the_network_in_training_mode(
+    teacher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hyperparameters = with_fixmatch(
+        labelling="two_thresholds", teacher=teacher, student="continued", guard=False
+    )
+    hyperparameters["model"]["norm"] = "batch"
+    forward, modes = UNet.forward, []
+
+    def watched(self: UNet, images: torch.Tensor) -> torch.Tensor:
+        modes.append((torch.is_grad_enabled(), self.training))
+        return forward(self, images)
+
+    begin = train(hyperparameters, micrographs())[0]
+    monkeypatch.setattr(UNet, "forward", watched)
+    train(hyperparameters, micrographs(), warm_start=begin, device="cpu")
+    # The labelled and the strong view with a gradient, all predictions without.
+    assert set(modes) == {(True, True), (False, False)}
+    keys = hyperparameters["training"]
+    assert modes.count((True, True)) == 2 * (keys["steps"] - keys["warm_start_steps"])
+
+
 def test_clicks_alone_do_not_tell_positive_unlabelled_how_many_particles_there_are() -> None:
     clicked = [
         replace(m, windows=(), clicked=True) if m.split == "train" else m for m in micrographs()
