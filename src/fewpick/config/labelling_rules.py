@@ -14,7 +14,10 @@ from typing import Literal
 from fewpick.errors import InputError
 
 # Keys that every rule of a kind reads.
-SHARED = {"pixels": ("views",), "objects": ("rounds", "student", "pool_size", "threshold_labels")}
+SHARED = {
+    "pixels": ("views", "student_mode"),
+    "objects": ("rounds", "student", "pool_size", "threshold_labels"),
+}
 
 
 @dataclass(frozen=True)

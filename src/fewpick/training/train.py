@@ -26,7 +26,7 @@ from fewpick.training.best import STEPS_PER_PARTICLE, Best
 from fewpick.training.checkpoint import Checkpoint, Part
 from fewpick.training.cuda_graphs import ForwardPasses
 from fewpick.training.ema import Ema
-from fewpick.training.fixmatch import Consistency, Diagnostics, Pool, make_consistency
+from fewpick.training.fixmatch import Consistency, Diagnostics, Pool, Student, make_consistency
 from fewpick.training.guard import Guard, Guards
 from fewpick.training.history import in_dataset
 from fewpick.training.labelling import LabelledBatch
@@ -230,7 +230,7 @@ class Trainer:
             diagnostics["loss_labelled"] = loss.detach()
             if self.consistency is not None:
                 unlabelled, found = self.consistency.loss(
-                    passes[1],
+                    self._strong_pass(passes[1]),
                     self._teacher(),
                     self.streams.rng,
                     self.streams.generator,
@@ -289,6 +289,13 @@ class Trainer:
                 self.settings["nms_radius"],
             ),
         )
+
+    def _strong_pass(self, recorded: Student) -> Student:
+        assert self.fixmatch is not None
+        if self.fixmatch.get("student_mode") != "evaluation":
+            return recorded
+        # The bug under study: predicting as the teacher left the student in evaluation mode.
+        return lambda images: self.learner.network.eval()(images)
 
     def _shapes(self) -> list[tuple[int, ...]]:
         """Return the shapes of a step's batches: the labelled and, if any, the unlabelled one."""

@@ -61,6 +61,7 @@ HYPERPARAMETERS: dict[str, Any] = {
         "teacher": "ema",
         "teacher_views": 2,
         "views": "aligned",
+        "student_mode": "training",
         "weight": 1.0,
         "ramp": 0.2,
         "unlabeled_batch_size": 2,
@@ -134,12 +135,17 @@ def same(a: UNet, b: UNet) -> bool:
     return all(torch.equal(value, other[name]) for name, value in a.state_dict().items())
 
 
+@pytest.mark.parametrize("mode", ["training", "evaluation"])
 @pytest.mark.parametrize("teacher", ["student", "ema"])
-def test_what_is_learned_from_passes_through_the_network_in_training_mode(
-    teacher: str, monkeypatch: pytest.MonkeyPatch
+def test_mode_of_the_network_in_each_pass(
+    teacher: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hyperparameters = with_fixmatch(
-        labelling="two_thresholds", teacher=teacher, student="continued", guard=False
+        labelling="two_thresholds",
+        teacher=teacher,
+        student="continued",
+        student_mode=mode,
+        guard=False,
     )
     hyperparameters["model"]["norm"] = "batch"
     forward, modes = UNet.forward, []
@@ -152,9 +158,10 @@ def test_what_is_learned_from_passes_through_the_network_in_training_mode(
     monkeypatch.setattr(UNet, "forward", watched)
     train(hyperparameters, micrographs(), warm_start=begin, device="cpu")
     # The labelled and the strong view with a gradient, all predictions without.
-    assert set(modes) == {(True, True), (False, False)}
-    keys = hyperparameters["training"]
-    assert modes.count((True, True)) == 2 * (keys["steps"] - keys["warm_start_steps"])
+    learned = [training for gradient, training in modes if gradient]
+    steps = hyperparameters["training"]["steps"] - hyperparameters["training"]["warm_start_steps"]
+    assert learned == [True, mode == "training"] * steps
+    assert not any(training for gradient, training in modes if not gradient)
 
 
 def test_clicks_alone_do_not_tell_positive_unlabelled_how_many_particles_there_are() -> None:
