@@ -1,7 +1,7 @@
 """Colours and markers of arms and picks in all figures.
 
-The colours are from Okabe and Ito (2008), which can be distinguished with any colour vision; each
-is paired with a marker or a line style.
+The colours are from Okabe and Ito (2008), which can be distinguished with any colour vision, and
+for more than seven arms from Tol (2021); each is paired with a marker or a line style.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ import pandas as pd
 
 from fewpick.evaluation.scores import FLIPPED_ARM
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+    *("#882255", "#999933", "#44BB99"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 
 # A correct pick, a pick without a label, and a particle without a pick.
 FOUND, FALSE, MISSED = "#56B4E9", "#D55E00", "#F0E442"
