@@ -19,7 +19,7 @@ help:
 	@echo "make bench       measure speed and memory; see docs/performance.md"
 	@echo "make screenshots  take screenshots of the labelling page for docs/labelling.md; needs Chromium"
 	@echo "make casebook    write docs/casebook.md: how bad input is handled"
-	@echo "make general     retrain the network shipped with the package; a quarter of an hour"
+	@echo "make general     retrain the network shipped with the package; twenty minutes"
 	@echo "make lint        check style, types and the workflow"
 	@echo "make docs        build the documentation site into site/"
 	@echo "make clean       remove results and the installation"
