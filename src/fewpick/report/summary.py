@@ -22,7 +22,9 @@ FEW_MICROGRAPHS = 5
 # A validation score that ends below this fraction of its best has drifted; below half, it has
 # collapsed.
 DRIFTED, COLLAPSED = 0.9, 0.5
-NO_LEARNING = "difference_of_gaussians"
+NO_LEARNING, RANDOM = "difference_of_gaussians", "random"
+# Flipped picks only tell of a wrong y axis if their F1 is this many times that of random picks.
+ABOVE_CHANCE = 1.5
 
 
 def share(ratio: float) -> str:
@@ -54,11 +56,14 @@ def answers(table: pd.DataFrame, reference: str, headline: str) -> list[str]:
 
 
 def best_run(table: pd.DataFrame, headline: str) -> dict[str, Any] | None:
-    """Name the arm and labelled ratio of the first sentence of `answers`."""
-    for _, rows in _by_dataset(means(table), headline):
-        best = rows.sort_values(headline).iloc[-1]
-        return {"arm": str(best["arm"]), "ratio": round(float(best["labeled_ratio"]), 4)}
-    return None
+    """Name the best arm and labelled ratio; with several data sets, by the mean over them."""
+    rows = means(table).dropna(subset=headline)
+    if (pooled := rows["dataset"] == "all").any():
+        rows = rows[pooled]
+    if rows.empty:
+        return None
+    best = rows.sort_values(headline).iloc[-1]
+    return {"arm": str(best["arm"]), "ratio": round(float(best["labeled_ratio"]), 4)}
 
 
 def interval_of(table: pd.DataFrame) -> str:
@@ -133,7 +138,9 @@ def cautions(
         flipped = controls.loc[
             (controls["arm"] == FLIPPED_ARM) & controls[headline].notna(), headline
         ].max()
-        if flipped > part.loc[part["arm"] == reference, headline].max():
+        chance = controls.loc[controls["arm"] == RANDOM, headline].max()
+        own = part.loc[part["arm"] == reference, headline].max()
+        if flipped > own and not flipped < ABOVE_CHANCE * chance:
             said.append(
                 f"{where}Picks flipped upside down score higher ({flipped:.2f}) than the picks "
                 "themselves: the y axis of the coordinates is probably reversed. Set y_axis."

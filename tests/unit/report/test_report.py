@@ -150,6 +150,35 @@ def table(columns: dict[str, Any]) -> pd.DataFrame:
     return rows.assign(n_labeled_particles=1000 * rows["labeled_ratio"])
 
 
+def test_best_run_is_best_in_the_mean_over_data_sets() -> None:
+    rows = {
+        "dataset": ["a", "a", "b", "b", "all", "all"],
+        "arm": ["supervised", "fixmatch"] * 3,
+        "pick_f1_0.3": [0.8, 0.7, 0.2, 0.6, 0.5, 0.65],
+    }
+    found = summary.best_run(table(rows), "pick_f1_0.3")
+    assert found == {"arm": "fixmatch", "ratio": 0.1}
+    one = table(rows).query("dataset == 'a'")
+    assert summary.best_run(one, "pick_f1_0.3") == {"arm": "supervised", "ratio": 0.1}
+    assert summary.best_run(one.assign(**{"pick_f1_0.3": np.nan}), "pick_f1_0.3") is None
+
+
+@pytest.mark.parametrize(("own", "flipped", "suspected"), [(0.14, 0.21, False), (0.15, 0.7, True)])
+def test_a_wrong_y_axis_is_only_suspected_above_chance(
+    own: float, flipped: float, suspected: bool
+) -> None:
+    rows = {
+        "arm": ["supervised", "y_flipped", "random"],
+        "labeled_ratio": [0.1, 0.1, 0.0],
+        "pick_f1_0.3": [own, flipped, 0.17],
+        "n_test_micrographs": 9,
+        "n_validation_particles": 0,
+        "validation_used_for": "",
+    }
+    said = " ".join(summary.cautions(table(rows), "supervised", [], [], "pick_f1_0.3"))
+    assert ("upside down" in said) is suspected
+
+
 def test_answer_names_the_fewest_labels_that_suffice() -> None:
     rows = {
         "arm": ["supervised", "supervised", "fixmatch", "fixmatch"],
