@@ -246,7 +246,7 @@ def test_real_micrographs(tmp_path: Path) -> None:
         "training": {"steps": 20, "warm_start_steps": 10, "crop_size": 128, "checks": 1},
         "arms": {arm: CONFIG["arms"][arm] for arm in ("supervised", "fixmatch")},
     }
-    workspace.run("results/comparison.tsv")
+    workspace.run()
     manifest = read_table(workspace.directory / "results/data/empiar10017/manifest.tsv")
     assert set(manifest["orientation"]) == {"ok"}
     assert manifest["n_particles"].between(300, 800).all()

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "configs",
         metavar="CONFIG",
         nargs="+",
-        help="configuration file (yaml); several are merged, as `snakemake --configfile` does",
+        help="configuration file (yaml); several are merged, as with `snakemake --configfile`",
     )
     parser.add_argument("--cores", type=int, default=None, help="number of cores (default: all)")
     parser.add_argument(

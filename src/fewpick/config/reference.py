@@ -24,7 +24,7 @@ All keys with unit, default and when to change them. This page is generated from
 - `config.yaml`: the default run, on simulated micrographs. The other files here are for runs on
   real data and for tests.
 - A file passed with `--configfile` replaces config.yaml; keys it leaves out take their defaults.
-  Several files are merged; the value in a later one counts.
+  Several files are merged; where they differ, the last one counts.
 - Unknown keys are rejected, and the closest known key is suggested.
 - `fewpick init` writes a configuration for your data, `fewpick check FILE` checks one.
 - In YAML, write `1.0e-3`, not `1e-3`.

@@ -1,7 +1,7 @@
 """Colours and markers of arms and picks in all figures.
 
-The colours are from Okabe and Ito (2008), which can be distinguished with any colour vision, and
-for more than seven arms from Tol (2021); each is paired with a marker or a line style.
+The first seven colours are from Okabe and Ito (2008), the others from Tol (2021). They can be
+distinguished with any colour vision, and each is paired with a marker or a line style.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ import pandas as pd
 
 from fewpick.comparison.markdown import seeds_above, validation_use
 from fewpick.data.masks import HIGH_PREVALENCE
+from fewpick.evaluation.all_datasets import ALL
+from fewpick.evaluation.baselines import DIFFERENCE_OF_GAUSSIANS, RANDOM
 from fewpick.evaluation.scores import FLIPPED_ARM
 
 # Differences in F1 that count as equal when looking for the fewest sufficient labels.
@@ -22,7 +24,6 @@ FEW_MICROGRAPHS = 5
 # A validation score that ends below this fraction of its best has drifted; below half, it has
 # collapsed.
 DRIFTED, COLLAPSED = 0.9, 0.5
-NO_LEARNING, RANDOM = "difference_of_gaussians", "random"
 # Flipped picks only tell of a wrong y axis if their F1 is this many times that of random picks.
 ABOVE_CHANCE = 1.5
 
@@ -58,7 +59,7 @@ def answers(table: pd.DataFrame, reference: str, headline: str) -> list[str]:
 def best_run(table: pd.DataFrame, headline: str) -> dict[str, Any] | None:
     """Name the best arm and labelled ratio; with several data sets, by the mean over them."""
     rows = means(table).dropna(subset=headline)
-    if (pooled := rows["dataset"] == "all").any():
+    if (pooled := rows["dataset"] == ALL).any():
         rows = rows[pooled]
     if rows.empty:
         return None
@@ -126,7 +127,7 @@ def cautions(
                 f"{where}The best of {n_arms} arms was chosen by its test score, which is "
                 "therefore optimistic."
             )
-        blobs = controls.loc[controls["arm"] == NO_LEARNING, headline].max()
+        blobs = controls.loc[controls["arm"] == DIFFERENCE_OF_GAUSSIANS, headline].max()
         best = part[headline].max()
         if blobs > best - EQUAL:
             said.append(
@@ -140,7 +141,7 @@ def cautions(
         ].max()
         chance = controls.loc[controls["arm"] == RANDOM, headline].max()
         own = part.loc[part["arm"] == reference, headline].max()
-        if flipped > own and not flipped < ABOVE_CHANCE * chance:
+        if flipped > max(own, ABOVE_CHANCE * chance):
             said.append(
                 f"{where}Picks flipped upside down score higher ({flipped:.2f}) than the picks "
                 "themselves: the y axis of the coordinates is probably reversed. Set y_axis."
@@ -293,7 +294,7 @@ def _of_trainings(health: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _by_dataset(rows: pd.DataFrame, headline: str) -> Iterator[tuple[str, pd.DataFrame]]:
     """Split by data set, skipping rows pooled over several."""
     for name, part in rows.groupby("dataset", sort=False):
-        if name != "all" and part[headline].notna().any():
+        if name != ALL and part[headline].notna().any():
             yield str(name), part
 
 
